@@ -1,0 +1,1 @@
+"""voicefork demo: one whole call, shown and measured."""

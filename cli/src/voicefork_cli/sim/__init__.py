@@ -1,0 +1,1 @@
+"""The other parties of a call: carrier caller, SIPREC client, agent phone."""

@@ -1,0 +1,1 @@
+"""The orchestrator: escalations in, Asterisk switched, callers never in silence."""

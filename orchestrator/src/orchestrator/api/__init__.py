@@ -1,0 +1,1 @@
+"""Inbound: gRPC services and the admin page."""

@@ -1,0 +1,1 @@
+"""Outbound: Asterisk, through its REST interface."""

@@ -1,0 +1,1 @@
+"""Outbound: what other systems are told."""

@@ -1,0 +1,1 @@
+"""One handoff: the pure machine, and the shell that runs it."""

@@ -1,0 +1,1 @@
+"""Pure: which human?"""

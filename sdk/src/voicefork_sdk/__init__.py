@@ -1,0 +1,1 @@
+"""For AI vendors: an agent server on which a call is one coroutine."""

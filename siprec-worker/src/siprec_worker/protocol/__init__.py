@@ -1,0 +1,1 @@
+"""Pure protocol code: bytes in, values out; no sockets, no clock."""

@@ -1,0 +1,1 @@
+"""SIP as this server needs it: messages, server transactions, the answering dialog."""
