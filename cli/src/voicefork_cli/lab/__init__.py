@@ -1,1 +1,1 @@
-"""Starts the real programs a call needs (Asterisk, rtpengine, redis, ours) on free loopback ports."""
+"""Starts the programs a call needs (Asterisk, rtpengine, redis, ours) on free local ports."""

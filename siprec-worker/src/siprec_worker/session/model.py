@@ -8,8 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum, IntFlag
+from enum import IntEnum
 from typing import NewType
+
+from siprec_worker.media.model import (
+    AudioFormat,
+    Dtmf,
+    Encoding,
+    Gap,
+    PlayState,
+    Speech,
+)
 
 CallId = NewType("CallId", str)
 """X-Voicefork-Call: the call's identity in every part of Voicefork (a UUIDv7)."""
@@ -36,42 +45,6 @@ class Consent(IntEnum):
     IMPLIED = 2
     REFUSED = 3
     UNKNOWN = 4
-
-
-class Encoding(IntEnum):
-    PCM_S16LE = 1
-    G711_ULAW = 2
-    G711_ALAW = 3
-
-
-class GapCause(IntEnum):
-    NETWORK_LOSS = 1
-    SILENCE_SUPPRESSED = 2
-    ARRIVED_LATE = 3
-    SHED = 4
-    PAUSED = 5
-    ON_HOLD = 6
-    REDACTED = 7
-    SOURCE_SWITCH = 8
-    RESUME_TOO_OLD = 9
-
-
-class AudioFlag(IntFlag):
-    NONE = 0
-    CONCEALED = 1
-    COMFORT_NOISE = 2
-    REDACTED = 4
-    LATE = 8
-
-
-class PlayStatus(IntEnum):
-    STARTED = 1
-    PROGRESS = 2
-    FINISHED = 3
-    CUT = 4
-    STARVED = 5
-    OVERRUN = 6
-    MARK = 7
 
 
 class CallStatus(IntEnum):
@@ -120,24 +93,6 @@ class Severity(IntEnum):
     ERROR = 3
 
 
-class TalkbackCodec(Enum):
-    """What Asterisk's externalMedia takes both ways (`slin16` over RTP is one-way there)."""
-
-    PCMU = 1
-    PCMA = 2
-    G722 = 3
-
-
-@dataclass(frozen=True, slots=True)
-class AudioFormat:
-    encoding: Encoding
-    sample_rate: int  # Hz
-
-    @property
-    def bytes_per_sample(self) -> int:
-        return 2 if self.encoding is Encoding.PCM_S16LE else 1
-
-
 @dataclass(frozen=True, slots=True)
 class Leg:
     """One direction of the forked call, as the AI is told of it."""
@@ -182,53 +137,9 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
-class LegAudio:
-    """chunk_ms of one leg, in the uplink's encoding."""
-
-    handle: int
-    data: bytes
-    flags: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """[from_pts, to_pts) of a leg that will not come."""
-
-    leg: int
-    from_pts: int
-    to_pts: int
-    cause: GapCause
-    packets: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class ClockAnchor:
     pts: int
     wall: float  # seconds since the epoch
-
-
-@dataclass(frozen=True, slots=True)
-class Speech:
-    leg: int
-    started: bool
-    pts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Dtmf:
-    leg: int
-    digit: str
-    duration_ms: int
-    pts: int
-
-
-@dataclass(frozen=True, slots=True)
-class PlayState:
-    utterance_id: str
-    status: PlayStatus
-    played_ms: int = 0
-    queued_ms: int = 0
-    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +163,7 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class HandoffUpdate:
-    """Phase and outcome are the numbers of voicefork.handoff.v1; the session only passes them on."""
+    """Phase and outcome are numbers of voicefork.handoff.v1; the session only passes them on."""
 
     handoff_id: str
     phase: int

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from siprec_worker.session.model import Close, FromAgent, LegAudio, Open, ToAgent
+from siprec_worker.media.model import LegAudio
+from siprec_worker.session.model import Close, FromAgent, Open, ToAgent
 
 
 class AgentStream(Protocol):
