@@ -26,6 +26,8 @@ CallId = NewType("CallId", str)
 SessionId = NewType("SessionId", str)
 """This fork's own id, made by the worker."""
 
+NARROWBAND = AudioFormat(Encoding.PCM_S16LE, 8000)
+
 
 # Enum values are those of voicefork.agent.v1, so that a sink translates by value.
 class Role(IntEnum):
@@ -120,9 +122,9 @@ class Open:
     session_id: SessionId
     role: Role
     legs: tuple[Leg, ...]
-    uplink: AudioFormat = AudioFormat(Encoding.PCM_S16LE, 8000)
+    uplink: AudioFormat = NARROWBAND
     chunk_ms: int = 20
-    downlink_choices: tuple[AudioFormat, ...] = (AudioFormat(Encoding.PCM_S16LE, 8000),)
+    downlink_choices: tuple[AudioFormat, ...] = (NARROWBAND,)
     tenant: str = ""
     consent: Consent = Consent.UNKNOWN
     headers: Mapping[str, str] = field(default_factory=dict)
