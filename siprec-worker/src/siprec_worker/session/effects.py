@@ -1,0 +1,120 @@
+"""What a recorded call's conversation wants done; the runner does it, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from siprec_worker.media.model import AudioFormat, TalkbackCodec
+from siprec_worker.session.model import (
+    CancelEscalation,
+    Clear,
+    Close,
+    Escalate,
+    HangUp,
+    Intent,
+    Mark,
+    Role,
+    SendDtmf,
+    Speak,
+    ToAgent,
+    Transcript,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Open the conversation with the route's `agent`-th AI."""
+
+    agent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Send the AI these legs from now on, in this format."""
+
+    agent: int
+    handles: tuple[int, ...]
+    uplink: AudioFormat
+    chunk_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    agent: int
+    message: ToAgent
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    agent: int
+    close: Close
+
+
+@dataclass(frozen=True, slots=True)
+class StartVoice:
+    """Make the playout and send its frames to the PBX from now on."""
+
+    source: AudioFormat
+    codec: TalkbackCodec
+
+
+@dataclass(frozen=True, slots=True)
+class StopVoice:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """An order for the playout."""
+
+    order: Speak | Clear | Mark
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeVoice:
+    phrase: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnfreezeVoice:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class BotSpeaks:
+    utterance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PhraseEnded:
+    utterance_id: str
+    cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BotFailed:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Tell the orchestrator."""
+
+    news: (
+        BotSpeaks | PhraseEnded | BotFailed | Escalate | CancelEscalation | Intent | Transcript
+        | HangUp | SendDtmf
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Something worth a metric and, once, a log line."""
+
+    what: str
+    role: Role
+
+
+Effect = (
+    Dial | Listen | Tell | Goodbye | StartVoice | StopVoice | Play | FreezeVoice | UnfreezeVoice
+    | Report | Count
+)  # fmt: skip
