@@ -1,0 +1,1 @@
+"""What the caller heard, in figures: dead air, tones, mouth-to-ear."""
