@@ -1,0 +1,114 @@
+"""Which m-line is the customer's voice and which is what the customer hears."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from siprec_worker.protocol.rs_metadata import Participant, RecordingMetadata
+
+CUSTOMER: Final = "customer"
+PBX: Final = "pbx"
+UNKNOWN: Final = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class LegHints:
+    """What headers say: X-Voicefork-Direction `in` (the customer called) or `out`; "" = nothing."""
+
+    direction: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LegAttribution:
+    """One recorded m-line: whose voice it is. Doubts are named in `warnings`."""
+
+    label: str
+    kind: str  # CUSTOMER, PBX or UNKNOWN
+    aor: str = ""
+    name: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def legs(
+    metadata: RecordingMetadata | None,
+    labels: Sequence[str | None],
+    hints: LegHints = LegHints(),  # noqa: B008 - frozen
+) -> list[LegAttribution]:
+    """Attributes each offered m-line, given by its label in SDP order.
+
+    The first of these that answers: our own `vf:leg` element, an extension that names the calling
+    party, the participants' order (OpenSIPS puts the caller first), the SDP order. A stream that
+    several participants send is a mix: UNKNOWN.
+    """
+    named = [label or "" for label in labels]
+    if metadata is None:
+        return _by_sdp_order(named, ("no metadata",))
+    senders = {label: _senders(metadata, label) for label in named}
+    mixed = [label for label in named if len(senders[label]) > 1]
+    if mixed:
+        return [
+            LegAttribution(label, UNKNOWN, warnings=("the stream is a mix of several parties",))
+            for label in named
+        ]
+    if not any(senders.values()):
+        return _by_sdp_order(named, ("no label of the SDP has a sender in the metadata",))
+    kinds, doubts = _kinds_by_participant(metadata, hints)
+    return [_attributed(label, senders[label], kinds, doubts) for label in named]
+
+
+def _senders(metadata: RecordingMetadata, label: str) -> list[Participant]:
+    # A party that has left the session no longer counts.
+    return [
+        participant
+        for participant in metadata.participants
+        if label in metadata.labels(participant.sends) and not participant.disassociate_time
+    ]
+
+
+def _attributed(
+    label: str, senders: list[Participant], kinds: dict[str, str], doubts: tuple[str, ...]
+) -> LegAttribution:
+    if not senders:
+        return LegAttribution(label, UNKNOWN, warnings=("nobody is said to send this stream",))
+    sender = senders[0]
+    kind = kinds.get(sender.id, UNKNOWN)
+    return LegAttribution(label, kind, sender.aor, sender.name, doubts)
+
+
+def _kinds_by_participant(
+    metadata: RecordingMetadata, hints: LegHints
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    parties = metadata.participants
+    marked = {party.id: party.leg_kind for party in parties if party.leg_kind}
+    if marked:
+        return _completed(marked, parties), ()
+    doubts = () if hints.direction else ("direction of the call unknown, taken as incoming",)
+    caller = next((party for party in parties if party.calling), None)
+    if caller is None:
+        caller = parties[0]
+    caller_kind, other_kind = (PBX, CUSTOMER) if hints.direction == "out" else (CUSTOMER, PBX)
+    kinds = {party.id: other_kind for party in parties}
+    kinds[caller.id] = caller_kind
+    return kinds, doubts
+
+
+def _completed(marked: dict[str, str], parties: Sequence[Participant]) -> dict[str, str]:
+    """Where only one of two parties is marked, the other is the other."""
+    unmarked = [party.id for party in parties if party.id not in marked]
+    if len(marked) == 1 and len(unmarked) == 1:
+        (kind,) = marked.values()
+        return {**marked, unmarked[0]: PBX if kind == CUSTOMER else CUSTOMER}
+    return marked
+
+
+def _by_sdp_order(labels: Sequence[str], warnings: tuple[str, ...]) -> list[LegAttribution]:
+    """Two lines: the caller's leg first, as rtpengine most often writes it. Else unknown."""
+    if len(labels) != 2:
+        return [LegAttribution(label, UNKNOWN, warnings=warnings) for label in labels]
+    doubts = (*warnings, "legs taken in SDP order")
+    return [
+        LegAttribution(labels[0], CUSTOMER, warnings=doubts),
+        LegAttribution(labels[1], PBX, warnings=doubts),
+    ]

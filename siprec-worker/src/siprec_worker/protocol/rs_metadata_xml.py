@@ -1,0 +1,257 @@
+"""Recording metadata read from XML: RFC 7865, its drafts, and what vendors make of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from lxml import etree
+
+from siprec_worker.errors import MetadataError
+from siprec_worker.protocol.rs_metadata import (
+    COMPLETE,
+    PARTIAL,
+    CommunicationSession,
+    Extension,
+    Group,
+    NameId,
+    Participant,
+    RecordingMetadata,
+    Stream,
+)
+
+MAX_METADATA_BYTES = 64 * 1024
+MAX_ELEMENTS = 4096
+LEG_NAMESPACE: Final = "urn:voicefork:siprec:1"
+_ROOTS = ("recording", "recording_metadata")
+_NAMESPACES = (
+    "urn:ietf:params:xml:ns:recording:1",
+    "urn:ietf:params:xml:ns:recording",
+    "urn:ietf:params:xml:ns:siprec",
+    "",
+)
+_DOCTYPE = re.compile(rb"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+_BARE_AMPERSAND = re.compile(rb"&(?!(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|amp|lt|gt|quot|apos);)")
+_NAME_TEXT = re.compile(rb"(<name\b[^<>]*>)([^\n]*)(</name>)")
+
+
+def parse_metadata(data: bytes) -> RecordingMetadata:
+    """Reads a metadata document; what is wrong but can be repaired is told in `.warnings`.
+
+    Raises MetadataError for a DOCTYPE, another vocabulary, more than 64 KiB or 4096 elements, and
+    for XML that cannot be read even with repair.
+    """
+    if len(data) > MAX_METADATA_BYTES:
+        raise MetadataError(f"{len(data)} bytes of metadata")
+    # Hardened lxml turns entities into nothing without a word, so no DTD gets that far. UTF-16
+    # would hide it from the search.
+    if _DOCTYPE.search(data) or data.startswith((b"\xfe\xff", b"\xff\xfe")) or b"\0" in data:
+        raise MetadataError("a DOCTYPE or an encoding that could hide one")
+    root, warnings = _read_tree(data.strip())
+    if sum(1 for _ in root.iter()) > MAX_ELEMENTS:
+        raise MetadataError(f"more than {MAX_ELEMENTS} elements")
+    return _Reader(root, warnings).metadata()
+
+
+def _read_tree(data: bytes) -> tuple[etree._Element, list[str]]:
+    """The tree, with the mildest repair that makes it readable.
+
+    OpenSIPS writes display names and AORs without escaping: `<name>A&B <x></name>`.
+    """
+    try:
+        return _root(data), []
+    except etree.XMLSyntaxError as error:
+        first = str(error)
+    escaped = _NAME_TEXT.sub(_escape_name, _BARE_AMPERSAND.sub(b"&amp;", data))
+    try:
+        return _root(escaped), [f"repaired escaping: {first}"]
+    except etree.XMLSyntaxError as error:
+        raise MetadataError(f"unreadable XML: {first}") from error
+
+
+def _root(data: bytes) -> etree._Element:
+    # A parser keeps its error log, so each document gets its own.
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False,
+        remove_comments=True, remove_pis=True,
+    )  # fmt: skip
+    try:
+        return etree.fromstring(data, parser)
+    except ValueError as error:
+        raise MetadataError(f"unreadable XML: {error}") from error
+
+
+def _escape_name(match: re.Match[bytes]) -> bytes:
+    return match[1] + match[2].replace(b"<", b"&lt;").replace(b">", b"&gt;") + match[3]
+
+
+def recover_metadata(data: bytes) -> RecordingMetadata:
+    """The last resort after parse_metadata failed: whatever a recovering parser still finds.
+
+    Raises MetadataError where even that finds no recording element, and for any DOCTYPE.
+    """
+    if len(data) > MAX_METADATA_BYTES or _DOCTYPE.search(data) or b"\0" in data:
+        raise MetadataError("not to be recovered")
+    parser = etree.XMLParser(
+        recover=True, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False,
+        remove_comments=True, remove_pis=True,
+    )  # fmt: skip
+    try:
+        root = etree.fromstring(_BARE_AMPERSAND.sub(b"&amp;", data.strip()), parser)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise MetadataError(f"unreadable XML: {error}") from error
+    if root is None:
+        raise MetadataError("no element could be recovered")
+    return _Reader(root, ["recovered from broken XML: parts may be missing"]).metadata()
+
+
+def _local(element: etree._Element) -> str:
+    return etree.QName(element).localname
+
+
+def _namespace(element: etree._Element) -> str:
+    return etree.QName(element).namespace or ""
+
+
+def _text(element: etree._Element | None) -> str:
+    """Text with line breaks taken out, as sipSessionID is folded in RFC 7865's own example."""
+    return re.sub(r"\s*\n\s*", "", (element.text or "")).strip() if element is not None else ""
+
+
+class _Reader:
+    """Reads one tree. Names are compared without their prefix, ids under all their spellings."""
+
+    def __init__(self, root: etree._Element, warnings: list[str]) -> None:
+        self._root = root
+        self._warnings = warnings
+        self._namespace = _namespace(root)
+        if _local(root) not in _ROOTS or self._namespace not in _NAMESPACES:
+            raise MetadataError(f"another vocabulary: {root.tag!r}")
+
+    def metadata(self) -> RecordingMetadata:
+        datamode = self._child(self._root, "datamode")
+        if datamode is None:
+            datamode = self._child(self._root, "dataMode")
+        return RecordingMetadata(
+            root=_local(self._root),
+            namespace=self._namespace,
+            datamode=PARTIAL if _text(datamode).lower() == PARTIAL else COMPLETE,
+            groups=tuple(Group(self._id(e, "group")) for e in self._children(self._root, "group")),
+            sessions=tuple(self._session(e) for e in self._children(self._root, "session")),
+            participants=self._participants(),
+            streams=tuple(self._stream(e) for e in self._children(self._root, "stream")),
+            extensions=tuple(self._extensions(self._root)),
+            warnings=tuple(self._warnings),
+        )
+
+    def _children(self, parent: etree._Element, name: str) -> Iterator[etree._Element]:
+        for child in parent:
+            if _local(child) == name and _namespace(child) == self._namespace:
+                yield child
+
+    def _child(self, parent: etree._Element, name: str) -> etree._Element | None:
+        return next(self._children(parent, name), None)
+
+    @staticmethod
+    def _id(element: etree._Element, kind: str) -> str:
+        return element.get(f"{kind}_id") or element.get("id") or ""
+
+    @staticmethod
+    def _ref(element: etree._Element, kind: str) -> str:
+        return element.get(f"{kind}_id") or element.get(kind) or ""
+
+    def _session(self, element: etree._Element) -> CommunicationSession:
+        group_ref = self._child(element, "group-ref")
+        return CommunicationSession(
+            id=self._id(element, "session"),
+            sip_session_id=_text(self._child(element, "sipSessionID")),
+            group_id=_text(group_ref) or self._ref(element, "group"),
+            start_time=_text(self._child(element, "start-time")),
+        )
+
+    def _stream(self, element: etree._Element) -> Stream:
+        return Stream(
+            id=self._id(element, "stream"),
+            label=_text(self._child(element, "label")),
+            session_id=self._ref(element, "session"),
+            mode=_text(self._child(element, "mode")),
+        )
+
+    def _participants(self) -> tuple[Participant, ...]:
+        found: dict[str, Participant] = {}
+
+        def note(participant: Participant) -> None:
+            before = found.get(participant.id)
+            found[participant.id] = before.updated(participant) if before else participant
+
+        readers: dict[str, Callable[[etree._Element], Participant]] = {
+            "participant": self._participant,
+            "participantsessionassoc": self._session_association,
+            "participantstreamassoc": self._stream_association,
+        }
+        for child in self._root:
+            if _namespace(child) == self._namespace and (read := readers.get(_local(child))):
+                note(read(child))
+        return tuple(found.values())
+
+    def _participant(self, element: etree._Element) -> Participant:
+        name_ids = [
+            NameId(name_id.get("aor") or "", _text(self._child(name_id, "name")))
+            for name_id in self._children(element, "nameID")
+        ]
+        name_ids += [NameId(_text(aor)) for aor in self._children(element, "aor")]
+        return Participant(
+            id=self._id(element, "participant"),
+            name_ids=tuple(name_ids),
+            session_id=self._ref(element, "session"),
+            # The drafts put <send> into the participant itself.
+            sends=self._stream_ids(element, "send") or None,
+            receives=self._stream_ids(element, "recv") or None,
+            leg_kind=_leg_kind(element),
+            calling=_calling_party(element),
+        )
+
+    def _session_association(self, element: etree._Element) -> Participant:
+        return Participant(
+            id=self._ref(element, "participant"),
+            session_id=self._ref(element, "session"),
+            associate_time=_text(self._child(element, "associate-time")),
+            disassociate_time=_text(self._child(element, "disassociate-time")),
+        )
+
+    def _stream_association(self, element: etree._Element) -> Participant:
+        return Participant(
+            id=self._ref(element, "participant"),
+            sends=self._stream_ids(element, "send"),
+            receives=self._stream_ids(element, "recv"),
+        )
+
+    def _stream_ids(self, element: etree._Element, kind: str) -> tuple[str, ...]:
+        ids = []
+        for child in self._children(element, kind):
+            nested = [_text(e) for e in self._children(child, "id")]
+            ids += nested or [_text(child)]
+        return tuple(i for i in ids if i)
+
+    def _extensions(self, parent: etree._Element) -> Iterator[Extension]:
+        in_extensiondata = _local(parent) == "extensiondata"
+        for child in parent:
+            if in_extensiondata or _namespace(child) != self._namespace:
+                xml = etree.tostring(child, with_tail=False)
+                yield Extension(_local(child), _namespace(child), _local(parent), xml)
+            else:
+                yield from self._extensions(child)
+
+
+def _leg_kind(participant: etree._Element) -> str:
+    leg = participant.find(f"{{{LEG_NAMESPACE}}}leg")
+    kind = (leg.get("kind") or "").lower() if leg is not None else ""
+    return kind if kind in ("customer", "pbx") else ""
+
+
+def _calling_party(participant: etree._Element) -> bool | None:
+    for element in participant.iter():
+        if _local(element) == "callingParty":
+            return _text(element).lower() == "true"
+    return None
