@@ -1,4 +1,4 @@
-"""What every test shares: the marker that its folder says, and the material outside the checkout."""
+"""What every test shares: the marker of its folder, and the material outside the checkout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of captures and vendors' messages: VOICEFORK_SHARED, else `../shared`, else skip."""
+    """The folder of captures and vendors' messages: VOICEFORK_SHARED, else `../shared`, or skip."""
     beside_the_checkout = TESTS.parent.parent / "shared"
     folder = Path(os.environ.get("VOICEFORK_SHARED", beside_the_checkout))
     if not folder.is_dir():
