@@ -66,5 +66,9 @@ class VendorError(WorkerError):
     """An AI vendor's stream failed."""
 
 
+class NoPorts(WorkerError):  # noqa: N818 - named after what happened
+    """Every RTP port pair of the range is in use or cooling down."""
+
+
 class SetupError(WorkerError):
     """The worker cannot start as it was told to."""

@@ -30,12 +30,10 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Send the AI these legs from now on, in this format."""
+    """Send the AI these legs from now on."""
 
     agent: int
     handles: tuple[int, ...]
-    uplink: AudioFormat
-    chunk_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +49,16 @@ class Goodbye:
 
 
 @dataclass(frozen=True, slots=True)
-class StartVoice:
-    """Make the playout and send its frames to the PBX from now on."""
+class SetDownlink:
+    """What Speak.data holds from now on."""
 
     source: AudioFormat
+
+
+@dataclass(frozen=True, slots=True)
+class StartVoice:
+    """Send the playout's frames to the PBX from now on."""
+
     codec: TalkbackCodec
 
 
@@ -96,14 +100,17 @@ class BotFailed:
     reason: str
 
 
+News = (
+    BotSpeaks | PhraseEnded | BotFailed | Escalate | CancelEscalation | Intent | Transcript
+    | HangUp | SendDtmf
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """Tell the orchestrator."""
 
-    news: (
-        BotSpeaks | PhraseEnded | BotFailed | Escalate | CancelEscalation | Intent | Transcript
-        | HangUp | SendDtmf
-    )  # fmt: skip
+    news: News
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,6 @@ class Count:
 
 
 Effect = (
-    Dial | Listen | Tell | Goodbye | StartVoice | StopVoice | Play | FreezeVoice | UnfreezeVoice
-    | Report | Count
+    Dial | Listen | Tell | Goodbye | SetDownlink | StartVoice | StopVoice | Play | FreezeVoice
+    | UnfreezeVoice | Report | Count
 )  # fmt: skip

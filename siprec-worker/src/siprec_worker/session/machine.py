@@ -7,8 +7,8 @@
     voice    none ── attached, answered and open → speaking    ├─ human connected ─→ closed
                          frozen ⇄ speaking                     └─ call ended ──────→ closed
 
-Nothing is spoken before the call is ANSWERED: what the AI says earlier waits (bounded by
-`Limits.playout_buffer_ms`, PlayState OVERRUN above it). SHADOW and ASSIST never speak or escalate.
+Nothing is spoken before the call is ANSWERED: what the AI says earlier waits in the playout, which
+is not sent yet (bounded there, PlayState OVERRUN). SHADOW and ASSIST never speak nor escalate.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from siprec_worker.media.model import AudioFormat, PlayState, PlayStatus, Talkba
 from siprec_worker.session import effects as fx
 from siprec_worker.session import events as ev
 from siprec_worker.session.model import (
+    NARROWBAND,
     AgentLost,
     CallState,
     CallStatus,
@@ -35,7 +36,6 @@ from siprec_worker.session.model import (
     Intent,
     Leg,
     LegKind,
-    Limits,
     Mark,
     Notice,
     Opened,
@@ -48,7 +48,6 @@ from siprec_worker.session.model import (
     Transcript,
 )
 
-MAX_WAITING_ORDERS = 256  # Speak, Clear and Mark that came before there was a voice
 REMEMBERED_UTTERANCES = 32  # ended ones, should an escalation name one as its phrase
 
 
@@ -79,7 +78,8 @@ class Conversation:
     """
 
     seats: tuple[Seat, ...]
-    limits: Limits = field(default_factory=Limits)
+    uplink: AudioFormat = NARROWBAND
+    chunk_ms: int = 20
     legs: tuple[Leg, ...] = ()
     status: CallStatus | None = None
     codec: TalkbackCodec | None = None
@@ -89,11 +89,15 @@ class Conversation:
     ended: bool = False
     now_pts: int = 0
     _voice: bool = False
-    _spoke: bool = False
-    _waiting: list[Speak | Clear | Mark] = field(default_factory=list)
-    _waiting_ms: int = 0
+    _first_words: str = ""
+    _announced: bool = False
     _watched_phrases: set[str] = field(default_factory=set)
     _over_already: dict[str, bool] = field(default_factory=dict)  # utterance -> was it cut?
+
+    @property
+    def speaking(self) -> bool:
+        """The bot's voice is on its way to the PBX."""
+        return self._voice
 
     def handle(self, event: ev.Event) -> list[fx.Effect]:
         """One event's effects, to be done in this order."""
@@ -193,7 +197,8 @@ class Conversation:
             case Opened():
                 return self._opened(agent, seat, message)
             case AgentLost(reason):
-                return self._lost(seat, reason)
+                seat.stage = Stage.OVER
+                return self._failed(seat, reason)
             case Transcript():
                 return [fx.Report(message)]
             case Notice():
@@ -211,16 +216,20 @@ class Conversation:
                 return [fx.Count(f"unsupported_{type(message).__name__.lower()}", seat.role)]
 
     def _opened(self, agent: int, seat: Seat, opened: Opened) -> list[fx.Effect]:
+        if (opened.uplink, opened.chunk_ms) != (self.uplink, self.chunk_ms):
+            seat.stage = Stage.OVER
+            asked = f"asked for {opened.uplink} in {opened.chunk_ms} ms, which was not offered"
+            close = fx.Goodbye(agent, Close(CloseReason.PROTOCOL_ERROR, asked))
+            return [close, *self._failed(seat, asked)]
         seat.stage, seat.opened = Stage.OPEN, opened
-        effects: list[fx.Effect] = [
-            fx.Listen(agent, self._wanted(seat), opened.uplink, opened.chunk_ms)
-        ]
+        effects: list[fx.Effect] = [fx.Listen(agent, self._wanted(seat))]
+        if seat.role is Role.PRIMARY:
+            effects.append(fx.SetDownlink(opened.downlink))
         if self.status is not None:
             effects.append(fx.Tell(agent, CallState(self.status)))
         return effects + self._start_voice()
 
-    def _lost(self, seat: Seat, reason: str) -> list[fx.Effect]:
-        seat.stage = Stage.OVER
+    def _failed(self, seat: Seat, reason: str) -> list[fx.Effect]:
         if seat.role is not Role.PRIMARY:
             return [fx.Count("agent_lost", seat.role)]
         # What it had already said is played to the end; the caller then goes to a human.
@@ -260,54 +269,36 @@ class Conversation:
         primary = self._primary()
         if self._voice or primary is None or self.codec is None:
             return []
-        opened = primary[1].opened
-        if primary[1].stage is not Stage.OPEN or opened is None:
-            return []
-        if self.status is not CallStatus.ANSWERED:
+        if primary[1].stage is not Stage.OPEN or self.status is not CallStatus.ANSWERED:
             return []
         self._voice = True
-        effects: list[fx.Effect] = [fx.StartVoice(opened.downlink, self.codec)]
-        effects += [fx.Play(order) for order in self._waiting]
-        self._waiting, self._waiting_ms = [], 0
-        return effects
+        return [fx.StartVoice(self.codec), *self._announce()]
 
     def _stop_voice(self) -> list[fx.Effect]:
-        self._waiting, self._waiting_ms = [], 0
         if not self._voice:
             return []
         self._voice = False
         return [fx.StopVoice()]
 
+    def _announce(self) -> list[fx.Effect]:
+        """Tells the orchestrator, once and just before it is heard, that the bot speaks now.
+
+        Ringing or music stops on this, in the playout's lead-in, so that no word is covered.
+        """
+        if not self._voice or self._announced or not self._first_words:
+            return []
+        self._announced = True
+        return [fx.Report(fx.BotSpeaks(self._first_words))]
+
     def _order(self, agent: int, order: Speak | Clear | Mark) -> list[fx.Effect]:
-        if isinstance(order, Speak) and self.frozen and order.utterance_id != self.phrase:
-            return [fx.Tell(agent, PlayState(order.utterance_id, PlayStatus.CUT))]
-        if self._voice:
-            return [fx.Play(order)]
-        if isinstance(order, Clear):
-            gone = [o for o in self._waiting if isinstance(o, Speak) and _cleared(o, order)]
-            self._waiting = [o for o in self._waiting if o not in gone]
-            return [
-                fx.Tell(agent, PlayState(name, PlayStatus.CUT))
-                for name in dict.fromkeys(o.utterance_id for o in gone)
-            ]
         if isinstance(order, Speak):
-            queued_ms = self._waiting_ms + _duration_ms(order, self.seats[agent].opened)
-            too_much = queued_ms > self.limits.playout_buffer_ms
-            if too_much or len(self._waiting) >= MAX_WAITING_ORDERS:
-                overrun = PlayState(
-                    order.utterance_id, PlayStatus.OVERRUN, queued_ms=self._waiting_ms
-                )
-                return [fx.Tell(agent, overrun)]
-            self._waiting_ms = queued_ms
-        if len(self._waiting) < MAX_WAITING_ORDERS:
-            self._waiting.append(order)
-        return []
+            if self.frozen and order.utterance_id != self.phrase:
+                return [fx.Tell(agent, PlayState(order.utterance_id, PlayStatus.CUT))]
+            self._first_words = self._first_words or order.utterance_id
+        return [fx.Play(order), *self._announce()]
 
     def _played(self, state: PlayState) -> list[fx.Effect]:
         effects: list[fx.Effect] = []
-        if state.status is PlayStatus.STARTED and not self._spoke:
-            self._spoke = True
-            effects.append(fx.Report(fx.BotSpeaks(state.utterance_id)))
         if (primary := self._primary()) and primary[1].stage is Stage.OPEN:
             effects.append(fx.Tell(primary[0], state))
         if state.status in (PlayStatus.FINISHED, PlayStatus.CUT):
@@ -331,9 +322,7 @@ class Conversation:
 
     def _freeze(self, reason: str, phrase: str) -> list[fx.Effect]:
         self.frozen, self.phrase = True, phrase
-        effects = self._watch(phrase)
-        if self._voice:
-            effects.append(fx.FreezeVoice(phrase))
+        effects = [*self._watch(phrase), fx.FreezeVoice(phrase)]
         freeze = Freeze(reason, phrase)
         match self._primary():
             case (i, seat) if seat.stage is Stage.OPEN:
@@ -351,7 +340,7 @@ class Conversation:
 
     def _unfreeze(self) -> list[fx.Effect]:
         self.frozen, self.phrase = False, ""
-        return [fx.UnfreezeVoice()] if self._voice else []
+        return [fx.UnfreezeVoice()]
 
     def _refused(self, request_id: str, error: str) -> list[fx.Effect]:
         primary = self._primary()
@@ -360,18 +349,3 @@ class Conversation:
         text = f"escalation {request_id} refused: {error}"
         notice = Notice(Severity.ERROR, "escalation_refused", text)
         return [*self._unfreeze(), fx.Tell(primary[0], notice)]
-
-
-def _cleared(speak: Speak, clear: Clear) -> bool:
-    return not clear.utterance_ids or speak.utterance_id in clear.utterance_ids
-
-
-def _duration_ms(speak: Speak, opened: Opened | None) -> int:
-    fmt = opened.downlink if opened else None
-    return _audio_ms(len(speak.data), fmt)
-
-
-def _audio_ms(size: int, fmt: AudioFormat | None) -> int:
-    if fmt is None:
-        return 0
-    return 1000 * size // (fmt.bytes_per_sample * fmt.sample_rate)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from siprec_worker.media.model import LegAudio
+from siprec_worker.media.model import LegAudio, TalkbackCodec
+from siprec_worker.media.playout import Playout
+from siprec_worker.session import effects as fx
 from siprec_worker.session.model import Close, FromAgent, Open, ToAgent
 
 
@@ -36,3 +38,66 @@ class AgentConnector(Protocol):
 
     async def aclose(self) -> None:
         """Ends all streams and connections."""
+
+
+class SipSide(Protocol):
+    """The answering side of the dialog."""
+
+    def accept(
+        self, dialog_id: str, sdp: bytes, headers: Sequence[tuple[str, str]] = ()
+    ) -> bool: ...
+
+    def reject(
+        self, dialog_id: str, status: int, reason: str, headers: Sequence[tuple[str, str]] = ()
+    ) -> bool: ...
+
+    def bye(self, dialog_id: str, reason: str = "") -> bool: ...
+
+
+class LegSocket(Protocol):
+    """One m-line's RTP and RTCP sockets."""
+
+    @property
+    def port(self) -> int: ...
+
+    def listen(
+        self, receive: Callable[[bytes], None], host: str, port: int, rtcp_port: int | None
+    ) -> None:
+        """Hands what the offered source sends to `receive`; again = the source has moved."""
+
+    def close(self) -> None: ...
+
+
+class VoiceSocket(Protocol):
+    """The bot's voice towards the PBX."""
+
+    @property
+    def address(self) -> tuple[str, int]: ...
+
+    def attach(self, host: str, port: int, codec: TalkbackCodec, now: float) -> None: ...
+
+    def detach(self) -> None: ...
+
+    def counters(self) -> Mapping[str, int]: ...
+
+    def close(self) -> None: ...
+
+
+class MediaSockets(Protocol):
+    """Where sockets come from. Raises PortsExhausted when there are none."""
+
+    def leg(self) -> LegSocket: ...
+
+    def voice(self, playout: Playout) -> VoiceSocket: ...
+
+
+class Reporter(Protocol):
+    """The way to the orchestrator. Bounded; nothing blocks."""
+
+    def fork_started(
+        self, call_id: str, tenant: str, sip_call_id: str, talkback: tuple[str, int], direction: str
+    ) -> None: ...
+
+    def fork_ended(self, call_id: str, reason: str) -> None: ...
+
+    def report(self, call_id: str, news: fx.News) -> None: ...

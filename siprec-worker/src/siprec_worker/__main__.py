@@ -1,0 +1,29 @@
+"""voicefork-worker: starts one worker from flags, environment and file."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+import uvloop
+
+from siprec_worker.app import serve
+from siprec_worker.config import load
+from siprec_worker.errors import SetupError
+from siprec_worker.telemetry import configure_logging
+
+
+def main() -> None:
+    """Exit code 2 and one clear line when it cannot start as told."""
+    try:
+        settings = load(sys.argv[1:], os.environ)
+        configure_logging(settings.log, settings.log_level)
+        gc.freeze()  # what was imported is never garbage: the collector need not look at it again
+        uvloop.run(serve(settings))
+    except SetupError as error:
+        sys.exit(f"voicefork-worker: {error}")
+
+
+if __name__ == "__main__":
+    main()

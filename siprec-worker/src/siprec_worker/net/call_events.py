@@ -1,0 +1,184 @@
+"""What the orchestrator is told: one CallEvents stream per worker, acknowledged and replayed.
+
+Reports wait in a bounded outbox until they are acknowledged; after a break the stream is opened
+again and everything unacknowledged is sent once more under its old number. When the outbox is
+full the oldest transcript or intent goes first, then the oldest report; both are counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+
+import grpc
+import structlog
+from voicefork.agent.v1 import agent_pb2
+from voicefork.handoff.v1 import handoff_pb2
+from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
+
+from siprec_worker.session import effects as fx
+from siprec_worker.session import model
+from siprec_worker.telemetry import Metrics
+
+log = structlog.get_logger(__name__)
+
+OUTBOX = 4096
+EXPENDABLE = ("transcript", "intent")
+BACKOFF_SECONDS = (0.1, 5.0)
+
+Refusal = Callable[[str, str, str], None]
+"""Called with call id, request id and error when the orchestrator refuses an escalation."""
+
+
+class CallEventsClient:
+    """session.ports.Reporter over voicefork.worker.v1.CallEvents."""
+
+    def __init__(
+        self, target: str, worker_id: str, control: str, metrics: Metrics, refused: Refusal
+    ) -> None:
+        self._target = target
+        self._worker_id = worker_id
+        self._control = control
+        self._metrics = metrics
+        self._refused = refused
+        self._outbox: OrderedDict[int, worker_pb2.ReportRequest] = OrderedDict()
+        self._number = 0
+        self._sent = 0
+        self._news = asyncio.Event()
+
+    # --- session.ports.Reporter -------------------------------------------------------------
+
+    def fork_started(
+        self, call_id: str, tenant: str, sip_call_id: str, talkback: tuple[str, int], direction: str
+    ) -> None:
+        host, port = talkback
+        self._put(
+            call_id,
+            fork_started=worker_pb2.ForkStarted(
+                tenant=tenant,
+                sip_call_id=sip_call_id,
+                control=self._control,
+                talkback=worker_pb2.RtpAddress(host=host, port=port),
+                direction=direction,
+            ),
+        )
+
+    def fork_ended(self, call_id: str, reason: str) -> None:
+        self._put(call_id, fork_ended=worker_pb2.ForkEnded(reason=reason))
+
+    def report(self, call_id: str, news: fx.News) -> None:
+        match news:
+            case fx.BotSpeaks(utterance_id):
+                self._put(call_id, bot_speaks=worker_pb2.BotSpeaks(utterance_id=utterance_id))
+            case fx.PhraseEnded(utterance_id, cut):
+                ended = worker_pb2.PhraseEnded(utterance_id=utterance_id, cut=cut)
+                self._put(call_id, phrase_ended=ended)
+            case fx.BotFailed(reason):
+                self._put(call_id, bot_failed=worker_pb2.BotFailed(reason=reason))
+            case model.Escalate(wire=wire):
+                escalate = handoff_pb2.EscalateRequest.FromString(wire)
+                escalate.call_id = call_id
+                self._put(call_id, escalate=escalate)
+            case model.CancelEscalation(request_id, reason):
+                cancel = agent_pb2.CancelEscalation(request_id=request_id, reason=reason)
+                self._put(call_id, cancel_escalation=cancel)
+            case model.Intent(wire=wire):
+                self._put(call_id, intent=agent_pb2.Intent.FromString(wire))
+            case model.Transcript(wire=wire):
+                self._put(call_id, transcript=agent_pb2.Transcript.FromString(wire))
+            case model.HangUp(reason, after_ms):
+                hang_up = agent_pb2.HangUp(reason=reason)
+                if after_ms is not None:
+                    hang_up.after.FromMilliseconds(after_ms)
+                self._put(call_id, hang_up=hang_up)
+            case model.SendDtmf(digits, duration_ms):
+                keys = agent_pb2.SendDtmf(digits=digits, duration_ms=duration_ms)
+                self._put(call_id, send_dtmf=keys)
+
+    # --- the outbox -------------------------------------------------------------------------
+
+    def _put(self, call_id: str, **event: object) -> None:
+        if len(self._outbox) >= OUTBOX:
+            self._shed()
+        self._number += 1
+        request = worker_pb2.ReportRequest(
+            number=self._number,
+            worker_id=self._worker_id,
+            call_id=call_id,
+            **event,  # type: ignore[arg-type]  # exactly one member of the oneof
+        )
+        request.at.GetCurrentTime()
+        self._outbox[self._number] = request
+        self._news.set()
+
+    def _shed(self) -> None:
+        number = next(
+            (n for n, r in self._outbox.items() if r.WhichOneof("event") in EXPENDABLE),
+            next(iter(self._outbox)),
+        )
+        del self._outbox[number]
+        self._metrics.reports_dropped.inc()
+
+    @property
+    def waiting(self) -> int:
+        """Reports that are not acknowledged yet."""
+        return len(self._outbox)
+
+    # --- the stream -------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keeps the stream open until cancelled."""
+        shortest, longest = BACKOFF_SECONDS
+        backoff = shortest
+        while True:
+            async with grpc.aio.insecure_channel(self._target) as channel:
+                try:
+                    if await self._stream(worker_pb2_grpc.CallEventsStub(channel)):
+                        backoff = shortest
+                except grpc.aio.AioRpcError as error:
+                    log.warning("orchestrator lost", code=error.code().name, why=error.details())
+            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))
+            backoff = min(2 * backoff, longest)
+
+    async def _stream(self, stub: worker_pb2_grpc.CallEventsStub) -> bool:
+        """One stream's life; True if anything was acknowledged on it."""
+        self._sent = 0
+        acknowledged = False
+        async for answer in stub.Report(self._requests()):
+            acknowledged = True
+            self._acknowledged(answer)
+        return acknowledged
+
+    async def _requests(self) -> AsyncIterator[worker_pb2.ReportRequest]:
+        while True:
+            self._news.clear()
+            for number in [n for n in self._outbox if n > self._sent]:
+                if (request := self._outbox.get(number)) is not None:
+                    self._sent = number
+                    yield request
+            await self._news.wait()
+
+    def _acknowledged(self, answer: worker_pb2.ReportResponse) -> None:
+        refused = self._outbox.get(answer.number)
+        if answer.escalation_error and refused is not None:
+            request_id = refused.escalate.request_id
+            self._refused(refused.call_id, request_id, answer.escalation_error)
+        for number in [n for n in self._outbox if n <= answer.number]:
+            del self._outbox[number]
+
+
+class NoOrchestrator:
+    """A Reporter for a worker that stands alone: what happens is only logged."""
+
+    def fork_started(
+        self, call_id: str, tenant: str, sip_call_id: str, talkback: tuple[str, int], direction: str
+    ) -> None:
+        log.debug("fork started", call_id=call_id)
+
+    def fork_ended(self, call_id: str, reason: str) -> None:
+        log.debug("fork ended", call_id=call_id, reason=reason)
+
+    def report(self, call_id: str, news: fx.News) -> None:
+        log.debug("no orchestrator to tell", call_id=call_id, news=type(news).__name__)

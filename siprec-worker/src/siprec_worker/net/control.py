@@ -1,0 +1,144 @@
+"""WorkerControl: what the orchestrator may ask of this worker (voicefork.worker.v1)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NoReturn
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
+
+from siprec_worker.config import HostPort
+from siprec_worker.errors import SetupError
+from siprec_worker.media.model import TalkbackCodec
+from siprec_worker.session import events as ev
+from siprec_worker.session.call import RecordedCall
+from siprec_worker.session.model import CallStatus, CloseReason, HandoffUpdate, Party
+from siprec_worker.session.registry import Calls
+
+Context = grpc.aio.ServicerContext
+
+
+class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
+    """Runs on the worker's event loop, between two ticks."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def AttachTalkback(  # noqa: N802 - the rpc's name
+        self, request: worker_pb2.AttachTalkbackRequest, context: Context
+    ) -> worker_pb2.AttachTalkbackResponse:
+        call = await self._call(request.call_id, context)
+        try:
+            codec = TalkbackCodec(request.codec)
+        except ValueError:
+            await _invalid(context, f"codec {request.codec} is not one for talk-back")
+        if not request.remote.host or not 0 < request.remote.port < 65536:  # noqa: PLR2004
+            await _invalid(context, f"remote {request.remote.host}:{request.remote.port}")
+        status = _status(request.call_state) or CallStatus.EARLY
+        call.attach(
+            request.remote.host,
+            request.remote.port,
+            codec,
+            ev.TalkbackAttached(codec, status),
+            _now(),
+        )
+        return worker_pb2.AttachTalkbackResponse()
+
+    async def DetachTalkback(  # noqa: N802
+        self, request: worker_pb2.DetachTalkbackRequest, context: Context
+    ) -> worker_pb2.DetachTalkbackResponse:
+        call = await self._call(request.call_id, context)
+        reason = CloseReason(request.reason) if request.reason else CloseReason.CALL_ENDED
+        call.detach(ev.TalkbackDetached(reason), _now())
+        return worker_pb2.DetachTalkbackResponse()
+
+    async def SetCallState(  # noqa: N802
+        self, request: worker_pb2.SetCallStateRequest, context: Context
+    ) -> worker_pb2.SetCallStateResponse:
+        call = await self._call(request.call_id, context)
+        status = _status(request.state)
+        if status is None:
+            await _invalid(context, f"state {request.state}")
+        call.feed(ev.StatusChanged(status), _now())
+        return worker_pb2.SetCallStateResponse()
+
+    async def SetParty(  # noqa: N802
+        self, request: worker_pb2.SetPartyRequest, context: Context
+    ) -> worker_pb2.SetPartyResponse:
+        call = await self._call(request.call_id, context)
+        try:
+            party = Party(request.party)
+        except ValueError:
+            await _invalid(context, f"party {request.party}")
+        call.feed(ev.PartyChanged(party, request.name), _now())
+        return worker_pb2.SetPartyResponse()
+
+    async def Freeze(  # noqa: N802
+        self, request: worker_pb2.FreezeRequest, context: Context
+    ) -> worker_pb2.FreezeResponse:
+        call = await self._call(request.call_id, context)
+        call.feed(ev.FreezeAsked(request.reason, request.phrase_utterance_id), _now())
+        return worker_pb2.FreezeResponse(phrase_left_ms=call.playout.queued_ms)
+
+    async def Unfreeze(  # noqa: N802
+        self, request: worker_pb2.UnfreezeRequest, context: Context
+    ) -> worker_pb2.UnfreezeResponse:
+        call = await self._call(request.call_id, context)
+        call.feed(ev.UnfreezeAsked(), _now())
+        return worker_pb2.UnfreezeResponse()
+
+    async def NotifyHandoff(  # noqa: N802
+        self, request: worker_pb2.NotifyHandoffRequest, context: Context
+    ) -> worker_pb2.NotifyHandoffResponse:
+        call = await self._call(request.call_id, context)
+        news = request.update
+        update = HandoffUpdate(
+            news.handoff_id, news.phase, news.outcome, news.revision, news.request_id
+        )
+        call.feed(ev.HandoffChanged(update), _now())
+        return worker_pb2.NotifyHandoffResponse()
+
+    async def _call(self, call_id: str, context: Context) -> RecordedCall:
+        call = self._calls.by_call_id(call_id)
+        if call is None or call.ended_reason:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"call {call_id} is not on this worker")
+        return call
+
+
+async def _invalid(context: Context, what: str) -> NoReturn:
+    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, what)
+    raise AssertionError("abort raises")
+
+
+def _status(state: int) -> CallStatus | None:
+    try:
+        return CallStatus(state)
+    except ValueError:
+        return None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@asynccontextmanager
+async def open_control(listen: HostPort, calls: Calls) -> AsyncIterator[int]:
+    """Serves WorkerControl and grpc.health.v1; gives the port."""
+    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+    worker_pb2_grpc.add_WorkerControlServicer_to_server(WorkerControlService(calls), server)
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    try:
+        port = server.add_insecure_port(str(listen))
+    except RuntimeError as error:
+        raise SetupError(f"--control {listen}: {error}") from error
+    await server.start()
+    await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield port
+    finally:
+        await server.stop(grace=0.5)

@@ -1,0 +1,76 @@
+"""Makes a recorded call from an INVITE: its identity, its route's AIs, its voice."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from siprec_worker.config import AgentRole, Settings
+from siprec_worker.media.call_audio import CallAudio
+from siprec_worker.media.playout import Playout
+from siprec_worker.protocol.offer_answer import NARROWBAND_CAPABILITIES, Capabilities
+from siprec_worker.protocol.rs_metadata import RecordingMetadata
+from siprec_worker.protocol.sip.message import Request
+from siprec_worker.session.call import RecordedCall, Surroundings
+from siprec_worker.session.identity import identify
+from siprec_worker.session.machine import Conversation, Seat
+from siprec_worker.session.model import NARROWBAND, Limits, Role, SessionId
+from siprec_worker.session.ports import MediaSockets
+from siprec_worker.telemetry import Metrics
+
+ROLES = {
+    AgentRole.PRIMARY: Role.PRIMARY,
+    AgentRole.SHADOW: Role.SHADOW,
+    AgentRole.ASSIST: Role.ASSIST,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CallBuilder:
+    settings: Settings
+    host: str  # for our SDP
+    sockets: MediaSockets
+    around: Surroundings
+    metrics: Metrics
+    fresh_id: Callable[[], str]
+    capabilities: Capabilities = NARROWBAND_CAPABILITIES
+
+    def build(
+        self, dialog_id: str, request: Request, metadata: RecordingMetadata | None, now: float
+    ) -> RecordedCall:
+        """A call without lines yet. Raises NoPorts."""
+        called = metadata.participants[-1].aor if metadata and metadata.participants else ""
+        identity = identify(
+            dict(request.headers.items),
+            [metadata.sip_session_id] if metadata and metadata.sip_session_id else [],
+            called,
+            self.fresh_id,
+            self.settings.allowed_headers,
+        )
+        route = self.settings.route_for(
+            identity.did, identity.tenant, identity.trunk, identity.route_hint
+        )
+        on_fork = self.settings.dials_on_fork(route)
+        limits = Limits()
+        playout = Playout(NARROWBAND, buffer_ms=limits.playout_buffer_ms)
+        return RecordedCall(
+            identity=identity,
+            session_id=SessionId(self.fresh_id()),
+            dialog_id=dialog_id,
+            sip_call_id=request.call_id,
+            begun=now,
+            started_at=self.around.wall(),
+            conversation=Conversation(
+                tuple(Seat(ROLES[agent.role], on_fork) for agent in route.agents)
+            ),
+            agents=tuple(agent.url for agent in route.agents),
+            audio=CallAudio(now, uplink=NARROWBAND, hold_ms=self.settings.reorder_ms),
+            playout=playout,
+            voice=self.sockets.voice(playout),
+            around=self.around,
+            route=route.name,
+            language=route.language,
+            metadata=metadata,
+            sdp_session=secrets.randbits(53),
+        )

@@ -1,0 +1,263 @@
+"""One recorded call: offer and answer, its tracks, its AIs and its voice, held together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from siprec_worker.media.call_audio import CallAudio
+from siprec_worker.media.model import AudioChunk, Dtmf, Gap, TalkbackCodec
+from siprec_worker.media.playout import Playout
+from siprec_worker.protocol.offer_answer import AcceptedLine
+from siprec_worker.protocol.rs_metadata import RecordingMetadata
+from siprec_worker.protocol.sdp import SessionDescription
+from siprec_worker.session import effects as fx
+from siprec_worker.session import events as ev
+from siprec_worker.session.identity import Identity
+from siprec_worker.session.machine import Conversation
+from siprec_worker.session.model import (
+    NARROWBAND,
+    AgentLost,
+    Clear,
+    ClockAnchor,
+    FromAgent,
+    Leg,
+    Limits,
+    Mark,
+    Open,
+    SessionId,
+    Speak,
+)
+from siprec_worker.session.ports import (
+    AgentConnector,
+    AgentStream,
+    LegSocket,
+    Reporter,
+    VoiceSocket,
+)
+
+ANCHOR_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all calls of a worker share."""
+
+    connectors: Mapping[str, AgentConnector]  # by agent URL
+    reporter: Reporter
+    wall: Callable[[], float]  # seconds since the epoch
+    count: Callable[[str, str], None]  # what, role
+
+
+@dataclass(slots=True)
+class Line:
+    """One m-line that is recorded."""
+
+    accepted: AcceptedLine
+    socket: LegSocket
+    handle: int
+    receive: Callable[[bytes], None]
+
+
+@dataclass(slots=True)
+class _Listener:
+    """One AI's stream and the legs it gets."""
+
+    stream: AgentStream
+    handles: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class RecordedCall:
+    """Everything of one fork. `agents`: URLs, one per seat of the conversation."""
+
+    identity: Identity
+    session_id: SessionId
+    dialog_id: str
+    sip_call_id: str
+    begun: float  # on the clock of `now`
+    started_at: float  # wall clock
+    conversation: Conversation
+    agents: tuple[str, ...]
+    audio: CallAudio
+    playout: Playout
+    voice: VoiceSocket
+    around: Surroundings
+    route: str
+    language: str
+    sdp_session: int
+    sdp_version: int = 0
+    local_sdp: SessionDescription | None = None
+    metadata: RecordingMetadata | None = None
+    legs: tuple[Leg, ...] = ()
+    lines: dict[int, Line] = field(default_factory=dict)  # by m-line index
+    spare_sockets: dict[int, LegSocket] = field(default_factory=dict)  # of lines not agreed yet
+    confirmed: bool = False
+    ended_reason: str = ""
+    ended_at: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+    talkback: tuple[str, int, TalkbackCodec] | None = None
+    final_counters: dict[int, Mapping[str, object]] = field(default_factory=dict)
+    _listeners: dict[int, _Listener] = field(default_factory=dict)
+    _next_anchor: float = 0.0
+    _now: float = 0.0
+
+    # --- what happens to it -----------------------------------------------------------------
+
+    def confirm(self, now: float) -> None:
+        """The SRC knows that we record: the AIs may be dialled, the orchestrator is told."""
+        self._now = now
+        if self.confirmed:
+            return
+        self.confirmed = True
+        self.around.reporter.fork_started(
+            self.identity.call_id,
+            self.identity.tenant,
+            self.sip_call_id,
+            self.voice.address,
+            self.identity.direction,
+        )
+        self.feed(ev.Recording(self.legs), now)
+
+    def attach(
+        self, host: str, port: int, codec: TalkbackCodec, attached: ev.TalkbackAttached, now: float
+    ) -> None:
+        """The PBX has a leg for the bot's voice. Idempotent; again with another address = moved."""
+        self.talkback = (host, port, codec)
+        self.feed(attached, now)
+        if self.voice_on:
+            self.voice.attach(host, port, codec, now)
+
+    def detach(self, detached: ev.TalkbackDetached, now: float) -> None:
+        self.feed(detached, now)
+        self.talkback = None
+
+    def feed(self, event: ev.Event, now: float) -> None:
+        """One event for the conversation; what it wants is done at once, in order."""
+        self._now = now
+        self.conversation.now_pts = self.audio.position(now)
+        for effect in self.conversation.handle(event):
+            self._do(effect)
+
+    def tick(self, now: float) -> None:
+        """Passes on what the legs brought since the last tick, and what the playout has done."""
+        for item in self.audio.tick(now):
+            match item:
+                case AudioChunk(pts, legs):
+                    for listener in self._listeners.values():
+                        if not listener.handles:
+                            continue
+                        wanted = [leg for leg in legs if leg.handle in listener.handles]
+                        if wanted:
+                            listener.stream.send_audio(pts, wanted)
+                case Gap() | Dtmf():
+                    self.feed(ev.Heard(item), now)
+        for state in self.playout.events():
+            self.feed(ev.Played(state), now)
+        if now >= self._next_anchor:
+            self._next_anchor = now + ANCHOR_SECONDS
+            anchor = ClockAnchor(self.audio.position(now), self.around.wall())
+            for listener in self._listeners.values():
+                if listener.handles:
+                    listener.stream.send(anchor)
+
+    def end(self, reason: str, now: float) -> None:
+        """The recording session is over: AIs are told, sockets are given back."""
+        if self.ended_reason:
+            return
+        self.ended_reason, self.ended_at = reason, self.around.wall()
+        self.feed(ev.Ended(reason), now)
+        self.final_counters = self.counters()
+        for line in self.lines.values():
+            line.socket.close()
+        for socket in self.spare_sockets.values():
+            socket.close()
+        self.voice.close()
+        self._listeners.clear()
+        if self.confirmed:
+            self.around.reporter.fork_ended(self.identity.call_id, reason)
+
+    def counters(self) -> dict[int, Mapping[str, object]]:
+        """Per leg handle, what its track has counted."""
+        if self.final_counters:
+            return self.final_counters
+        return {handle: stats.as_dict() for handle, stats in self.audio.stats().items()}
+
+    @property
+    def voice_on(self) -> bool:
+        return self.conversation.speaking
+
+    # --- what the conversation wants --------------------------------------------------------
+
+    def _do(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.Dial(agent):
+                self._dial(agent)
+            case fx.Listen(agent, handles):
+                if agent in self._listeners:
+                    self._listeners[agent].handles = handles
+                self._want()
+            case fx.Tell(agent, message):
+                if agent in self._listeners:
+                    self._listeners[agent].stream.send(message)
+            case fx.Goodbye(agent, close):
+                if (listener := self._listeners.pop(agent, None)) is not None:
+                    listener.stream.close(close)
+                self._want()
+            case fx.SetDownlink(source):
+                self.playout.set_source(source)
+            case fx.StartVoice(codec):
+                if self.talkback is not None:
+                    host, port, _ = self.talkback
+                    self.voice.attach(host, port, codec, self._now)
+            case fx.StopVoice():
+                self.playout.clear()
+                self.voice.detach()
+            case fx.Play(order):
+                self._play(order)
+            case fx.FreezeVoice(phrase):
+                self.playout.freeze(phrase)
+            case fx.UnfreezeVoice():
+                self.playout.unfreeze()
+            case fx.Report(news):
+                self.around.reporter.report(self.identity.call_id, news)
+            case fx.Count(what, role):
+                self.around.count(what, role.name.lower())
+
+    def _dial(self, agent: int) -> None:
+        seat = self.conversation.seats[agent]
+        opening = Open(
+            call_id=self.identity.call_id,
+            session_id=self.session_id,
+            role=seat.role,
+            legs=self.legs,
+            uplink=NARROWBAND,
+            chunk_ms=self.conversation.chunk_ms,
+            tenant=self.identity.tenant,
+            headers=self.identity.headers,
+            language_hint=self.language,
+            direction=self.identity.direction,
+            route=self.route,
+            limits=Limits(),
+        )
+
+        def receive(message: FromAgent) -> None:
+            self.feed(ev.AgentSaid(agent, message), self._now)
+            if isinstance(message, AgentLost) and self._listeners.pop(agent, None):
+                self._want()
+
+        connector = self.around.connectors[self.agents[agent]]
+        self._listeners[agent] = _Listener(connector.connect(opening, receive))
+
+    def _want(self) -> None:
+        wanted = {h for listener in self._listeners.values() for h in listener.handles}
+        self.audio.want(wanted)
+
+    def _play(self, order: Speak | Clear | Mark) -> None:
+        match order:
+            case Speak(utterance_id, data, last, barge):
+                self.playout.speak(utterance_id, data, last=last, barge=barge)
+            case Clear(utterance_ids, fade_ms):
+                self.playout.clear(utterance_ids, fade_ms)
+            case Mark(name):
+                self.playout.mark(name)

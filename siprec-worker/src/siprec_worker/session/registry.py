@@ -1,0 +1,51 @@
+"""The calls of this worker: those that live, and the last that ended."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from siprec_worker.session.call import RecordedCall
+
+REMEMBERED_CALLS = 1000
+
+
+class Calls:
+    """Looked up by dialog, by call id or by SIP Call-ID."""
+
+    def __init__(self, remembered: int = REMEMBERED_CALLS) -> None:
+        self._live: dict[str, RecordedCall] = {}
+        self._ended: deque[RecordedCall] = deque(maxlen=remembered)
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def add(self, call: RecordedCall) -> None:
+        self._live[call.dialog_id] = call
+
+    def remove(self, call: RecordedCall) -> None:
+        if self._live.pop(call.dialog_id, None) is not None:
+            self._ended.appendleft(call)
+
+    def by_dialog(self, dialog_id: str) -> RecordedCall | None:
+        return self._live.get(dialog_id)
+
+    def live(self) -> list[RecordedCall]:
+        return list(self._live.values())
+
+    def ended(self) -> list[RecordedCall]:
+        return list(self._ended)
+
+    def by_call_id(self, call_id: str) -> RecordedCall | None:
+        """The newest fork of a call that lives, else the last that ended."""
+        return self._newest(c for c in self._all() if c.identity.call_id == call_id)
+
+    def by_sip_call_id(self, sip_call_id: str) -> RecordedCall | None:
+        return self._newest(c for c in self._all() if c.sip_call_id == sip_call_id)
+
+    def _all(self) -> Iterator[RecordedCall]:
+        yield from reversed(self._live.values())
+        yield from self._ended
+
+    def _newest(self, calls: Iterator[RecordedCall]) -> RecordedCall | None:
+        return next(calls, None)
