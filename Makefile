@@ -1,0 +1,45 @@
+# Voicefork's few commands. Each sets up what it needs first; a second time that takes a second.
+.DEFAULT_GOAL := help
+SHELL := bash
+BIN := .venv/bin
+
+.PHONY: help setup python demo test test-unit lint bench bench-latency constraints clean
+
+help: ## what can be done here
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## system programs, .venv, Asterisk
+	@bash scripts/setup.sh
+
+python:
+	@bash scripts/setup.sh python
+
+demo: setup ## one call: bot, escalation, music, agent (ARGS="--help" shows more)
+	@$(BIN)/voicefork demo $(ARGS)
+
+test: setup ## every test: unit, integration, and end to end with real programs
+	@$(BIN)/python -m pytest -q -ra $(ARGS)
+
+test-unit: python ## the pure tests
+	@$(BIN)/python -m pytest -q tests/unit $(ARGS)
+
+lint: python ## ruff, mypy, import layers, protos
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd proto && ../$(BIN)/buf lint
+
+bench: setup ## what a call costs, and how many fit on a core
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-latency: setup ## mouth to ear of the bot
+	@$(BIN)/python -m bench.latency $(ARGS)
+
+constraints: python ## constraints.txt anew from the pyproject files
+	@bash scripts/constraints.sh
+
+clean: ## everything that was made in this folder
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-out bench/out
+	find proto/voicefork -name '*_pb2*.py*' -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
