@@ -1,0 +1,95 @@
+"""The worker's settings: where each comes from, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from siprec_worker.config import AgentRole, HostPort, PortRange, Route, Settings, load
+from siprec_worker.errors import SetupError
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("VOICEFORK_SIP", "VOICEFORK_REDIS", "VOICEFORK_AGENT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_any_setting_it_stands_alone_on_loopback() -> None:
+    settings = load([], {})
+    assert settings.sip.host == "127.0.0.1"
+    assert settings.redis == ""
+    assert settings.agent == "discard:"
+
+
+def test_a_flag_beats_the_environment_and_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "worker.yaml"
+    file.write_text("agent: grpc://file:1\nmax_calls: 7\nredis: redis://file\n")
+    monkeypatch.setenv("VOICEFORK_AGENT", "grpc://environment:1")
+    monkeypatch.setenv("VOICEFORK_REDIS", "redis://environment")
+    settings = load(["--config", str(file), "--agent", "grpc://flag:1"], {})
+    assert settings.agent == "grpc://flag:1"
+    assert settings.redis == "redis://environment"
+    assert settings.max_calls == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--sip", "5060"], "HOST:PORT"),
+        (["--sip", "127.0.0.1:70000"], "HOST:PORT"),
+        (["--rtp-ports", "5-4"], "RTP ports"),
+        (["--tick-ms", "13"], "tick_ms"),
+        (["--sip", "0.0.0.0:5060"], "--advertise"),
+        (["--config", "/nowhere.yaml"], "no such file"),
+    ],
+)
+def test_a_wrong_setting_is_named(arguments: list[str], told: str) -> None:
+    with pytest.raises(SetupError, match=told):
+        load(arguments, {})
+
+
+def test_an_unknown_key_in_the_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "worker.yaml"
+    file.write_text("agnet: grpc://x:1\n")
+    with pytest.raises(SetupError, match="agnet"):
+        load(["--config", str(file)], {})
+
+
+def test_a_route_takes_what_all_its_conditions_name() -> None:
+    route = Route(did=("+1",), tenant=("a", "b"))
+    assert route.takes("+1", "b", "any", "")
+    assert not route.takes("+2", "b", "any", "")
+    assert not route.takes("+1", "c", "any", "")
+
+
+def test_a_route_named_by_header_is_taken_by_name_only() -> None:
+    route = Route(name="gold", did=("+1",))
+    assert route.takes("+9", "x", "", "gold")
+    assert not route.takes("+1", "x", "", "silver")
+
+
+def test_two_primaries_on_a_route_are_refused() -> None:
+    with pytest.raises(ValueError, match="more than one primary"):
+        Route.model_validate({"agents": [{"url": "grpc://a:1"}, {"url": "grpc://b:1"}]})
+
+
+def test_the_agent_flag_serves_what_no_route_takes() -> None:
+    settings = Settings(agent="grpc://a:1", routes=(Route(name="r", did=("+1",)),))
+    route = settings.route_for("+2", "default", "", "")
+    assert [(agent.url, agent.role) for agent in route.agents] == [
+        ("grpc://a:1", AgentRole.PRIMARY)
+    ]
+
+
+def test_a_worker_with_a_registry_waits_for_the_talkback() -> None:
+    alone, met = Settings(), Settings(redis="redis://x")
+    assert alone.dials_on_fork(Route())
+    assert not met.dials_on_fork(Route())
+
+
+def test_addresses_and_ranges_are_parsed() -> None:
+    assert HostPort("[::1]:5060").host == "::1"
+    assert (PortRange("30000-30010").first, PortRange("30000-30010").last) == (30000, 30010)
