@@ -1,0 +1,39 @@
+"""What a SIP status or a Q.850 cause says about an agent's phone that did not take the call."""
+
+from __future__ import annotations
+
+from orchestrator.model import Outcome
+
+# RFC 3261 section 21; 480 is what a phone says that nobody picks up.
+_BY_SIP = {
+    404: Outcome.UNREACHABLE,
+    408: Outcome.NO_ANSWER,
+    410: Outcome.UNREACHABLE,
+    480: Outcome.NO_ANSWER,
+    484: Outcome.UNREACHABLE,
+    486: Outcome.BUSY,
+    487: Outcome.NO_ANSWER,
+    503: Outcome.UNREACHABLE,
+    600: Outcome.BUSY,
+    603: Outcome.DECLINED,
+    604: Outcome.UNREACHABLE,
+}
+# ITU-T Q.850 table 1, as Asterisk's ChannelDestroyed.cause reports it.
+_BY_Q850 = {
+    1: Outcome.UNREACHABLE,  # unallocated number
+    3: Outcome.UNREACHABLE,  # no route to destination
+    17: Outcome.BUSY,
+    18: Outcome.NO_ANSWER,  # no user responding
+    19: Outcome.NO_ANSWER,
+    20: Outcome.UNREACHABLE,  # subscriber absent: not registered
+    21: Outcome.DECLINED,
+    22: Outcome.UNREACHABLE,  # number changed
+    27: Outcome.UNREACHABLE,  # destination out of order
+    28: Outcome.UNREACHABLE,  # invalid number format
+    34: Outcome.UNREACHABLE,  # no circuit
+}
+
+
+def outcome_of(sip_status: int, q850_cause: int) -> Outcome:
+    """The status is more exact; the cause is what Asterisk always has. Unknown: NO_ANSWER."""
+    return _BY_SIP.get(sip_status) or _BY_Q850.get(q850_cause) or Outcome.NO_ANSWER

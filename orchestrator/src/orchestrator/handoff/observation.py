@@ -1,0 +1,36 @@
+"""What the witness's reports add to a handoff's timing (worker.v1 WitnessReport)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator.handoff.state import State
+from orchestrator.model import Timing, Witness
+
+
+def witnessed(state: State, started_at: float, report: Witness) -> State:
+    """The first hold audio as soon as it is known, the sums at the end: few revisions, no noise."""
+    timing = state.timing
+    if timing.request_to_hold_ms is None and report.first_hold_audio_ms is not None:
+        timing = _with_hold(state, timing, started_at, report.first_hold_audio_ms, report)
+    if report.final:
+        timing = replace(
+            timing,
+            silent_ms=report.silent_ms,
+            missing_ms=report.missing_ms,
+            longest_gap_ms=report.longest_gap_ms,
+        )
+    return replace(state, timing=timing)
+
+
+def _with_hold(
+    state: State, timing: Timing, started_at: float, heard_ms: int, report: Witness
+) -> Timing:
+    offset_ms = round((started_at - state.created_at) * 1000)
+    timing = replace(timing, request_to_hold_ms=max(0, offset_ms + heard_ms))
+    if report.phrase_end_ms is not None:  # one clock for both: exact
+        return replace(timing, say_first_to_hold_ms=max(0, heard_ms - report.phrase_end_ms))
+    if state.phrase_ended_at is not None:
+        ended_ms = round((state.phrase_ended_at - started_at) * 1000)
+        return replace(timing, say_first_to_hold_ms=max(0, heard_ms - ended_ms))
+    return timing

@@ -1,0 +1,220 @@
+"""What a handoff needs from outside, as Protocols; ari/, bus/, api/ and fleet/ implement them.
+
+Errors an adapter may raise are below; anything else is treated as `TelephonyError` and logged with
+its traceback. Every call is limited by the runner (`asyncio.timeout`), so adapters may be cancelled
+at any await.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator.handoff.effects import Release
+from orchestrator.handoff.state import State
+from orchestrator.model import (
+    BridgeId,
+    CallId,
+    ChannelId,
+    Context,
+    DialplanEntry,
+    Handoff,
+    HandoffId,
+    NodeName,
+    Place,
+    Target,
+    Witness,
+)
+
+
+class HandoffError(Exception):
+    """Root of what the adapters raise on purpose."""
+
+
+class TelephonyError(HandoffError):
+    """The PBX refused or failed; the text says which request and status."""
+
+
+class NodeUnreachable(TelephonyError):  # noqa: N818 - named after what happened
+    """The PBX does not answer at all."""
+
+
+class ChannelGone(TelephonyError):  # noqa: N818 - named after what happened
+    """The channel is not there (ARI 404): whoever was on it has hung up."""
+
+    def __init__(self, channel: ChannelId) -> None:
+        super().__init__(f"channel {channel} is gone")
+        self.channel = channel
+
+
+class StoreUnavailable(HandoffError):  # noqa: N818 - named after what happened
+    """The store does not answer; the handoff goes on in memory."""
+
+
+class Fenced(HandoffError):  # noqa: N818 - named after what happened
+    """The stored handoff has been taken over by another writer: stop touching it."""
+
+
+class WorkerUnavailable(HandoffError):  # noqa: N818 - named after what happened
+    """No worker holds the call, or it does not answer."""
+
+
+class Telephony(Protocol):
+    """The PBX, in the steps of a handoff. One step at a time per handoff, in order.
+
+    Each coroutine returns when the PBX has done the step (or, for `dial`, has accepted it). All are
+    idempotent: what exists already under the id is taken as made, what is gone already is taken as
+    removed.
+    """
+
+    async def make_holding(self, node: NodeName, bridge: BridgeId, music: str) -> None:
+        """Bridge type `holding`, then POST /bridges/{id}/moh: without it there is no RTP."""
+
+    async def hold(self, node: NodeName, caller: ChannelId, bridge: BridgeId) -> None:
+        """addChannel moves the channel out of its bridge in the same step."""
+
+    async def make_mix(self, node: NodeName, bridge: BridgeId) -> None:
+        """Bridge type `mixing,dtmf_events,proxy_media`."""
+
+    async def dial(  # noqa: PLR0913 - one originate request
+        self,
+        node: NodeName,
+        channel: ChannelId,
+        target: Target,
+        *,
+        caller: ChannelId,
+        ring_seconds: float,
+        variables: Mapping[str, str],
+    ) -> None:
+        """Originates into our own application under this channel id, X-Voicefork-Fork: no.
+
+        What becomes of the channel is told to the registry: agent_ringing, agent_answered,
+        agent_key, agent_lost.
+        """
+
+    async def play(self, node: NodeName, channel: ChannelId, media: str) -> None: ...
+
+    async def add_agent(self, node: NodeName, channel: ChannelId, bridge: BridgeId) -> None:
+        """addChannel with inhibitConnectedLineUpdates and absorbDTMF."""
+
+    async def move_caller(self, node: NodeName, caller: ChannelId, bridge: BridgeId) -> None:
+        """addChannel with inhibitConnectedLineUpdates; out of the holding bridge in one step.
+
+        Must leave no music on the channel itself.
+        """
+
+    async def return_to_bot(self, node: NodeName, caller: ChannelId, bridge: BridgeId) -> None:
+        """addChannel into the bot's bridge."""
+
+    async def continue_in_dialplan(
+        self,
+        node: NodeName,
+        caller: ChannelId,
+        entry: DialplanEntry,
+        *,
+        variables: Mapping[str, str],
+        music: str,
+    ) -> None:
+        """Music on the channel, then the variables, then `continue`."""
+
+    async def hang_up(self, node: NodeName, channel: ChannelId) -> None: ...
+
+    async def destroy_bridge(self, node: NodeName, bridge: BridgeId) -> None: ...
+
+
+class WorkerLink(Protocol):
+    """The worker that holds the call's fork (voicefork.worker.v1). Raises WorkerUnavailable."""
+
+    async def freeze(self, call: CallId, phrase: str, reason: str) -> None: ...
+
+    async def unfreeze(self, call: CallId) -> None: ...
+
+    async def drop_bot(self, call: CallId, reason: Release) -> None:
+        """HUMAN_CONNECTED: SetParty(AGENT) and DetachTalkback; LEFT_BOT: DetachTalkback."""
+
+    async def notify(self, handoff: Handoff) -> None: ...
+
+    def watch(self, call: CallId, handoff: HandoffId) -> AsyncIterator[Witness]:
+        """StartWitness: reports until the witness is stopped or the call is gone."""
+
+    async def stop_watching(self, call: CallId, handoff: HandoffId) -> Witness:
+        """StopWitness: the final report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A new handoff, to be stored in one step."""
+
+    state: State
+    context: Context
+    fingerprint: str  # of the request's body
+    supersedes: HandoffId | None = None  # the handoff of this call that may be in progress
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The record is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The request_id is taken, by this handoff."""
+
+    handoff: HandoffId
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another handoff of this call is in progress."""
+
+    handoff: HandoffId
+
+
+class Store(Protocol):
+    """Handoffs that outlive this process. Raises StoreUnavailable; `save` also Fenced."""
+
+    async def create(self, record: Record) -> Created | Known | Busy:
+        """Stores request id, call and state in one atomic step."""
+
+    async def save(self, state: State, history: Sequence[Handoff], expected: int) -> None:
+        """Compare-and-set: stored revision must be `expected`, or written by this very writer.
+
+        `history` holds every view since the last successful save, oldest first.
+        """
+
+    async def save_context(self, tenant: str, handoff: HandoffId, context: Context) -> None: ...
+
+    async def load(self, tenant: str, handoff: HandoffId) -> tuple[State, Context] | None: ...
+
+    async def latest_of_call(self, tenant: str, call: CallId) -> HandoffId | None: ...
+
+    async def history(
+        self, tenant: str, handoff: HandoffId, after: int, wait_seconds: float
+    ) -> Sequence[Handoff]:
+        """Views with a revision above `after`, oldest first; waits for the first if none."""
+
+
+class ContextBus(Protocol):
+    """Where a human's screen gets the story from."""
+
+    async def publish(self, handoff: Handoff, context: Context) -> None:
+        """Returns when it is published; raises StoreUnavailable when it will be only later."""
+
+
+class Calls(Protocol):
+    """The live calls of this replica."""
+
+    def locate(self, call: CallId) -> Place | None: ...
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Seconds since the epoch; never steps back within a process."""
+
+
+class Tally(Protocol):
+    """Counters by name."""
+
+    def count(self, name: str) -> None: ...

@@ -1,0 +1,312 @@
+"""The state of one handoff: parallel tracks, two bridges, a witness, and what is known so far.
+
+Everything in it is a value, so that it can be compared, logged, stored, and resumed elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from orchestrator.model import (
+    BridgeId,
+    CallId,
+    ChannelId,
+    Fallback,
+    Handoff,
+    HandoffId,
+    Outcome,
+    Phase,
+    Place,
+    Plan,
+    Timing,
+)
+
+# --- caller ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WithBot:
+    """Nothing has been done yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishingPhrase:
+    """The bot's last phrase plays. `leave`: nobody takes the call, a way out follows the phrase."""
+
+    leave: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitingHold:
+    """Wants into the holding bridge, which is not made yet; still hears the bot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """On the way into the holding bridge."""
+
+    move: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Hears music."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merging:
+    """On the way to the agent."""
+
+    move: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bridged:
+    """Talks with the agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Returning:
+    """On the way back to the bot."""
+
+    move: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Queueing:
+    """On the way into the dialplan's queue; `tries` so far failed."""
+
+    move: int
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """The dialplan could not be reached: it is tried again soon."""
+
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """No longer this handoff's: hung up, queued, returned, or another handoff's."""
+
+
+Caller = (
+    WithBot | FinishingPhrase | AwaitingHold | Holding | Held | Merging | Bridged | Returning
+    | Queueing | Stranded | Left
+)  # fmt: skip
+
+# --- agent ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NoAgent:
+    """Nobody is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialling:
+    attempt: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ringing:
+    attempt: int
+    since: float  # dialled
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitingKey:
+    """Answered; must press the key or accept otherwise."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Takes the call; the merge bridge is not made yet."""
+
+    attempt: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """On the way into the merge bridge."""
+
+    attempt: int
+    since: float  # accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """In the merge bridge, alone: the caller's phrase, music or context is not there yet."""
+
+    attempt: int
+    since: float  # accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Talking:
+    """In the merge bridge with the caller, or with the caller on the way into it."""
+
+    attempt: int
+    since: float  # accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """This attempt is over and its channel hung up."""
+
+    attempt: int
+
+
+Agent = (
+    NoAgent | Dialling | Ringing | AwaitingKey | Accepted | Joining | Waiting | Talking | Gone
+)  # fmt: skip
+
+# --- context --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublished:
+    """Not asked for yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """On its way for the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """A screen has shown it. `at` is still when it was published."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Failed or too slow: nobody waits for it. It may still come."""
+
+
+ContextTrack = Unpublished | Publishing | Published | Acked | Unavailable
+
+
+class Bridge(Enum):
+    ABSENT = "absent"
+    MAKING = "making"
+    READY = "ready"
+    GONE = "gone"
+
+
+class Watch(Enum):
+    OFF = "off"
+    WATCHING = "watching"
+    ENDING = "ending"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be done; never changes."""
+
+    handoff_id: HandoffId
+    request_id: str
+    place: Place
+    plan: Plan
+    say_first: str = ""
+    reason: str = ""
+    intent: str = ""
+    language: str = ""
+    customer_reference: str = ""
+    leftovers: tuple[BridgeId, ...] = ()  # of a superseded handoff: the caller may sit in one
+
+    @property
+    def call_id(self) -> CallId:
+        return self.place.call_id
+
+    @property
+    def caller(self) -> ChannelId:
+        return self.place.caller
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    request: Request
+    created_at: float
+    changed_at: float
+    revision: int = 1
+    phase: Phase = Phase.RECEIVED
+    outcome: Outcome = Outcome.UNSPECIFIED
+    finished: bool = False  # the outcome is reported
+    caller: Caller = field(default_factory=WithBot)
+    agent: Agent = field(default_factory=NoAgent)
+    context: ContextTrack = field(default_factory=Unpublished)
+    hold: Bridge = Bridge.ABSENT
+    mix: Bridge = Bridge.ABSENT
+    watch: Watch = Watch.OFF
+    ways: tuple[Fallback, ...] = ()  # ways out not yet tried
+    attempts: int = 0  # targets dialled
+    moves: int = 0  # of the caller
+    phrase_ended_at: float | None = None
+    context_revision: int = 1
+    sip_status: int = 0
+    q850_cause: int = 0
+    timing: Timing = field(default_factory=Timing)
+
+    @property
+    def settled(self) -> bool:
+        """Nothing that is told outside changes any more."""
+        return self.finished and self.watch in {Watch.OFF, Watch.DONE}
+
+    @property
+    def over(self) -> bool:
+        """Nothing is left to do: the runner may leave once no answer is owed."""
+        return self.settled and isinstance(self.caller, Left)
+
+
+def view(state: State) -> Handoff:
+    """The handoff as it is told outside."""
+    request, targets = state.request, state.request.plan.targets
+    return Handoff(
+        handoff_id=request.handoff_id,
+        request_id=request.request_id,
+        call_id=request.call_id,
+        tenant=request.place.tenant,
+        revision=state.revision,
+        phase=state.phase,
+        outcome=state.outcome,
+        pattern=request.plan.pattern,
+        target=targets[state.attempts - 1] if state.attempts else None,
+        sip_status=state.sip_status,
+        q850_cause=state.q850_cause,
+        timing=state.timing,
+        created_at=state.created_at,
+        changed_at=state.changed_at,
+        context_revision=state.context_revision,
+        settled=state.settled,
+    )
+
+
+def dialplan_variables(request: Request) -> Mapping[str, str]:
+    """Channel variables for the PBX's own queue and for the agent's phone."""
+    return {
+        "VOICEFORK_HANDOFF": request.handoff_id,
+        "VOICEFORK_CALL": request.call_id,
+        "VOICEFORK_INTENT": request.intent,
+        "VOICEFORK_LANGUAGE": request.language,
+        "VOICEFORK_PRIORITY": str(request.plan.priority),
+        "VOICEFORK_CUSTOMER": request.customer_reference,
+        "VOICEFORK_QUEUE": request.plan.queue_name,
+    }
