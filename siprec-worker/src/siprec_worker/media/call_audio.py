@@ -1,0 +1,158 @@
+"""All tracks of one call, put in step: slots of the legs that begin together leave together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from siprec_worker.media.grid import LegEvent
+from siprec_worker.media.model import (
+    AudioChunk,
+    AudioFormat,
+    Encoding,
+    GapCause,
+    LegAudio,
+    PacketHeard,
+    TrackStats,
+)
+from siprec_worker.media.track import RTP_CLOCK, Payloads, Track
+from siprec_worker.protocol.rtcp import ReportBlock
+
+TickOutput = AudioChunk | LegEvent | PacketHeard
+UPLINK = AudioFormat(Encoding.PCM_S16LE, RTP_CLOCK)
+
+
+class CallAudio:
+    """Give each track its datagrams, and call `tick` after every drain of the sockets.
+
+    A slot waits for a leg that is late, but lives, until `hold_ms` after its end; then the leg
+    follows alone. Nothing waits for a leg that was not heard within `hold_ms`.
+    """
+
+    __slots__ = (
+        "_chunk_ms",
+        "_chunk_samples",
+        "_hold",
+        "_hold_ms",
+        "_patience",
+        "_start",
+        "_tracks",
+        "_uplink",
+        "_wanted",
+    )
+
+    def __init__(
+        self, start: float, *, uplink: AudioFormat = UPLINK, chunk_ms: int = 20, hold_ms: int = 40
+    ) -> None:
+        """`start` is the moment of pts 0. Raises ValueError unless the uplink is at 8 kHz."""
+        if uplink.sample_rate != RTP_CLOCK:
+            raise ValueError(f"uplink at {uplink.sample_rate} Hz: only {RTP_CLOCK} is made")
+        self._start = start
+        self._uplink = uplink
+        self._chunk_ms = chunk_ms
+        self._chunk_samples = RTP_CLOCK * chunk_ms // 1000
+        self._hold_ms = hold_ms
+        self._hold = hold_ms / 1000
+        self._patience = self._chunk_samples + RTP_CLOCK * hold_ms // 1000
+        self._tracks: dict[int, Track] = {}
+        self._wanted: list[Track] = []
+
+    def add_track(self, handle: int, payloads: Payloads) -> Track:
+        """A new leg; its `receive` takes the datagrams. It is not wanted yet."""
+        track = Track(handle, payloads, self._uplink, self._chunk_ms, self._hold_ms)
+        self._tracks[handle] = track
+        return track
+
+    def update_track(self, handle: int, payloads: Payloads) -> None:
+        """Another payload map for a leg, after a re-INVITE."""
+        self._tracks[handle].set_payloads(payloads)
+
+    def remove_track(self, handle: int) -> None:
+        track = self._tracks.pop(handle)
+        if track in self._wanted:
+            self._wanted.remove(track)
+
+    def want(self, handles: Iterable[int]) -> None:
+        """The legs whose audio, gaps and keys `tick` gives; the others are only counted."""
+        wanted = set(handles)
+        self._wanted = [track for handle, track in self._tracks.items() if handle in wanted]
+        for handle, track in self._tracks.items():
+            track.grid.mute(handle not in wanted)
+
+    def watch(self, handles: Iterable[int]) -> None:
+        """The legs that `tick` gives a PacketHeard of every audio packet of, wanted or not."""
+        watched = set(handles)
+        for handle, track in self._tracks.items():
+            track.watch(handle in watched)
+
+    def expect_silence(self, handle: int, cause: GapCause | None) -> None:
+        """What holes of a leg are called from now on (ON_HOLD, PAUSED); None: by their look."""
+        self._tracks[handle].hole_cause = cause
+
+    def position(self, now: float) -> int:
+        """The pts of a moment."""
+        return int((now - self._start) * RTP_CLOCK)
+
+    def tick(self, now: float) -> list[TickOutput]:
+        """What is due: of each leg in rising pts, legs of the same pts together."""
+        clock = int((now - self._start) * RTP_CLOCK)
+        out: list[TickOutput] = []
+        for track in self._tracks.values():
+            if track.inbox:
+                track.drain(now, clock)
+            else:
+                track.rest(now, clock)
+            if track.heard:
+                out += track.heard
+                track.heard.clear()
+        while (pts := self._lowest(out)) is not None and self._complete(pts, now, clock):
+            legs = []
+            for track in self._wanted:
+                ready = track.grid.ready
+                if ready and ready[0][0] == pts:
+                    _, audio, flags, _ = ready.popleft()
+                    legs.append(LegAudio(track.handle, audio or b"", flags))
+            out.append(AudioChunk(pts, tuple(legs)))
+        return out
+
+    def stats(self) -> dict[int, TrackStats]:
+        return {handle: track.stats() for handle, track in self._tracks.items()}
+
+    def heard_at(self) -> float | None:
+        """When the last packet of any leg came; None before the first."""
+        heard = [t.last_packet for t in self._tracks.values() if t.last_packet is not None]
+        return max(heard, default=None)
+
+    def report_blocks(self, now: float) -> list[ReportBlock]:
+        """What an RTCP receiver report says of the legs; ask every few seconds."""
+        blocks = (track.report_block(now) for track in self._tracks.values())
+        return [block for block in blocks if block is not None]
+
+    def _lowest(self, out: list[TickOutput]) -> int | None:
+        """The pts of the next slot; events before it are told on the way."""
+        lowest = None
+        for track in self._wanted:
+            ready = track.grid.ready
+            while ready:
+                pts, _, _, event = ready[0]
+                if event is None:
+                    if lowest is None or pts < lowest:
+                        lowest = pts
+                    break
+                out.append(event)
+                ready.popleft()
+        return lowest
+
+    def _complete(self, pts: int, now: float, clock: int) -> bool:
+        """False while a leg may still bring this slot."""
+        if clock >= pts + self._patience:
+            return True
+        for track in self._wanted:
+            grid = track.grid
+            if (
+                not grid.ready
+                and grid.start <= pts
+                and track.last_packet is not None
+                and now - track.last_packet <= self._hold
+            ):
+                return False
+        return True
