@@ -95,7 +95,7 @@ class AgentServer:
             await asyncio.wait(self._tasks, timeout=seconds)
         return not self._tasks
 
-    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+    async def _set_health(self, status: int) -> None:
         for service in ("", _SERVICE):
             await self._health.set(service, status)
 
