@@ -34,7 +34,7 @@ class LegAttribution:
 def legs(
     metadata: RecordingMetadata | None,
     labels: Sequence[str | None],
-    hints: LegHints = LegHints(),  # noqa: B008 - frozen
+    hints: LegHints = LegHints(),
 ) -> list[LegAttribution]:
     """Attributes each offered m-line, given by its label in SDP order.
 
@@ -44,7 +44,7 @@ def legs(
     """
     named = [label or "" for label in labels]
     if metadata is None:
-        return _by_sdp_order(named, ("no metadata",))
+        return _by_sdp_order(named, hints, ("no metadata",))
     senders = {label: _senders(metadata, label) for label in named}
     mixed = [label for label in named if len(senders[label]) > 1]
     if mixed:
@@ -53,7 +53,7 @@ def legs(
             for label in named
         ]
     if not any(senders.values()):
-        return _by_sdp_order(named, ("no label of the SDP has a sender in the metadata",))
+        return _by_sdp_order(named, hints, ("no label of the SDP has a sender in the metadata",))
     kinds, doubts = _kinds_by_participant(metadata, hints)
     return [_attributed(label, senders[label], kinds, doubts) for label in named]
 
@@ -88,7 +88,7 @@ def _kinds_by_participant(
     caller = next((party for party in parties if party.calling), None)
     if caller is None:
         caller = parties[0]
-    caller_kind, other_kind = (PBX, CUSTOMER) if hints.direction == "out" else (CUSTOMER, PBX)
+    caller_kind, other_kind = _caller_and_callee(hints)
     kinds = {party.id: other_kind for party in parties}
     kinds[caller.id] = caller_kind
     return kinds, doubts
@@ -103,12 +103,19 @@ def _completed(marked: dict[str, str], parties: Sequence[Participant]) -> dict[s
     return marked
 
 
-def _by_sdp_order(labels: Sequence[str], warnings: tuple[str, ...]) -> list[LegAttribution]:
+def _by_sdp_order(
+    labels: Sequence[str], hints: LegHints, warnings: tuple[str, ...]
+) -> list[LegAttribution]:
     """Two lines: the caller's leg first, as rtpengine most often writes it. Else unknown."""
     if len(labels) != 2:
         return [LegAttribution(label, UNKNOWN, warnings=warnings) for label in labels]
     doubts = (*warnings, "legs taken in SDP order")
+    kinds = _caller_and_callee(hints)
     return [
-        LegAttribution(labels[0], CUSTOMER, warnings=doubts),
-        LegAttribution(labels[1], PBX, warnings=doubts),
+        LegAttribution(label, kind, warnings=doubts)
+        for label, kind in zip(labels, kinds, strict=True)
     ]
+
+
+def _caller_and_callee(hints: LegHints) -> tuple[str, str]:
+    return (PBX, CUSTOMER) if hints.direction == "out" else (CUSTOMER, PBX)

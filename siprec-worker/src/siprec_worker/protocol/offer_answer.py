@@ -1,4 +1,4 @@
-"""Answers of a recording server to SDP offers, and its own offers (RFC 3264, RFC 7866 section 7)."""
+"""Answers of a recording server to SDP offers, and its own offers (RFC 3264, RFC 7866)."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _recordable(media: Media, capabilities: Capabilities) -> bool:
     )
 
 
-def answer(
+def answer(  # noqa: PLR0913, PLR0917 - the description's parts
     offer: SessionDescription,
     capabilities: Capabilities,
     host: str,

@@ -113,8 +113,8 @@ class Media(Described):
 
         A dynamic type without a=rtpmap is left out: nobody can know what it is.
         """
-        mapped = {pt: meaning for pt, meaning in map(_read_rtpmap, self.attribute_values("rtpmap"))}
-        fmtp = dict(_read_fmtp(value) for value in self.attribute_values("fmtp"))
+        mapped = dict(map(_read_rtpmap, self.attribute_values("rtpmap")))
+        fmtp = dict(map(_read_fmtp, self.attribute_values("fmtp")))
         found = {}
         for text in self.formats:
             pt = _number(text)

@@ -158,6 +158,19 @@ class Response(_Message):
     status: int = 0
     reason: str = ""
 
+    def tagged(self, to_tag: str) -> Response:
+        """With `to_tag` in a To that has none; an unreadable To goes back as it was."""
+        try:
+            if self.to_tag:
+                return self
+        except SipError:
+            return self
+        items = tuple(
+            (name, f"{value};tag={to_tag}" if canonical(name) == "to" else value)
+            for name, value in self.headers.items
+        )
+        return replace(self, headers=Headers(items))
+
     def encode(self) -> bytes:
         return self._encoded(f"SIP/2.0 {self.status} {self.reason}")
 
@@ -184,21 +197,11 @@ class Request(_Message):
         that make a dialog: 2xx and 101-199 (section 12.1.1).
         """
         copied = [item for item in self.headers.items if canonical(item[0]) in _COPIED]
-        if to_tag and not self._has_to_tag():
-            copied = [
-                (name, f"{value};tag={to_tag}" if canonical(name) == "to" else value)
-                for name, value in copied
-            ]
         if 100 < status < 300:
             copied += [item for item in self.headers.items if canonical(item[0]) == "record-route"]
         items = (*copied, *headers)
-        return Response(Headers(items), body, status, reason or REASONS.get(status, "Unknown"))
-
-    def _has_to_tag(self) -> bool:
-        try:
-            return bool(self.to_tag)
-        except SipError:
-            return True  # unreadable: the sender gets it back as it was
+        response = Response(Headers(items), body, status, reason or REASONS.get(status, "Unknown"))
+        return response.tagged(to_tag) if to_tag else response
 
     def arrived_from(self, host: str, port: int) -> Request:
         """Notes the source in the top Via (RFC 3261 section 18.2.1, RFC 3581 section 4)."""

@@ -1,0 +1,371 @@
+"""One SIPREC dialog on the answering side (RFC 3261 sections 12-15, RFC 3311, RFC 4028).
+
+Two facts rather than one big state: is a request still owed an answer (`_open`), is an answer
+still owed an ACK (`_unacked`)? A cancelled re-INVITE then needs no state of its own.
+
+    INVITE -> _open -accept-> [held for min_answer_delay] -> 200 -> _unacked -ACK-> Confirmed
+                                                     no ACK: our re-INVITE -200-> Confirmed
+                                                                           -else-> NotRecorded
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from siprec_worker.errors import MultipartError
+from siprec_worker.protocol.multipart import recording_body
+from siprec_worker.protocol.sip.ack_wait import AckWait, Due
+from siprec_worker.protocol.sip.actions import Acknowledge, Action, Answer, Ask, Resend
+from siprec_worker.protocol.sip.events import (
+    Cancelled,
+    Confirmed,
+    DialogState,
+    HungUp,
+    Informed,
+    Invited,
+    NotRecorded,
+    ReinviteAnswered,
+    UasEvent,
+    Unconfirmed,
+)
+from siprec_worker.protocol.sip.in_dialog import SDP_TYPE, in_dialog_request, refreshed_target
+from siprec_worker.protocol.sip.message import Request, Response
+from siprec_worker.protocol.sip.session_timer import agreed_timer
+from siprec_worker.protocol.sip.settings import ACCEPT, ALLOW, SUPPORTED, UasSettings
+from siprec_worker.protocol.sip.transaction import TransactionKey
+
+
+class _Asking(Enum):
+    """Why a re-INVITE of ours is out."""
+
+    RESCUE = "rescue"
+    REINVITE = "reinvite"
+
+
+@dataclass(slots=True)
+class _Open:
+    request: Request
+    key: TransactionKey
+    initial: bool
+    refused_at: float
+    held: tuple[bytes, tuple[tuple[str, str], ...]] | None = None
+
+
+class Dialog:
+    """Feed it the requests of one dialog; collect actions, events and the time it wants to wake."""
+
+    def __init__(
+        self, state: DialogState, settings: UasSettings, new_token: Callable[[], str]
+    ) -> None:
+        self.state = state
+        self.ended = False
+        self._settings = settings
+        self._new_token = new_token
+        self._open: _Open | None = None
+        self._unacked: AckWait | None = None
+        self._answerable_at = 0.0
+        self._asking: _Asking | None = None
+        self._last_ack: Request | None = None
+        self._session_ends_at: float | None = None
+        self._actions: list[Action] = []
+        self._events: list[UasEvent] = []
+
+    # --- what the peer asks ------------------------------------------------------------------
+
+    def begin(self, invite: Request, key: TransactionKey, now: float) -> None:
+        """The INVITE that makes the dialog. Raises MultipartError."""
+        self._answerable_at = now + self._settings.min_answer_delay
+        self._offer(invite, key, now, initial=True)
+
+    def receive(self, request: Request, key: TransactionKey, now: float) -> None:
+        """Any request within the dialog but ACK and CANCEL."""
+        if request.cseq.number <= self.state.remote_cseq:  # section 12.2.2
+            self._refuse(request, key, 500)
+            return
+        self.state = replace(self.state, remote_cseq=request.cseq.number)
+        match request.method:
+            case "INVITE":
+                self._reinvited(request, key, now)
+            case "UPDATE":
+                self._updated(request, key, now)
+            case "BYE":
+                self._hung_up(request, key)
+            case "INFO":
+                self._actions.append(Answer(key, request.reply(200)))
+                self._events.append(Informed(self.state.id, request))
+            case _:
+                self._refuse(request, key, 405, ("Allow", ALLOW))
+
+    def _refuse(
+        self, request: Request, key: TransactionKey, status: int, *headers: tuple[str, str]
+    ) -> None:
+        self._actions.append(Answer(key, request.reply(status, headers=headers)))
+
+    def _reinvited(self, invite: Request, key: TransactionKey, now: float) -> None:
+        if self._open is not None:  # section 14.2: the first INVITE is still unanswered
+            self._refuse(invite, key, 500, ("Retry-After", "1"))
+        elif self._asking is not None or self._unacked is not None:
+            self._refuse(invite, key, 491)
+        else:
+            self._offer_in_dialog(invite, key, now)
+
+    def _updated(self, update: Request, key: TransactionKey, now: float) -> None:
+        if self._open is not None:  # RFC 3311 section 5.2
+            self._refuse(update, key, 500, ("Retry-After", "1"))
+        elif self._asking is not None:
+            self._refuse(update, key, 491)
+        else:
+            self._offer_in_dialog(update, key, now)
+
+    def _offer_in_dialog(self, request: Request, key: TransactionKey, now: float) -> None:
+        target = refreshed_target(request.headers, self.state.remote_target)
+        self.state = replace(self.state, remote_target=target)
+        try:
+            self._offer(request, key, now, initial=False)
+        except MultipartError:
+            self._refuse(request, key, 400)
+
+    def _offer(self, request: Request, key: TransactionKey, now: float, initial: bool) -> None:
+        content = recording_body(request.content_type, request.body)
+        self._open = _Open(request, key, initial, now + self._settings.answer_limit)
+        if request.method == "UPDATE" and content.sdp is None and content.metadata is None:
+            self._answer(b"", (), now)  # a session refresh asks nobody
+            return
+        self._events.append(Invited(self.state.id, request, not initial, content))
+
+    def _hung_up(self, bye: Request, key: TransactionKey) -> None:
+        self._actions.append(Answer(key, bye.reply(200)))
+        self._refuse_open(487)  # section 15.1.2
+        self._end(HungUp(self.state.id, True, bye.headers.get("reason") or "BYE"))
+
+    def acknowledged(self, ack: Request) -> None:
+        """An ACK to a 2xx of ours."""
+        if (unacked := self._unacked) is not None and ack.cseq.number == unacked.cseq:
+            self._unacked = None
+            self._events.append(Confirmed(self.state.id, ack.body))
+
+    def owes(self, key: TransactionKey) -> bool:
+        """Is the request of this transaction still unanswered?"""
+        return self._open is not None and self._open.key == key
+
+    def cancelled(self, key: TransactionKey) -> None:
+        """A CANCEL of the INVITE with this key: too late once it was answered (section 9.2)."""
+        if self._open is None or not self.owes(key):
+            return
+        initial = self._open.initial
+        self._refuse_open(487)
+        self._events.append(Cancelled(self.state.id, reinvite=not initial))
+        self.ended = self.ended or initial
+
+    def _refuse_open(
+        self, status: int, reason: str = "", headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        if (owed := self._open) is not None:
+            response = owed.request.reply(
+                status, reason, headers=headers, to_tag=self.state.local_tag
+            )
+            self._actions.append(Answer(owed.key, response))
+            self._open = None
+
+    # --- what the session wants --------------------------------------------------------------
+
+    def accept(self, sdp: bytes, now: float, headers: Iterable[tuple[str, str]]) -> bool:
+        if self._open is None or self._open.held is not None:
+            return False
+        if self._open.initial and now < self._answerable_at:
+            self._open.held = (sdp, tuple(headers))
+        else:
+            self._answer(sdp, tuple(headers), now)
+        return True
+
+    def reject(
+        self, status: int, reason: str, headers: Iterable[tuple[str, str]]
+    ) -> bool:  # fmt: skip
+        if self._open is None or self._open.held is not None:
+            return False
+        self.ended = self._open.initial
+        self._refuse_open(status, reason, headers)
+        return True
+
+    def bye(self, reason: str) -> bool:
+        """Ends the dialog without an event: the session knows. An open INVITE gets 480."""
+        if self.ended:
+            return False
+        if self._open is not None and self._open.initial:
+            self._refuse_open(480)
+        else:
+            self._refuse_open(487)
+            self._send_bye(reason)
+        self.ended = True
+        return True
+
+    def forget(self) -> bool:
+        """Ends without a word: another worker has the dialog now."""
+        self.ended = True
+        return True
+
+    def reinvite(self, offer: bytes) -> bool:
+        if self.ended or self._asking or self._open is not None or self._unacked is not None:
+            return False
+        self._ask_reinvite(_Asking.REINVITE, offer)
+        return True
+
+    def _answer(self, sdp: bytes, headers: tuple[tuple[str, str], ...], now: float) -> None:
+        owed = self._open
+        if owed is None:
+            return
+        self._open = None
+        timer = agreed_timer(owed.request.headers)
+        self._session_ends_at = now + timer.seconds if timer else None
+        own = [
+            ("Contact", self._settings.contact(self.state.transport)),
+            ("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", SUPPORTED),
+            ("Server", self._settings.server),
+            *(timer.headers if timer else ()), *headers, *((SDP_TYPE,) if sdp else ()),
+        ]  # fmt: skip
+        response = owed.request.reply(200, body=sdp, headers=own, to_tag=self.state.local_tag)
+        self._actions.append(Answer(owed.key, response))
+        if sdp:
+            self.state = replace(self.state, local_sdp=sdp.decode("utf-8", "surrogateescape"))
+        if owed.request.method == "INVITE":
+            number = owed.request.cseq.number
+            self._unacked = AckWait(owed.key, number, owed.initial, self._settings, now)
+
+    def _ask_reinvite(self, why: _Asking, offer: bytes) -> None:
+        self._asking = why
+        text = offer.decode("utf-8", "surrogateescape")
+        self.state = replace(self.state, local_sdp=text)
+        self._actions.append(Ask(self._request("INVITE", body=offer)))
+
+    def _request(
+        self, method: str, body: bytes = b"", headers: Iterable[tuple[str, str]] = ()
+    ) -> Request:
+        number = self.state.local_cseq + 1
+        self.state = replace(self.state, local_cseq=number)
+        return in_dialog_request(
+            self.state, self._settings, method, number, self._new_token(), body, headers
+        )
+
+    def _send_bye(self, reason: str = "") -> None:
+        told = (("Reason", f'SIP;cause=200;text="{reason}"'),) if reason else ()
+        self._actions.append(Ask(self._request("BYE", headers=told)))
+
+    def _end(self, event: UasEvent) -> None:
+        self._events.append(event)
+        self.ended, self._unacked, self._asking = True, None, None
+
+    # --- answers to our requests -------------------------------------------------------------
+
+    def answered(self, request: Request, response: Response | None, now: float) -> None:
+        """The final answer to a request of ours; None = it timed out."""
+        if request.method != "INVITE":
+            return
+        if response is not None and response.status < 300:
+            self._acknowledge(request, response)
+        why, self._asking = self._asking, None
+        if self.ended:
+            return
+        status = response.status if response else 408
+        body = response.body if response else b""
+        if why is _Asking.RESCUE:
+            self._rescue_answered(status, body, now)
+        elif why is _Asking.REINVITE:
+            self._events.append(ReinviteAnswered(self.state.id, status, body))
+            if status == 481:  # section 12.2.1.2
+                self._end(HungUp(self.state.id, False, "481 to our re-INVITE"))
+
+    def _acknowledge(self, request: Request, response: Response) -> None:
+        target = refreshed_target(response.headers, self.state.remote_target)
+        self.state = replace(self.state, remote_target=target)
+        number = request.cseq.number
+        self._last_ack = in_dialog_request(
+            self.state, self._settings, "ACK", number, self._new_token()
+        )
+        self._actions.append(Acknowledge(self._last_ack))
+
+    def acknowledge_again(self, response: Response) -> None:
+        """A retransmitted 2xx to a re-INVITE of ours (section 13.2.2.4)."""
+        if self._last_ack is not None and self._last_ack.cseq.number == response.cseq.number:
+            self._actions.append(Acknowledge(self._last_ack))
+
+    def _rescue_answered(self, status: int, body: bytes, now: float) -> None:
+        unacked = self._unacked
+        if unacked is None or not unacked.initial:
+            return  # the ACK came meanwhile: the peer knows the dialog, whatever it says to this
+        if status < 300:
+            self._unacked = None
+            self._events.append(Confirmed(self.state.id, body))
+        elif status == 491:  # its own ACK or re-INVITE is under way
+            unacked.rescue_later(now)
+        else:
+            self._not_recorded(f"{status} to the re-INVITE", bye=status != 481)
+
+    def _not_recorded(self, reason: str, bye: bool) -> None:
+        if bye:
+            self._send_bye("not confirmed")
+        self._end(NotRecorded(self.state.id, reason))
+
+    # --- time --------------------------------------------------------------------------------
+
+    def next_timeout(self) -> float | None:
+        if self.ended:
+            return None
+        times = [self._session_ends_at]
+        if (owed := self._open) is not None:
+            times.append(owed.refused_at if owed.held is None else self._answerable_at)
+        if self._unacked is not None:
+            times.append(self._unacked.next_timeout())
+        return min((t for t in times if t is not None), default=None)
+
+    def handle_timeout(self, now: float) -> None:
+        if self.ended:
+            return
+        if (owed := self._open) is not None:
+            if owed.held is not None and now >= self._answerable_at:
+                self._answer(*owed.held, now)
+            elif owed.held is None and now >= owed.refused_at:
+                self._unanswered(owed)
+        if self._unacked is not None:
+            self._wait_for_ack(self._unacked, now)
+        if self._session_ends_at is not None and now >= self._session_ends_at and not self.ended:
+            self._send_bye("session expired")
+            self._end(HungUp(self.state.id, False, "session expired"))
+
+    def _unanswered(self, owed: _Open) -> None:
+        """Nobody here answered: our fault, but the peer must not wait for it."""
+        self._refuse_open(480)
+        if owed.initial:
+            self._end(HungUp(self.state.id, False, "the INVITE was not answered here"))
+
+    def _wait_for_ack(self, unacked: AckWait, now: float) -> None:
+        for due in unacked.handle_timeout(now):
+            match due:
+                case Due.RESEND:
+                    self._actions.append(Resend(unacked.key))
+                case Due.RESCUE:
+                    self._rescue(unacked)
+                case Due.RESCUE_FAILED:
+                    self._not_recorded("no answer to the re-INVITE", bye=True)
+                case Due.GIVE_UP if unacked.initial:
+                    self._not_recorded("no ACK", bye=True)
+                case Due.GIVE_UP:
+                    self._send_bye("no ACK")
+                    self._end(HungUp(self.state.id, False, "no ACK to a 200"))
+
+    def _rescue(self, unacked: AckWait) -> None:
+        if not unacked.rescuing:
+            unacked.rescuing = True
+            self._events.append(Unconfirmed(self.state.id))
+        self._ask_reinvite(_Asking.RESCUE, self.state.local_sdp.encode("utf-8", "surrogateescape"))
+
+    # --- what to do --------------------------------------------------------------------------
+
+    def actions(self) -> list[Action]:
+        actions, self._actions = self._actions, []
+        return actions
+
+    def events(self) -> list[UasEvent]:
+        events, self._events = self._events, []
+        return events

@@ -1,0 +1,35 @@
+"""What an answering endpoint is told at start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from siprec_worker.protocol.sip.uri import joined_host_port
+
+ALLOW: Final = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO"
+ACCEPT: Final = (
+    "application/sdp, multipart/mixed, application/rs-metadata+xml, application/rs-metadata"
+)
+SUPPORTED: Final = "siprec, timer"
+
+
+@dataclass(frozen=True, slots=True)
+class UasSettings:
+    """`host` and `port` are what peers are told: they must reach this worker. Times in seconds."""
+
+    host: str
+    port: int
+    min_answer_delay: float = 0.020  # OpenSIPS loses up to 4 % of forks answered at once
+    confirm_after: float = 0.5  # no ACK by then: our own re-INVITE
+    rescue_limit: float = 8.0  # no word on it by then: not recorded
+    answer_limit: float = 10.0  # an INVITE nobody answers here is refused with 480
+    retry_after: int = 5
+    max_dialogs: int = 2000
+    max_transactions: int = 20_000
+    user: str = "srs"
+    server: str = "Voicefork"
+
+    def contact(self, transport: str) -> str:
+        address = joined_host_port(self.host, self.port)
+        return f"<sip:{self.user}@{address};transport={transport}>;+sip.srs"
