@@ -48,9 +48,9 @@ class Running:
         return "\n".join(self.log_text().splitlines()[-LOG_TAIL_LINES:])
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends a signal to the program and what it started; one that has ended is no error."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+        """Sends a signal to the program itself; one that has ended is no error."""
+        if self.exit_code is None:
+            self._process.send_signal(number)
 
     async def wait(self) -> int:
         """Waits for its end; returns the exit code."""
@@ -86,8 +86,9 @@ class Running:
                     async with asyncio.timeout(grace_seconds):
                         await self.wait()
         finally:
-            # The whole group, also where the leader has ended: OpenSIPS' children can outlive it.
-            self.signal(signal.SIGKILL)
+            # The whole group, also where its leader has ended: OpenSIPS' children can outlive it.
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
             await self.wait()
 
 

@@ -15,8 +15,9 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import IO
 
 
@@ -53,33 +54,27 @@ def reap(grace_seconds: float) -> None:
             watched[os.pidfd_open(int(line))] = int(line)
         except ProcessLookupError:  # ended before we looked
             continue
-    _signal_living(watched, signal.SIGTERM)
-    _wait(watched, grace_seconds)
-    _signal_living(watched, signal.SIGKILL)
+    living = {pidfd: pid for pidfd, pid in watched.items() if not _has_ended(pidfd)}
+    for pidfd in living:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+    _wait(living, grace_seconds)
+    for pid in living.values():
+        # The whole group, also where its leader has ended: OpenSIPS' children can outlive it.
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
 
-def _signal_living(watched: dict[int, int], number: signal.Signals) -> None:
-    for pidfd, pid in watched.items():
-        if select.select([pidfd], [], [], 0)[0]:  # readable: the process has ended
-            continue
-        try:
-            os.killpg(pid, number)  # programs are started as leaders of their own group
-        except ProcessLookupError:
-            continue
+def _has_ended(pidfd: int) -> bool:
+    return bool(select.select([pidfd], [], [], 0)[0])  # readable: the process has ended
 
 
-def _wait(watched: dict[int, int], seconds: float) -> None:
-    poller = select.poll()
-    for pidfd in watched:
-        poller.register(pidfd, select.POLLIN)
-    left = set(watched)
-    while left:
-        ended = poller.poll(seconds * 1000)
-        if not ended:
-            return
-        for pidfd, _ in ended:
-            poller.unregister(pidfd)
-            left.discard(pidfd)
+def _wait(living: Iterable[int], seconds: float) -> None:
+    """Returns when every process has ended, or after `seconds`."""
+    deadline = time.monotonic() + seconds
+    left = set(living)
+    while left and (remaining := deadline - time.monotonic()) > 0:
+        left -= set(select.select(left, [], [], remaining)[0])
 
 
 if __name__ == "__main__":
