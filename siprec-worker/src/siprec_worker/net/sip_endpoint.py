@@ -1,0 +1,184 @@
+"""The worker's SIP endpoint: a Uas with sockets and a clock."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+
+from siprec_worker.errors import SetupError
+from siprec_worker.net.sip_tcp import SipTcp, TcpLimits
+from siprec_worker.net.sip_udp import SipUdp
+from siprec_worker.protocol.sip.events import DialogId, DialogState, UasEvent
+from siprec_worker.protocol.sip.flow import UDP, Flow, Outgoing
+from siprec_worker.protocol.sip.settings import UasSettings
+from siprec_worker.protocol.sip.uas import Uas
+
+log = logging.getLogger(__name__)
+
+Listener = Callable[["SipEndpoint", UasEvent], None]
+DEFAULT_LIMITS = TcpLimits()
+_BIND_TRIES = 20
+
+
+class SipEndpoint:
+    """Moves one Uas' messages, events and alarm.
+
+    Events reach the listener on the event loop, one after another; it may call accept() and the
+    other commands at once. An exception of the listener is logged and costs only its own call.
+    """
+
+    def __init__(
+        self, settings: UasSettings, listener: Listener, limits: TcpLimits = DEFAULT_LIMITS
+    ) -> None:
+        self.host = ""
+        self.port = 0
+        self.uas = Uas(settings)
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._udp = SipUdp(self._received)
+        self._tcp = SipTcp(self._received, limits)
+        self._alarm: asyncio.TimerHandle | None = None
+        self._pumping = False
+        self._closed = False
+
+    async def listen(self, host: str, port: int) -> None:
+        """UDP and TCP on the same port; 0 = a free one. Raises SetupError."""
+        for _ in range(_BIND_TRIES):
+            try:
+                transport, _ = await self._loop.create_datagram_endpoint(
+                    lambda: self._udp, local_addr=(host, port)
+                )
+                self.host, self.port = transport.get_extra_info("sockname")[:2]
+                await self._tcp.listen(self.host, self.port)
+            except OSError as error:
+                self._udp.close()
+                if port == 0 and error.errno == errno.EADDRINUSE:
+                    continue  # free for UDP, but taken for TCP
+                raise SetupError(f"cannot listen on {host}:{port}: {error}") from error
+            if self.uas.settings.port == 0:
+                self.uas.settings = replace(self.uas.settings, port=self.port)
+            return
+        raise SetupError(f"no port of {host} is free for both UDP and TCP")
+
+    @property
+    def available(self) -> bool:
+        """False: new calls and OPTIONS get 503; running dialogs go on."""
+        return self.uas.available
+
+    @available.setter
+    def available(self, value: bool) -> None:
+        self.uas.available = value
+
+    # --- commands: see Uas -------------------------------------------------------------------
+
+    def accept(self, of: DialogId, sdp: bytes, headers: Iterable[tuple[str, str]] = ()) -> bool:
+        return self._command(partial(self.uas.accept, of, sdp, self._loop.time(), headers))
+
+    def reject(
+        self, of: DialogId, status: int, reason: str = "", headers: Iterable[tuple[str, str]] = ()
+    ) -> bool:
+        now = self._loop.time()
+        return self._command(partial(self.uas.reject, of, status, reason, now, headers))
+
+    def bye(self, of: DialogId, reason: str = "") -> bool:
+        return self._command(partial(self.uas.bye, of, self._loop.time(), reason))
+
+    def reinvite(self, of: DialogId, offer: bytes) -> bool:
+        return self._command(partial(self.uas.reinvite, of, offer, self._loop.time()))
+
+    def forget(self, of: DialogId) -> bool:
+        return self._command(partial(self.uas.forget, of, self._loop.time()))
+
+    def dialog_state(self, of: DialogId) -> DialogState | None:
+        return self.uas.dialog_state(of)
+
+    def adopt(self, state: DialogState) -> DialogId:
+        return self.uas.adopt(state, self._loop.time())
+
+    def _command(self, command: Callable[[], bool]) -> bool:
+        done = command()
+        self._pump()
+        return done
+
+    # --- moving ------------------------------------------------------------------------------
+
+    def _received(self, data: bytes, flow: Flow) -> None:
+        if not self._closed:
+            self.uas.receive(data, flow, self._loop.time())
+            self._pump()
+
+    def _woken(self) -> None:
+        self._alarm = None
+        self.uas.handle_timeout(self._loop.time())
+        self._pump()
+
+    def _pump(self) -> None:
+        if self._pumping:
+            return  # a command from within the listener: the loop below comes round again
+        self._pumping = True
+        try:
+            self._send_all()
+            while events := self.uas.events():
+                for event in events:
+                    self._tell(event)
+                self._send_all()
+        finally:
+            self._pumping = False
+        self._set_alarm()
+
+    def _tell(self, event: UasEvent) -> None:
+        try:
+            self._listener(self, event)
+        except Exception:
+            log.exception("listener failed on %s", type(event).__name__)
+
+    def _send_all(self) -> None:
+        for message in self.uas.messages_to_send():
+            self._send(message)
+
+    def _send(self, message: Outgoing) -> None:
+        if self._closed:
+            return
+        if message.target.transport == UDP:
+            self._udp.send(message.data, message.target)
+        else:
+            self._tcp.send(message.data, message.target, message.flow)
+
+    def _set_alarm(self) -> None:
+        due = self.uas.next_timeout()
+        if self._alarm is not None and (due is None or due < self._alarm.when()):
+            self._alarm.cancel()
+            self._alarm = None
+        # An alarm that is too early only costs a wake-up, so it stays.
+        if due is not None and self._alarm is None and not self._closed:
+            self._alarm = self._loop.call_at(due, self._woken)
+
+    async def aclose(self) -> None:
+        """Closes the sockets without a word to the peers: bye() what should end first."""
+        self._closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._udp.close()
+        await self._tcp.aclose()
+
+
+@asynccontextmanager
+async def open_sip_endpoint(
+    host: str,
+    port: int,
+    settings: UasSettings,
+    listener: Listener,
+    limits: TcpLimits = DEFAULT_LIMITS,
+) -> AsyncIterator[SipEndpoint]:
+    """An endpoint that listens; closed at the end. `settings.port` 0 becomes the bound port."""
+    endpoint = SipEndpoint(settings, listener, limits)
+    try:
+        await endpoint.listen(host, port)
+        yield endpoint
+    finally:
+        await endpoint.aclose()
