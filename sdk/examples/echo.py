@@ -11,7 +11,7 @@ import sys
 
 from voicefork_sdk.call import Call
 from voicefork_sdk.events import Audio
-from voicefork_sdk.model import PCM_8K, Barge, CallStatus, LegKind
+from voicefork_sdk.model import PCM_8K, Barge, LegKind
 from voicefork_sdk.options import AgentOptions
 from voicefork_sdk.server import serve
 
@@ -24,7 +24,7 @@ OPTIONS = AgentOptions(
 async def on_call(call: Call) -> None:
     """One endless utterance: each chunk goes back the moment it comes."""
     async for event in call.events():
-        if isinstance(event, Audio) and call.status is CallStatus.ANSWERED and not call.is_frozen:
+        if isinstance(event, Audio) and call.may_speak:
             heard = event.of(LegKind.CUSTOMER)
             await call.speak("echo", heard, last=False, barge=Barge.NOT_INTERRUPTIBLE)
 

@@ -44,6 +44,12 @@ class Call:
         return self._conversation.freeze is not None
 
     @property
+    def may_speak(self) -> bool:
+        """Answered, not frozen, and not a SHADOW: what is said now is heard."""
+        is_answered = self.status in (CallStatus.ANSWERED, CallStatus.ON_HOLD)
+        return is_answered and not self.is_frozen and self.opening.role is not Role.SHADOW
+
+    @property
     def queued_ms(self) -> float:
         """Speech sent, and not yet known to be played."""
         return self._conversation.playout.queued_ms
