@@ -1,0 +1,224 @@
+"""The same ports on plain grpc.aio: the oracle of the h2 sender in tests, and its fallback.
+
+Several times dearer per message (see the h2 modules), and one message of each call is always on
+its way, out of reach of shedding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+import grpc
+
+from siprec_worker.errors import SetupError, VendorError
+from siprec_worker.media.model import LegAudio
+from siprec_worker.session.model import AgentLost, Close, FromAgent, Open, Opened, ToAgent
+from siprec_worker.sinks.conversation import Conversation
+from siprec_worker.sinks.counters import StreamCounters
+from siprec_worker.sinks.grpc_status import lost_by_status
+from siprec_worker.sinks.options import CONVERSE, AgentOptions
+from siprec_worker.sinks.target import Target
+
+log = logging.getLogger(__name__)
+
+_Call = grpc.aio.StreamStreamCall[bytes, bytes]
+_Method = grpc.aio.StreamStreamMultiCallable[bytes, bytes]
+
+
+class GrpcAioStream:
+    """AgentStream on a grpc.aio call; its task, owned by the connector, lives as long as it."""
+
+    def __init__(
+        self, opening: Open, receiver: Callable[[FromAgent], None], options: AgentOptions
+    ) -> None:
+        self.talk = Conversation(opening, options)
+        self._receiver = receiver
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        self._verdict: asyncio.Future[AgentLost] = self._loop.create_future()
+        missed = AgentLost(f"not opened within {options.opening_seconds:g} s")
+        self._alarm = self._loop.call_later(options.opening_seconds, self._decide, missed)
+        self._work = asyncio.Event()  # something may be written
+        self._work.set()
+        self._closing = False
+
+    @property
+    def closing(self) -> bool:
+        return self._closing
+
+    @property
+    def stats(self) -> StreamCounters:
+        return self.talk.counters
+
+    @property
+    def unacked_ms(self) -> int:
+        return self.talk.unacked_ms
+
+    def send_audio(self, pts: int, legs: Sequence[LegAudio]) -> None:
+        self.talk.audio(pts, legs, may_send=False)
+        if self.talk.silent:
+            seconds = self._options.silence_seconds
+            self._decide(AgentLost(f"nothing from the AI for {seconds:g} s of audio"))
+
+    def send(self, message: ToAgent) -> None:
+        self.talk.event(message)
+        if self.talk.overrun:
+            self._decide(AgentLost("the AI does not read: too many events wait"))
+
+    def close(self, close: Close) -> None:
+        if not self._closing:
+            self._closing = True
+            self.talk.close(close)
+            self._work.set()
+            self._alarm.cancel()
+            seconds = self._options.close_seconds
+            self._alarm = self._loop.call_later(seconds, self._decide, AgentLost("closed"))
+
+    def flush(self) -> None:
+        if self.talk.waiting:
+            self._work.set()
+
+    async def run(self, method: _Method) -> None:
+        """Talks until either side ends it; the receiver then learns why."""
+        metadata = tuple(self._options.metadata(self.talk.opening))
+        call = method(metadata=metadata, wait_for_ready=True)
+        lost = AgentLost("the worker is shutting down", retryable=False)
+        try:
+            async with asyncio.TaskGroup() as work:
+                parts = (self._read(call), self._write(call), self._acknowledge())
+                tasks = [work.create_task(part) for part in parts]
+                lost = await self._verdict
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self._alarm.cancel()
+            call.cancel()
+            self._deliver(lost)
+
+    def _decide(self, lost: AgentLost) -> None:
+        if not self._verdict.done():
+            self._verdict.set_result(lost)
+
+    async def _read(self, call: _Call) -> None:
+        """No limit here: opening, silence and closing have theirs, and end this task."""
+        try:
+            while isinstance(body := await call.read(), bytes):
+                message = self.talk.receive(body)
+                if message is not None:
+                    self._deliver(message)
+            self._decide(lost_by_status(0, ""))
+        except VendorError as error:
+            self._decide(AgentLost(str(error), retryable=False))
+        except grpc.aio.AioRpcError as error:
+            code: int = error.code().value[0]
+            self._decide(lost_by_status(code, error.details() or ""))
+
+    async def _write(self, call: _Call) -> None:
+        try:
+            while not self.talk.finished:
+                await self._work.wait()
+                self._work.clear()
+                while (message := self.talk.next_message()) is not None:
+                    await call.write(b"".join(message[1]))
+                    if not self.talk.ack_wanted:
+                        self.talk.heard()  # without Acks, taking our audio is a sign of life
+            await call.done_writing()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            log.debug("the call ended under a write; the reader knows why")
+
+    async def _acknowledge(self) -> None:
+        acknowledged = 0
+        while True:
+            await asyncio.sleep(self._options.ack_seconds)
+            if self.talk.ack_wanted and acknowledged != self.stats.messages_received:
+                acknowledged = self.stats.messages_received
+                self.talk.acknowledge()
+                self._work.set()
+
+    def _deliver(self, message: FromAgent) -> None:
+        if self._closing:
+            return
+        if isinstance(message, Opened):
+            self._alarm.cancel()
+            self._work.set()
+        try:
+            self._receiver(message)
+        except Exception:  # our own bug in one call must not cost the others
+            log.exception("receiver failed on %s", type(message).__name__)
+
+
+class GrpcAioConnector:
+    """AgentConnector on one grpc.aio channel, opened at the first call."""
+
+    def __init__(self, target: Target, options: AgentOptions) -> None:
+        self._target = target
+        self._options = options
+        self._credentials = _credentials(options) if target.tls else None
+        self._channel: grpc.aio.Channel | None = None
+        self._tasks: dict[asyncio.Task[None], GrpcAioStream] = {}
+        self._sum = StreamCounters()
+
+    def connect(self, opening: Open, receiver: Callable[[FromAgent], None]) -> GrpcAioStream:
+        if self._channel is None:
+            self._channel = self._open_channel()
+        method: _Method = self._channel.stream_stream(CONVERSE)
+        stream = GrpcAioStream(opening, receiver, self._options)
+        task = asyncio.get_running_loop().create_task(stream.run(method))
+        self._tasks[task] = stream
+        task.add_done_callback(self._ended)
+        return stream
+
+    def flush(self) -> None:
+        for stream in self._tasks.values():
+            stream.flush()
+
+    async def aclose(self) -> None:
+        """Ends all within close_seconds and a second: first what has said goodbye already."""
+        self.flush()
+        closing = [task for task, stream in self._tasks.items() if stream.closing]
+        if closing:
+            await asyncio.wait(closing, timeout=self._options.close_seconds)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._channel is not None:
+            async with asyncio.timeout(1.0):
+                await self._channel.close()
+
+    @property
+    def counters(self) -> StreamCounters:
+        """The sum over all streams, ended and living."""
+        total = StreamCounters()
+        total.add(self._sum)
+        for stream in self._tasks.values():
+            total.add(stream.stats)
+        return total
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._sum.add(self._tasks.pop(task).stats)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a stream to %s failed", self._target.authority, exc_info=error)
+
+    def _open_channel(self) -> grpc.aio.Channel:
+        options = (
+            ("grpc.max_receive_message_length", self._options.max_message_bytes),
+            ("grpc.initial_reconnect_backoff_ms", round(self._options.backoff_seconds * 1000)),
+            ("grpc.min_reconnect_backoff_ms", round(self._options.backoff_seconds * 1000)),
+            ("grpc.max_reconnect_backoff_ms", round(self._options.backoff_max_seconds * 1000)),
+            ("grpc.enable_retries", 0),
+        )
+        if self._credentials is None:
+            return grpc.aio.insecure_channel(self._target.authority, options=options)
+        return grpc.aio.secure_channel(self._target.authority, self._credentials, options=options)
+
+
+def _credentials(options: AgentOptions) -> grpc.ChannelCredentials:
+    """Raises SetupError for files that cannot be read."""
+    paths = (options.ca_file, options.key_file, options.certificate_file)
+    try:
+        root, key, chain = (path.read_bytes() if path is not None else None for path in paths)
+    except OSError as error:
+        raise SetupError(f"the agent's TLS files cannot be used: {error}") from error
+    return grpc.ssl_channel_credentials(root, key, chain)

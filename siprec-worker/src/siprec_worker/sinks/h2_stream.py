@@ -1,0 +1,179 @@
+"""One call's conversation with one AI on a stream of a shared HTTP/2 connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from siprec_worker.errors import VendorError
+from siprec_worker.media.model import LegAudio
+from siprec_worker.session.model import AgentLost, Close, FromAgent, Open, Opened, ToAgent
+from siprec_worker.sinks.conversation import Conversation
+from siprec_worker.sinks.counters import StreamCounters
+from siprec_worker.sinks.message_framing import MessageReader
+from siprec_worker.sinks.options import AgentOptions
+
+if TYPE_CHECKING:
+    from siprec_worker.sinks.h2_connection import Connection
+
+log = logging.getLogger(__name__)
+
+
+class StreamOwner(Protocol):
+    """Who places streams on connections and sums up what they counted."""
+
+    def ended(self, stream: H2Stream) -> None:
+        """The stream is over: it is on no connection any more."""
+
+
+class H2Stream:
+    """AgentStream on HTTP/2. `connection` and `stream_id` are set once it has been placed."""
+
+    def __init__(
+        self,
+        opening: Open,
+        receiver: Callable[[FromAgent], None],
+        options: AgentOptions,
+        owner: StreamOwner,
+    ) -> None:
+        self.talk = Conversation(opening, options)
+        self.connection: Connection | None = None
+        self.stream_id = 0
+        self.free = False  # placed, and nothing of it waits for a window or the socket
+        self.rest = b""  # of a message that a window cut in two
+        self._receiver = receiver
+        self._options = options
+        self._owner = owner
+        self._reader = MessageReader(options.max_message_bytes)
+        self._loop = asyncio.get_running_loop()
+        self.deadline = self._loop.time() + options.opening_seconds
+        self._alarm = self._loop.call_at(self.deadline, self._opening_ran_out)
+        self._ack_alarm: asyncio.TimerHandle | None = None
+        self._placed_at = 0.0
+        self._closing = False
+        self._over = False
+
+    @property
+    def closing(self) -> bool:
+        return self._closing
+
+    @property
+    def stats(self) -> StreamCounters:
+        return self.talk.counters
+
+    @property
+    def unacked_ms(self) -> int:
+        return self.talk.unacked_ms
+
+    # --- AgentStream --------------------------------------------------------------------------
+
+    def send_audio(self, pts: int, legs: Sequence[LegAudio]) -> None:
+        message = self.talk.audio(pts, legs, self.free)
+        connection = self.connection
+        if message is not None and connection is not None:
+            connection.sender.write(self, *message)
+        elif self.free and connection is not None:
+            connection.sender.pump(self)
+        if self.talk.silent:
+            seconds = self._options.silence_seconds
+            self.lost_soon(AgentLost(f"nothing from the AI for {seconds:g} s of audio"))
+
+    def send(self, message: ToAgent) -> None:
+        self.talk.event(message)
+        self._pump()
+        if self.talk.overrun:
+            self.lost_soon(AgentLost("the AI does not read: too many events wait"))
+
+    def close(self, close: Close) -> None:
+        if self._closing or self._over:
+            return
+        self._closing = True
+        self._cancel_alarms()
+        if self.connection is None:
+            self._end()
+            return
+        self.talk.close(close)
+        self._alarm = self._loop.call_later(self._options.close_seconds, self._end)
+        self._pump()
+
+    # --- from the connection ------------------------------------------------------------------
+
+    def placed(self, connection: Connection, stream_id: int) -> None:
+        self.connection, self.stream_id, self.free = connection, stream_id, True
+        self._placed_at = self._loop.time()
+        connection.sender.pump(self)
+
+    def received(self, data: bytes) -> None:
+        """DATA of the stream: whole messages are delivered in order."""
+        try:
+            for body in self._reader.feed(data):
+                if self._closing or self._over:
+                    return
+                message = self.talk.receive(body)
+                if message is not None:
+                    self._deliver(message)
+        except VendorError as error:
+            self.lost(AgentLost(str(error), retryable=False))
+            return
+        self._acknowledge_later()
+        self._pump()
+
+    def window_opened(self) -> None:
+        if not self.talk.ack_wanted:
+            self.talk.heard()  # without Acks the window is how the AI says that it goes on taking
+
+    def lost(self, lost: AgentLost) -> None:
+        """Ends the stream for good and tells the receiver, unless it has said goodbye."""
+        if not self._over:
+            self._end()
+            if not self._closing:
+                self._deliver(lost)
+
+    def lost_soon(self, lost: AgentLost) -> None:
+        """As `lost`, after the caller's turn: a session is not called back while it sends."""
+        self._loop.call_soon(self.lost, lost)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        if self.free and self.connection is not None:
+            self.connection.sender.pump(self)
+
+    def _deliver(self, message: FromAgent) -> None:
+        if isinstance(message, Opened):
+            self._alarm.cancel()
+        try:
+            self._receiver(message)
+        except Exception:  # our own bug in one call must not cost the others on this connection
+            log.exception("receiver failed on %s", type(message).__name__)
+
+    def _acknowledge_later(self) -> None:
+        if self.talk.ack_wanted and self._ack_alarm is None and not self._closing:
+            self._ack_alarm = self._loop.call_later(self._options.ack_seconds, self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        self._ack_alarm = None
+        self.talk.acknowledge()
+        self._pump()
+
+    def _opening_ran_out(self) -> None:
+        connection = self.connection
+        if connection is not None and connection.heard_at < self._placed_at:
+            connection.retire()  # not a byte since: the path may be dead, new calls take another
+        missed = "no connection to the AI" if connection is None else "not opened"
+        self.lost(AgentLost(f"{missed} within {self._options.opening_seconds:g} s"))
+
+    def _end(self) -> None:
+        self._over = True
+        self._cancel_alarms()
+        self.free, self.rest = False, b""
+        if self.connection is not None:
+            self.connection.release(self)
+        self._owner.ended(self)
+
+    def _cancel_alarms(self) -> None:
+        self._alarm.cancel()
+        if self._ack_alarm is not None:
+            self._ack_alarm.cancel()
