@@ -32,13 +32,15 @@ def load(kind: type[T], text: str | bytes) -> T:
     """Raises UnreadableError on anything that `dump` of this schema did not write."""
     try:
         document = json.loads(text)
-        if document["v"] != SCHEMA:
-            raise UnreadableError(f"schema {document['v']}, this is {SCHEMA}")
-        return cast(T, _typed(kind, document["value"]))
+        version, plain = document["v"], document["value"]
+        value = _typed(kind, plain) if version == SCHEMA else None
     except UnreadableError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UnreadableError(f"not a stored {kind.__name__}: {error}") from error
+    if version != SCHEMA:
+        raise UnreadableError(f"schema {version!r}, this is {SCHEMA}")
+    return cast(T, value)
 
 
 def _plain(value: object) -> object:

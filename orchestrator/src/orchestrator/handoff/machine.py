@@ -273,6 +273,8 @@ def _reached(state: State) -> Phase:
 
 def _witness(state: State, event: WitnessReported | WitnessEnded) -> Step:
     match event:
+        case _ if state.watch is Watch.DONE:
+            return state, ()
         case WitnessReported(_, started_at, report):
             return witnessed(state, started_at, report), ()
         case WitnessEnded():

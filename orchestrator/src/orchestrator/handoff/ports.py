@@ -1,8 +1,9 @@
 """What a handoff needs from outside, as Protocols; ari/, bus/, api/ and fleet/ implement them.
 
-Errors an adapter may raise are below; anything else is treated as `TelephonyError` and logged with
-its traceback. Every call is limited by the runner (`asyncio.timeout`), so adapters may be cancelled
-at any await.
+Adapters raise `errors.PeerError`: Telephony `Unreachable`, other `PbxError`, or `ChannelGone`;
+WorkerLink `WorkerError`; Store and ContextBus `StoreError`. Anything else is our own bug: logged
+with its traceback and treated as a failed step. The runner limits every call by `asyncio.timeout`,
+so an adapter may be cancelled at any await.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.errors import PeerError
 from orchestrator.handoff.effects import Release
 from orchestrator.handoff.state import State
 from orchestrator.model import (
@@ -28,19 +30,7 @@ from orchestrator.model import (
 )
 
 
-class HandoffError(Exception):
-    """Root of what the adapters raise on purpose."""
-
-
-class TelephonyError(HandoffError):
-    """The PBX refused or failed; the text says which request and status."""
-
-
-class NodeUnreachable(TelephonyError):  # noqa: N818 - named after what happened
-    """The PBX does not answer at all."""
-
-
-class ChannelGone(TelephonyError):  # noqa: N818 - named after what happened
+class ChannelGone(PeerError):  # noqa: N818 - named after what happened
     """The channel is not there (ARI 404): whoever was on it has hung up."""
 
     def __init__(self, channel: ChannelId) -> None:
@@ -48,16 +38,8 @@ class ChannelGone(TelephonyError):  # noqa: N818 - named after what happened
         self.channel = channel
 
 
-class StoreUnavailable(HandoffError):  # noqa: N818 - named after what happened
-    """The store does not answer; the handoff goes on in memory."""
-
-
-class Fenced(HandoffError):  # noqa: N818 - named after what happened
+class Fenced(PeerError):  # noqa: N818 - named after what happened
     """The stored handoff has been taken over by another writer: stop touching it."""
-
-
-class WorkerUnavailable(HandoffError):  # noqa: N818 - named after what happened
-    """No worker holds the call, or it does not answer."""
 
 
 class Telephony(Protocol):
@@ -124,7 +106,7 @@ class Telephony(Protocol):
 
 
 class WorkerLink(Protocol):
-    """The worker that holds the call's fork (voicefork.worker.v1). Raises WorkerUnavailable."""
+    """The worker that holds the call's fork (voicefork.worker.v1). Raises WorkerError."""
 
     async def freeze(self, call: CallId, phrase: str, reason: str) -> None: ...
 
@@ -173,7 +155,7 @@ class Busy:
 
 
 class Store(Protocol):
-    """Handoffs that outlive this process. Raises StoreUnavailable; `save` also Fenced."""
+    """Handoffs that outlive this process. Raises StoreError; `save` also Fenced."""
 
     async def create(self, record: Record) -> Created | Known | Busy:
         """Stores request id, call and state in one atomic step."""
@@ -200,7 +182,7 @@ class ContextBus(Protocol):
     """Where a human's screen gets the story from."""
 
     async def publish(self, handoff: Handoff, context: Context) -> None:
-        """Returns when it is published; raises StoreUnavailable when it will be only later."""
+        """Returns when it is published; raises StoreError when it will be only later."""
 
 
 class Calls(Protocol):

@@ -1,0 +1,245 @@
+"""A PBX, a worker and people in a few lines of state: what the handoff's effects really do."""
+
+from __future__ import annotations
+
+from orchestrator.handoff import names
+from orchestrator.handoff.effects import (
+    AddAgent,
+    ClearDeadline,
+    ContinueInDialplan,
+    DialAgent,
+    Effect,
+    Finish,
+    HangUp,
+    HoldCaller,
+    Lane,
+    MakeHolding,
+    MakeMix,
+    MoveCaller,
+    PublishContext,
+    ReturnToBot,
+    SetDeadline,
+    StartWitness,
+    StopWitness,
+    TearDown,
+)
+from orchestrator.handoff.events import (
+    AgentAnswered,
+    AgentJoined,
+    AgentKey,
+    AgentLost,
+    AgentRinging,
+    AriFailed,
+    CallerHeld,
+    CallerLeft,
+    CallerMerged,
+    CallerReturned,
+    CancelRequested,
+    ContextFailed,
+    ContextPublished,
+    Deadline,
+    DeadlinePassed,
+    Event,
+    HoldReady,
+    MixReady,
+    PhraseEnded,
+    QueueEntered,
+    Requested,
+    Superseded,
+    WitnessEnded,
+)
+from orchestrator.handoff.machine import begin, step
+from orchestrator.handoff.state import Request
+from orchestrator.model import BridgeId, ChannelId, Outcome
+
+Answered = CallerHeld | CallerMerged | CallerReturned | QueueEntered
+_MOVES = HoldCaller | MoveCaller | ReturnToBot | ContinueInDialplan
+
+
+class PbxModel:
+    """`choices` says what may happen next, `do` lets it happen, `caller_is_cared_for` judges."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self.state = begin(request, 100.0)
+        self.finishes = 0
+        self.agents_up: set[ChannelId] = set()
+        self.own_bridges: set[BridgeId] = set()
+        self._caller = "bot"  # "bot", a bridge's id, "queue" or "gone"
+        self._mixed: set[ChannelId] = set()
+        self._bot_bridge = True
+        self._todo: list[Effect] = []
+        self._context: list[int] = []
+        self._deadlines: set[Deadline] = set()
+        self._witness = False
+        self._news: list[Event] = []
+        self._phrase = bool(request.say_first)
+        self._log: list[object] = []
+        self._feed(Requested(100.0))
+
+    # --- what may happen ----------------------------------------------------------------------
+
+    def choices(self) -> list[str]:
+        if self._caller == "gone" and not self._todo:
+            return []
+        wishes = ["hang-up", "cancel", "supersede"] if self._caller != "gone" else []
+        return [
+            *(["perform"] * 4 + ["fail", "half"] if self._todo else []),
+            *(["context", "no-context"] if self._context else []),
+            *(["phrase"] if self._phrase else []),
+            *(f"deadline:{which.value}" for which in sorted(self._deadlines, key=str)),
+            *(f"{what}:{channel}" for channel in sorted(self.agents_up)
+              for what in ("ring", "answer", "key", "lose")),
+            *wishes,
+        ]  # fmt: skip
+
+    def do(self, choice: str) -> None:
+        self._log.append(choice)
+        what, _, which = choice.partition(":")
+        channel = ChannelId(which)
+        match what:
+            case "perform" | "fail" | "half":
+                self._perform(self._todo.pop(0), what)
+            case "context":
+                self._feed(ContextPublished(101.0, self._context.pop(0)))
+            case "no-context":
+                self._feed(ContextFailed(101.0, self._context.pop(0)))
+            case "phrase":
+                self._phrase = False
+                self._feed(PhraseEnded(101.0))
+            case "deadline":
+                self._deadlines.discard(Deadline(which))
+                self._feed(DeadlinePassed(101.0, Deadline(which)))
+            case "ring":
+                self._feed(AgentRinging(101.0, channel))
+            case "answer":
+                self._feed(AgentAnswered(101.0, channel))
+            case "key":
+                self._feed(AgentKey(101.0, channel, "1"))
+            case "lose":
+                self._lose(channel)
+            case "hang-up":
+                self._caller = "gone"
+                self._feed(CallerLeft(101.0))
+            case "cancel":
+                self._feed(CancelRequested(101.0))
+            case "supersede":
+                self._feed(Superseded(101.0))
+
+    def run_out(self) -> None:
+        """Lets everything that is under way come to its end, and all deadlines pass."""
+        for _ in range(200):
+            if self._todo:
+                self.do("perform")
+            elif self._phrase:
+                self.do("phrase")
+            elif self._context:
+                self.do("context")
+            elif self._deadlines:
+                self.do(f"deadline:{min(self._deadlines, key=str).value}")
+            else:
+                return
+
+    def end_of_call(self) -> None:
+        """Whoever still talks hangs up."""
+        if self._caller != "queue":
+            self._caller = "gone"
+            self._feed(CallerLeft(900.0))
+        self.run_out()
+
+    # --- what is so ---------------------------------------------------------------------------
+
+    def caller_is_cared_for(self) -> bool:
+        """The caller hears the bot, music, an agent or the queue, or help is already on the way."""
+        if self._caller in {"gone", "queue"}:
+            return True
+        if self._caller == "bot":
+            return self._bot_bridge
+        if self._caller == names.merge_bridge(self._request.handoff_id):
+            helped = any(
+                isinstance(effect, _MOVES)
+                or (isinstance(effect, HangUp) and effect.channel == self._request.caller)
+                for effect in self._todo
+            )
+            return bool(self._mixed) or helped
+        return self._caller in self.own_bridges
+
+    def story(self) -> str:
+        return f"{self._log} -> caller {self._caller}, todo {self._todo}, {self.state}"
+
+    # --- how --------------------------------------------------------------------------------
+
+    def _feed(self, event: Event) -> None:
+        self.state, effects = step(self.state, event)
+        self._log.append(event)
+        for effect in effects:
+            self._take(effect)
+
+    def _take(self, effect: Effect) -> None:
+        match effect:
+            case Finish():
+                self.finishes += 1
+            case PublishContext(_, revision):
+                self._context.append(revision)
+            case SetDeadline(which):
+                self._deadlines.add(which)
+            case ClearDeadline(which):
+                self._deadlines.discard(which)
+            case StartWitness():
+                self._witness = True
+            case StopWitness():
+                self._witness = False
+                self._feed(WitnessEnded(101.0))
+            case _ if effect.lane is Lane.TELEPHONY:
+                self._todo.append(effect)
+
+    def _perform(self, effect: Effect, how: str) -> None:
+        done, failed = how != "fail", how != "perform"
+        if isinstance(effect, HangUp | TearDown):
+            done, failed = True, False  # retried by the adapter; nothing here depends on it
+        answer = self._effect(effect) if done else None
+        if failed:
+            self._feed(AriFailed(101.0, effect.id, Outcome.PBX_ERROR))  # type: ignore[union-attr]
+        elif answer is not None:
+            self._feed(answer)
+
+    def _effect(self, effect: Effect) -> Event | None:
+        gone = self._caller == "gone"
+        match effect:
+            case MakeHolding(_, bridge):
+                self.own_bridges.add(bridge)
+                return HoldReady(101.0)
+            case MakeMix(_, bridge):
+                self.own_bridges.add(bridge)
+                return MixReady(101.0)
+            case DialAgent(_, channel):
+                self.agents_up.add(channel)
+            case AddAgent(_, channel) if channel in self.agents_up:
+                self._mixed.add(channel)
+                return AgentJoined(101.0, channel)
+            case HoldCaller(_, move, _, bridge) if not gone:
+                self._caller = bridge
+                return CallerHeld(101.0, move)
+            case MoveCaller(_, move, _, bridge) if not gone:
+                self._caller = bridge
+                return CallerMerged(101.0, move)
+            case ReturnToBot(_, move) if not gone:
+                self._caller = "bot"
+                return CallerReturned(101.0, move)
+            case ContinueInDialplan(_, move) if not gone:
+                self._caller = "queue"
+                return QueueEntered(101.0, move)
+            case HangUp(_, channel):
+                if channel == self._request.caller:
+                    self._caller = "gone"
+                elif channel in self.agents_up:
+                    self._lose(channel)
+            case TearDown(_, bridges):
+                self.own_bridges -= set(bridges)
+                self._bot_bridge &= self._request.place.bridge not in bridges
+        return None
+
+    def _lose(self, channel: ChannelId) -> None:
+        self.agents_up.discard(channel)
+        self._mixed.discard(channel)
+        self._feed(AgentLost(101.0, channel, 0, 16))
