@@ -56,26 +56,22 @@ class Ports:
 
     def release(self) -> None:
         """Gives the blocks back."""
-        while self._locks:
-            os.close(self._locks.pop())
+        _close_all(self._locks)
 
     def _lock_blocks(self, count: int) -> tuple[int, int]:
         """Locks `count` neighbouring blocks; returns the first port and the one after the last."""
-        blocks = (END_PORT - FIRST_PORT) // BLOCK
+        places = max((END_PORT - FIRST_PORT) // BLOCK - count + 1, 0)
         # Runs start at different places: they then meet seldom, and a port rests before its reuse.
-        start = os.getpid() % blocks
-        run: list[int] = []
-        for block in (*range(start, blocks), *range(start)):
-            lock = self._try_lock(block) if block != 0 or not run else None
-            if lock is None:
-                _close_all(run)
-                continue
-            run.append(lock)
-            if len(run) == count:
-                self._locks += run
-                first = FIRST_PORT + (block - count + 1) * BLOCK
+        start = os.getpid() % max(places, 1)
+        for place in (*range(start, places), *range(start)):
+            locks: list[int] = []
+            while len(locks) < count and (lock := self._try_lock(place + len(locks))) is not None:
+                locks.append(lock)
+            if len(locks) == count:
+                self._locks += locks
+                first = FIRST_PORT + place * BLOCK
                 return first, first + count * BLOCK
-        _close_all(run)
+            _close_all(locks)
         raise NoPortLeftError(f"no {count} free blocks of ports in {FIRST_PORT}..{END_PORT - 1}")
 
     def _try_lock(self, block: int) -> int | None:
@@ -90,9 +86,9 @@ class Ports:
 
 
 @contextmanager
-def open_ports() -> Iterator[Ports]:
-    """Ports for one run; the blocks go back when the block is left."""
-    folder = Path(tempfile.gettempdir()) / f"voicefork-ports-{os.getuid()}"
+def open_ports(lock_folder: Path | None = None) -> Iterator[Ports]:
+    """Ports for one run; they go back when the block is left."""
+    folder = lock_folder or Path(tempfile.gettempdir()) / f"voicefork-ports-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     ports = Ports(folder)
     try:

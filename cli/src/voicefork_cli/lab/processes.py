@@ -118,20 +118,20 @@ class Lab:
             MissingProgramError: there is no such program.
         """
         log = self.folder / f"{name}.log"
-        command = [*_parent_death_signal(), *map(str, argv)]
+        command = [str(argument) for argument in argv]
+        if shutil.which(command[0]) is None:
+            raise MissingProgramError(command[0], "see `make setup`")
         with log.open("ab") as output:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    *command,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=asyncio.subprocess.STDOUT,
-                    cwd=self.folder,
-                    env={**os.environ, **(env or {})},
-                    start_new_session=True,
-                )
-            except FileNotFoundError as error:
-                raise MissingProgramError(command[0], "see `make setup`") from error
+            process = await asyncio.create_subprocess_exec(
+                *_parent_death_signal(),
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=asyncio.subprocess.STDOUT,
+                cwd=self.folder,
+                env={**os.environ, **(env or {})},
+                start_new_session=True,
+            )
         self.reaper.watch(process.pid)
         running = Running(name, process, log)
         try:
