@@ -26,7 +26,7 @@ from siprec_worker.net.rtp_ports import RtpPorts
 from siprec_worker.net.rtp_tick import RtpTick
 from siprec_worker.net.sip_endpoint import SipEndpoint, open_sip_endpoint
 from siprec_worker.protocol.sip.events import UasEvent
-from siprec_worker.protocol.sip.uas import UasSettings
+from siprec_worker.protocol.sip.settings import UasSettings
 from siprec_worker.session import events as ev
 from siprec_worker.session.builder import CallBuilder
 from siprec_worker.session.call import Surroundings
@@ -34,7 +34,7 @@ from siprec_worker.session.intake import Intake
 from siprec_worker.session.ports import AgentConnector, Reporter
 from siprec_worker.session.registry import Calls
 from siprec_worker.sinks.catalogue import connector_for
-from siprec_worker.sinks.options import SinkOptions
+from siprec_worker.sinks.options import AgentOptions
 from siprec_worker.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
@@ -159,7 +159,7 @@ def _reporter(
 def _connectors(worker: Worker, stack: AsyncExitStack) -> None:
     settings = worker.settings
     urls = {settings.agent, *(agent.url for route in settings.routes for agent in route.agents)}
-    options = SinkOptions(open_seconds=settings.open_seconds, ca_file=settings.agent_ca)
+    options = AgentOptions(opening_seconds=settings.open_seconds, ca_file=settings.agent_ca)
     for url in sorted(urls):
         worker.connectors[url] = connector_for(url, options)
         stack.push_async_callback(worker.connectors[url].aclose)

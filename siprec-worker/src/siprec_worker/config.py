@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -25,59 +25,42 @@ from yaml import YAMLError
 from siprec_worker.errors import SetupError
 
 
-class HostPort(BaseModel):
+class HostPort(str):
     """A listening address, written HOST:PORT or [IPV6]:PORT; port 0 = any free one."""
 
-    model_config = ConfigDict(frozen=True)
-
+    __slots__ = ("host", "port")
     host: str
-    port: int = Field(ge=0, le=65535)
+    port: int
 
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def _host_port(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    host, colon, port = value.rpartition(":")
-    if not colon or not port.isdigit():
-        raise ValueError(f"expected HOST:PORT, got {value!r}")
-    return {"host": host.strip("[]"), "port": int(port)}
-
-
-def _loopback(port: int) -> HostPort:
-    return HostPort(host="127.0.0.1", port=port)
-
-
-Address = Annotated[HostPort, BeforeValidator(_host_port)]
-
-
-class PortRange(BaseModel):
-    """UDP ports for RTP, written FIRST-LAST."""
-
-    model_config = ConfigDict(frozen=True)
-
-    first: int = Field(ge=1024, le=65534)
-    last: int = Field(ge=1025, le=65535)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> PortRange:
-        if self.last - self.first < 1:
-            raise ValueError(f"RTP port range {self.first}-{self.last} holds no RTP/RTCP pair")
+    def __new__(cls, text: str) -> HostPort:
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - 16 bits
+            raise ValueError(f"expected HOST:PORT, got {text!r}")
+        self = super().__new__(cls, text)
+        self.host, self.port = host.strip("[]"), int(port)
         return self
 
 
-def _port_range(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    first, dash, last = value.partition("-")
-    if not dash or not (first.isdigit() and last.isdigit()):
-        raise ValueError(f"expected FIRST-LAST, got {value!r}")
-    return {"first": int(first), "last": int(last)}
+class PortRange(str):
+    """UDP ports for RTP, written FIRST-LAST."""
+
+    __slots__ = ("first", "last")
+    first: int
+    last: int
+
+    def __new__(cls, text: str) -> PortRange:
+        first, dash, last = text.partition("-")
+        if not dash or not (first.isdigit() and last.isdigit()):
+            raise ValueError(f"expected FIRST-LAST, got {text!r}")
+        self = super().__new__(cls, text)
+        self.first, self.last = int(first), int(last)
+        if not 1024 <= self.first < self.last <= 65535:  # noqa: PLR2004 - unprivileged, 16 bits
+            raise ValueError(f"RTP ports {text}: expected 1024 <= FIRST < LAST <= 65535")
+        return self
 
 
-Ports = Annotated[PortRange, BeforeValidator(_port_range)]
+Address = Annotated[HostPort, PlainValidator(HostPort)]
+Ports = Annotated[PortRange, PlainValidator(PortRange)]
 
 
 class AgentRole(Enum):
@@ -132,6 +115,10 @@ class Route(BaseModel):
         return all(not choices or value in choices for choices, value in wanted)
 
 
+def _setting(default: Any, description: str, **limits: Any) -> Any:
+    return Field(default=default, description=description, **limits)
+
+
 class Settings(BaseSettings):
     """voicefork-worker: a SIPREC recording server that streams calls to AI agents.
 
@@ -148,33 +135,31 @@ class Settings(BaseSettings):
         frozen=True,
     )
 
-    config: Path | None = Field(None, description="YAML file with any of these settings")
-    sip: Address = Field(_loopback(5080), description="SIP over UDP and TCP")
-    admin: Address = Field(
-        HostPort(host="127.0.0.1", port=8090), description="health, metrics, calls"
+    config: Path | None = _setting(None, "YAML file with any of these settings")
+    sip: Address = _setting(HostPort("127.0.0.1:5080"), "SIP over UDP and TCP")
+    admin: Address = _setting(HostPort("127.0.0.1:8090"), "health, metrics, calls")
+    control: Address = _setting(HostPort("127.0.0.1:0"), "gRPC for the orchestrator")
+    advertise: str = _setting("", "address in SDP and Contact; needed on 0.0.0.0 or ::")
+    rtp_ports: Ports = _setting(PortRange("30000-39999"), "UDP ports for RTP")
+    worker_id: str = _setting("", "this worker's name; default: host name and pid")
+    redis: str = _setting("", "redis://… of the registry; empty: in memory")
+    orchestrator: str = _setting("", "HOST:PORT of the orchestrator's gRPC")
+    agent: str = _setting("discard:", "the AI of every call that no route takes")
+    dial: DialWhen = _setting(DialWhen.AUTO, "when the --agent is dialled")
+    language: str = _setting("", "language hint for the --agent")
+    routes: tuple[Route, ...] = _setting((), "routes (YAML): did, tenant, trunk -> agents")
+    allowed_headers: tuple[str, ...] = _setting(
+        ("X-Voicefork-Trunk", "X-Voicefork-DID"), "SIP headers the AI may see"
     )
-    control: Address = Field(_loopback(0), description="gRPC for the orchestrator")
-    advertise: str = Field("", description="address in SDP and Contact; needed on 0.0.0.0 or ::")
-    rtp_ports: Ports = Field(PortRange(first=30000, last=39999), description="UDP ports for RTP")
-    worker_id: str = Field("", description="this worker's name; default: host name and pid")
-    redis: str = Field("", description="redis://… of the registry; empty: in memory")
-    orchestrator: str = Field("", description="HOST:PORT of the orchestrator's gRPC")
-    agent: str = Field("discard:", description="the AI of every call that no route takes")
-    dial: DialWhen = Field(DialWhen.AUTO, description="when the --agent is dialled")
-    language: str = Field("", description="language hint for the --agent")
-    routes: tuple[Route, ...] = Field((), description="routes (YAML): did, tenant, trunk -> agents")
-    allowed_headers: tuple[str, ...] = Field(
-        ("X-Voicefork-Trunk", "X-Voicefork-DID"), description="SIP headers the AI may see"
-    )
-    max_calls: int = Field(1000, ge=1, description="more are refused with 503")
-    tick_ms: int = Field(20, description="how often received RTP is drained: 10 or 20")
-    reorder_ms: int = Field(40, ge=0, le=200, description="longest wait for a packet out of order")
-    answer_delay_ms: int = Field(20, ge=0, le=1000, description="earliest 200 after an INVITE")
-    rtp_silence_seconds: float = Field(60.0, gt=0, description="no RTP for this long ends the call")
-    open_seconds: float = Field(3.0, gt=0, description="limit for an AI to open")
-    agent_ca: Path | None = Field(None, description="CA of grpcs:// agents (PEM)")
-    log: str = Field("console", pattern="^(console|json)$", description="console or json")
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    max_calls: int = _setting(1000, "more are refused with 503", ge=1)
+    tick_ms: int = _setting(20, "how often received RTP is drained: 10 or 20")
+    reorder_ms: int = _setting(40, "longest wait for a packet out of order", ge=0, le=200)
+    answer_delay_ms: int = _setting(20, "earliest 200 after an INVITE", ge=0, le=1000)
+    rtp_silence_seconds: float = _setting(60.0, "no RTP for this long ends the call", gt=0)
+    open_seconds: float = _setting(3.0, "limit for an AI to open", gt=0)
+    agent_ca: Path | None = _setting(None, "CA of grpcs:// agents (PEM)")
+    log: str = _setting("console", "console or json", pattern="^(console|json)$")
+    log_level: str = _setting("INFO", "how much", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
     @model_validator(mode="after")
     def _reachable(self) -> Settings:

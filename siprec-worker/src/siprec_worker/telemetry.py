@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -36,54 +37,25 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        one = self.registry
-        self.calls = Gauge("voicefork_worker_calls", "Recorded calls now", registry=one)
-        self.calls_started = Counter(
-            "voicefork_worker_calls_started", "Calls recorded", registry=one
-        )
-        self.calls_ended = Counter(
-            "voicefork_worker_calls_ended", "Calls ended", ["reason"], registry=one
-        )
-        self.refused = Counter(
-            "voicefork_worker_refused", "INVITEs refused", ["status"], registry=one
-        )
-        self.not_recorded = Counter(
-            "voicefork_worker_not_recorded",
-            "Answered INVITEs whose SRC never started",
-            registry=one,
-        )
-        self.metadata_errors = Counter(
-            "voicefork_worker_metadata_errors",
-            "Recording metadata that could not be read",
-            registry=one,
-        )
-        self.packets = Counter("voicefork_worker_rtp_packets", "RTP packets received", registry=one)
-        self.lost = Counter(
-            "voicefork_worker_rtp_lost", "RTP packets that never came", registry=one
-        )
-        self.bad = Counter(
-            "voicefork_worker_rtp_bad", "Datagrams that were not usable RTP", registry=one
-        )
-        self.late_ticks = Counter(
-            "voicefork_worker_late_ticks", "Ticks that ran late", registry=one
-        )
+        self.calls = Gauge("voicefork_worker_calls", "Recorded calls now", registry=self.registry)
+        self.calls_started = self._counter("calls_started", "Calls recorded")
+        self.calls_ended = self._counter("calls_ended", "Calls ended", ["reason"])
+        self.refused = self._counter("refused", "INVITEs refused", ["status"])
+        self.not_recorded = self._counter("not_recorded", "Answered, but the SRC never began")
+        self.metadata_errors = self._counter("metadata_errors", "Unreadable recording metadata")
+        self.packets = self._counter("rtp_packets", "RTP packets received")
+        self.lost = self._counter("rtp_lost", "RTP packets that never came")
+        self.bad = self._counter("rtp_bad", "Datagrams that were not usable RTP")
+        self.late_ticks = self._counter("late_ticks", "Ticks that ran late")
         self.tick_seconds = Histogram(
             "voicefork_worker_tick_seconds",
             "Time one tick took",
             buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1),
-            registry=one,
+            registry=self.registry,
         )
-        self.agent_events = Counter(
-            "voicefork_worker_agent_events",
-            "What happened with AIs",
-            ["what", "role"],
-            registry=one,
-        )
-        self.reports_dropped = Counter(
-            "voicefork_worker_reports_dropped",
-            "Events for the orchestrator that were shed",
-            registry=one,
-        )
-        self.registry_errors = Counter(
-            "voicefork_worker_registry_errors", "Registry writes that failed", registry=one
-        )
+        self.agent_events = self._counter("agent_events", "News of AIs", ["what", "role"])
+        self.reports_dropped = self._counter("reports_dropped", "Events for the orchestrator shed")
+        self.registry_errors = self._counter("registry_errors", "Registry writes that failed")
+
+    def _counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
+        return Counter(f"voicefork_worker_{name}", text, labels, registry=self.registry)

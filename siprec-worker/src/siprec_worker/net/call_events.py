@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
+from typing import cast
 
 import grpc
 import structlog
@@ -27,6 +28,10 @@ log = structlog.get_logger(__name__)
 OUTBOX = 4096
 EXPENDABLE = ("transcript", "intent")
 BACKOFF_SECONDS = (0.1, 5.0)
+
+_Report = Callable[
+    [AsyncIterator[worker_pb2.ReportRequest]], AsyncIterator[worker_pb2.ReportResponse]
+]
 
 Refusal = Callable[[str, str, str], None]
 """Called with call id, request id and error when the orchestrator refuses an escalation."""
@@ -146,7 +151,8 @@ class CallEventsClient:
         """One stream's life; True if anything was acknowledged on it."""
         self._sent = 0
         acknowledged = False
-        async for answer in stub.Report(self._requests()):
+        report = cast("_Report", stub.Report)
+        async for answer in report(self._requests()):
             acknowledged = True
             self._acknowledged(answer)
         return acknowledged

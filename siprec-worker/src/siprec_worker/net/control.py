@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -14,12 +15,16 @@ from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
 from siprec_worker.config import HostPort
 from siprec_worker.errors import SetupError
 from siprec_worker.media.model import TalkbackCodec
+from siprec_worker.media.witness import Findings
 from siprec_worker.session import events as ev
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.model import CallStatus, CloseReason, HandoffUpdate, Party
 from siprec_worker.session.registry import Calls
 
-Context = grpc.aio.ServicerContext
+WITNESS_LOOK_SECONDS = 0.02
+WITNESS_REPORT_SECONDS = 1.0
+
+Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
@@ -102,6 +107,62 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
         call.feed(ev.HandoffChanged(update), _now())
         return worker_pb2.NotifyHandoffResponse()
 
+    async def StartWitness(  # noqa: N802
+        self, request: worker_pb2.StartWitnessRequest, context: Context
+    ) -> AsyncIterator[worker_pb2.StartWitnessResponse]:
+        call = await self._call(request.call_id, context)
+        witness = call.start_witness()
+        if witness is None:
+            what = f"call {request.call_id}: no leg is known to carry what the caller hears"
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, what)
+        told: int | None = None
+        next_report = 0.0
+        while call.witness is witness:
+            findings = witness.findings(time.time())
+            first = findings.first_hold_audio_ms
+            if first != told or _now() >= next_report:
+                told, next_report = first, _now() + WITNESS_REPORT_SECONDS
+                yield worker_pb2.StartWitnessResponse(report=_report(findings, final=False))
+            await asyncio.sleep(WITNESS_LOOK_SECONDS)
+        findings = witness.findings(time.time())
+        yield worker_pb2.StartWitnessResponse(report=_report(findings, final=True))
+
+    async def StopWitness(  # noqa: N802
+        self, request: worker_pb2.StopWitnessRequest, context: Context
+    ) -> worker_pb2.StopWitnessResponse:
+        call = await self._call(request.call_id, context)
+        if call.witness is None:
+            what = f"call {request.call_id} has no witness"
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, what)
+        report = _report(call.witness.findings(time.time()), final=True)
+        call.stop_witness()
+        return worker_pb2.StopWitnessResponse(report=report)
+
+    async def Adopt(  # noqa: N802
+        self, request: worker_pb2.AdoptRequest, context: Context
+    ) -> worker_pb2.AdoptResponse:
+        await _later(context, "Adopt: forks cannot move yet")
+
+    async def HandOver(  # noqa: N802
+        self, request: worker_pb2.HandOverRequest, context: Context
+    ) -> worker_pb2.HandOverResponse:
+        await _later(context, "HandOver: forks cannot move yet")
+
+    async def Drain(  # noqa: N802
+        self, request: worker_pb2.DrainRequest, context: Context
+    ) -> worker_pb2.DrainResponse:
+        await _later(context, "Drain: stop the worker with SIGTERM instead")
+
+    async def Pause(  # noqa: N802
+        self, request: worker_pb2.PauseRequest, context: Context
+    ) -> worker_pb2.PauseResponse:
+        await _later(context, "Pause: card data cannot be withheld yet")
+
+    async def Resume(  # noqa: N802
+        self, request: worker_pb2.ResumeRequest, context: Context
+    ) -> worker_pb2.ResumeResponse:
+        await _later(context, "Resume: card data cannot be withheld yet")
+
     async def _call(self, call_id: str, context: Context) -> RecordedCall:
         call = self._calls.by_call_id(call_id)
         if call is None or call.ended_reason:
@@ -112,6 +173,23 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
 async def _invalid(context: Context, what: str) -> NoReturn:
     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, what)
     raise AssertionError("abort raises")
+
+
+async def _later(context: Context, what: str) -> NoReturn:
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, what)
+    raise AssertionError("abort raises")
+
+
+def _report(findings: Findings, *, final: bool) -> worker_pb2.WitnessReport:
+    return worker_pb2.WitnessReport(
+        first_hold_audio_ms=findings.first_hold_audio_ms,
+        phrase_end_ms=findings.phrase_end_ms,
+        silent_ms=findings.silent_ms,
+        missing_ms=findings.missing_ms,
+        longest_gap_ms=findings.longest_gap_ms,
+        watched_ms=findings.watched_ms,
+        final=final,
+    )
 
 
 def _status(state: int) -> CallStatus | None:

@@ -37,6 +37,9 @@ class RecordedLeg:
         self._listening = True
         self._tick.add(self._pair.rtp, receive, SourceLatch(self._pair.rtp, host, port))
 
+    def tap(self, receive: Callable[[bytes, float], None] | None) -> None:
+        self._tick.tap(self._pair.rtp, receive)
+
     def close(self) -> None:
         if self._listening:
             self._tick.remove(self._pair.rtp)

@@ -86,7 +86,7 @@ class RedisRegistry:
     async def check(self) -> None:
         """Raises redis.RedisError if Redis does not answer."""
         async with asyncio.timeout(WRITE_SECONDS):
-            await self._client.execute_command("PING")
+            await self._client.exists("voicefork:v1:ping")
 
     async def run(self) -> None:
         """Writes what is queued until cancelled; tries again while Redis is away."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from siprec_worker.net.rtp_arrival import Tap, stamp_arrivals, tapped_read
 from siprec_worker.net.rtp_source import SourceLatch
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,13 @@ class RtpTick:
         self._rtp.remove(sock)
         self._rtcp.remove(sock)
 
+    def tap(self, sock: socket.socket, tap: Tap | None) -> None:
+        """Hands an RTP socket's datagrams also to `tap`, each with its time of arrival.
+
+        The time is the kernel's: there is no tick in it. None ends it.
+        """
+        self._rtp.tap(sock, tap)
+
     def relatch(self, sock: socket.socket, host: str, port: int) -> None:
         """Another offered source for a socket that was added with a latch."""
         self._rtp.relatch(sock, host, port)
@@ -161,6 +169,7 @@ class _Drain:
         self._stats = stats
         self._readers: dict[int, tuple[Callable[[int], bytes], Receive]] = {}
         self._latches: dict[int, SourceLatch] = {}
+        self._taps: dict[int, Tap] = {}
 
     def add(self, sock: socket.socket, receive: Receive, latch: SourceLatch | None) -> None:
         fileno = sock.fileno()
@@ -172,8 +181,27 @@ class _Drain:
             self._latches[fileno] = latch
         self._epoll.register(fileno, select.EPOLLIN)
 
+    def tap(self, sock: socket.socket, tap: Tap | None) -> None:
+        fileno = sock.fileno()
+        if fileno not in self._readers:
+            return
+        stamp_arrivals(sock, on=tap is not None)
+        if tap is None:
+            self._taps.pop(fileno, None)
+        else:
+            self._taps[fileno] = tap
+        latch = self._latches.get(fileno)
+        if latch is None or latch.latched is not None:
+            self._readers[fileno] = (self._settled_read(sock), self._readers[fileno][1])
+
+    def _settled_read(self, sock: socket.socket) -> Callable[[int], bytes]:
+        """How a socket is read once its source is known."""
+        tap = self._taps.get(sock.fileno())
+        return sock.recv if tap is None else tapped_read(sock, tap)
+
     def remove(self, sock: socket.socket) -> None:
         fileno = sock.fileno()
+        self._taps.pop(fileno, None)
         if self._readers.pop(fileno, None) is not None:
             self._latches.pop(fileno, None)
             if not self._epoll.closed:
@@ -220,7 +248,7 @@ class _Drain:
             self._stats.refused += latch.refused - before
             if not accepted:
                 raise BlockingIOError
-            self._readers[sock.fileno()] = (sock.recv, receive)
+            self._readers[sock.fileno()] = (self._settled_read(sock), receive)
             for data in accepted[:-1]:
                 receive(data)
             return accepted[-1]

@@ -11,6 +11,7 @@ from siprec_worker.media.call_audio import CallAudio
 from siprec_worker.media.playout import Playout
 from siprec_worker.protocol.offer_answer import NARROWBAND_CAPABILITIES, Capabilities
 from siprec_worker.protocol.rs_metadata import RecordingMetadata
+from siprec_worker.protocol.sip.events import DialogId
 from siprec_worker.protocol.sip.message import Request
 from siprec_worker.session.call import RecordedCall, Surroundings
 from siprec_worker.session.identity import identify
@@ -37,7 +38,7 @@ class CallBuilder:
     capabilities: Capabilities = NARROWBAND_CAPABILITIES
 
     def build(
-        self, dialog_id: str, request: Request, metadata: RecordingMetadata | None, now: float
+        self, dialog_id: DialogId, request: Request, metadata: RecordingMetadata | None, now: float
     ) -> RecordedCall:
         """A call without lines yet. Raises NoPorts."""
         called = metadata.participants[-1].aor if metadata and metadata.participants else ""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from siprec_worker.media.call_audio import CallAudio
 from siprec_worker.media.model import AudioChunk, Dtmf, Gap, TalkbackCodec
 from siprec_worker.media.playout import Playout
+from siprec_worker.media.witness import Witness, WitnessedLeg
 from siprec_worker.protocol.offer_answer import AcceptedLine
 from siprec_worker.protocol.rs_metadata import RecordingMetadata
 from siprec_worker.protocol.sdp import SessionDescription
+from siprec_worker.protocol.sip.events import DialogId
 from siprec_worker.session import effects as fx
 from siprec_worker.session import events as ev
 from siprec_worker.session.identity import Identity
@@ -22,6 +24,7 @@ from siprec_worker.session.model import (
     ClockAnchor,
     FromAgent,
     Leg,
+    LegKind,
     Limits,
     Mark,
     Open,
@@ -73,7 +76,7 @@ class RecordedCall:
 
     identity: Identity
     session_id: SessionId
-    dialog_id: str
+    dialog_id: DialogId
     sip_call_id: str
     begun: float  # on the clock of `now`
     started_at: float  # wall clock
@@ -98,6 +101,7 @@ class RecordedCall:
     warnings: list[str] = field(default_factory=list)
     talkback: tuple[str, int, TalkbackCodec] | None = None
     final_counters: dict[int, Mapping[str, object]] = field(default_factory=dict)
+    witness: Witness | None = None
     _listeners: dict[int, _Listener] = field(default_factory=dict)
     _next_anchor: float = 0.0
     _now: float = 0.0
@@ -161,6 +165,25 @@ class RecordedCall:
                 if listener.handles:
                     listener.stream.send(anchor)
 
+    def start_witness(self) -> Witness | None:
+        """Begins to measure what the caller hears; None when no leg is known to carry it."""
+        line = self._pbx_line()
+        if line is None:
+            return None
+        self.witness = Witness(self.around.wall())
+        payloads = {pt: payload.name for pt, payload in line.accepted.payloads.items()}
+        line.socket.tap(WitnessedLeg(self.witness, payloads).receive)
+        return self.witness
+
+    def stop_witness(self) -> None:
+        if self.witness is not None and (line := self._pbx_line()) is not None:
+            line.socket.tap(None)
+        self.witness = None
+
+    def _pbx_line(self) -> Line | None:
+        pbx = {leg.handle for leg in self.legs if leg.kind is LegKind.PBX}
+        return next((line for line in self.lines.values() if line.handle in pbx), None)
+
     def end(self, reason: str, now: float) -> None:
         """The recording session is over: AIs are told, sockets are given back."""
         if self.ended_reason:
@@ -168,6 +191,7 @@ class RecordedCall:
         self.ended_reason, self.ended_at = reason, self.around.wall()
         self.feed(ev.Ended(reason), now)
         self.final_counters = self.counters()
+        self.stop_witness()
         for line in self.lines.values():
             line.socket.close()
         for socket in self.spare_sockets.values():
@@ -181,7 +205,7 @@ class RecordedCall:
         """Per leg handle, what its track has counted."""
         if self.final_counters:
             return self.final_counters
-        return {handle: stats.as_dict() for handle, stats in self.audio.stats().items()}
+        return {handle: asdict(stats) for handle, stats in self.audio.stats().items()}
 
     @property
     def voice_on(self) -> bool:
@@ -220,6 +244,8 @@ class RecordedCall:
             case fx.UnfreezeVoice():
                 self.playout.unfreeze()
             case fx.Report(news):
+                if isinstance(news, fx.PhraseEnded) and self.witness is not None:
+                    self.witness.phrase_ended(self.around.wall())
                 self.around.reporter.report(self.identity.call_id, news)
             case fx.Count(what, role):
                 self.around.count(what, role.name.lower())
@@ -243,7 +269,8 @@ class RecordedCall:
 
         def receive(message: FromAgent) -> None:
             self.feed(ev.AgentSaid(agent, message), self._now)
-            if isinstance(message, AgentLost) and self._listeners.pop(agent, None):
+            if isinstance(message, AgentLost) and agent in self._listeners:
+                del self._listeners[agent]
                 self._want()
 
         connector = self.around.connectors[self.agents[agent]]

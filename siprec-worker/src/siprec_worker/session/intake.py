@@ -14,9 +14,11 @@ from siprec_worker.errors import (
 from siprec_worker.protocol import offer_answer as oa
 from siprec_worker.protocol.legs import LegHints
 from siprec_worker.protocol.legs import legs as attribute_legs
-from siprec_worker.protocol.rs_metadata import RecordingMetadata, parse_metadata
+from siprec_worker.protocol.rs_metadata import RecordingMetadata
+from siprec_worker.protocol.rs_metadata_xml import parse_metadata
 from siprec_worker.protocol.sdp import parse_sdp
 from siprec_worker.protocol.sip import events as sip
+from siprec_worker.protocol.sip.events import DialogId
 from siprec_worker.session.builder import CallBuilder
 from siprec_worker.session.call import Line, RecordedCall
 from siprec_worker.session.model import Leg, LegKind
@@ -117,9 +119,9 @@ class Intake:
             else:
                 for index in range(OFFERED_LINES):
                     call.spare_sockets[index] = self._builder.sockets.leg()
-                ports = [socket.port for socket in call.spare_sockets.values()]
+                fresh = [socket.port for socket in call.spare_sockets.values()]
                 offer = oa.first_offer(
-                    host, ports, capabilities, call.sdp_session, call.sdp_version
+                    host, fresh, capabilities, call.sdp_session, call.sdp_version
                 )
             call.local_sdp = offer
             return offer.encode()
@@ -156,7 +158,7 @@ class Intake:
             gone.socket.close()
             call.audio.remove_track(gone.handle)
 
-    def _confirmed(self, dialog_id: str, body: bytes, now: float) -> None:
+    def _confirmed(self, dialog_id: DialogId, body: bytes, now: float) -> None:
         call = self._calls.by_dialog(dialog_id)
         if call is None:
             return
@@ -199,12 +201,12 @@ class Intake:
 
     # --- the end ----------------------------------------------------------------------------
 
-    def _refuse(self, dialog_id: str, status: int, text: str, *, retry: bool = False) -> None:
+    def _refuse(self, dialog_id: DialogId, status: int, text: str, *, retry: bool = False) -> None:
         self._builder.metrics.refused.labels(status=str(status)).inc()
         log.warning("offer refused", status=status, why=text)
         self._side.reject(dialog_id, status, "", RETRY_AFTER if retry else ())
 
-    def _gone(self, dialog_id: str, reason: str, now: float) -> None:
+    def _gone(self, dialog_id: DialogId, reason: str, now: float) -> None:
         call = self._calls.by_dialog(dialog_id)
         if call is None:
             return

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from siprec_worker.media.model import LegAudio, TalkbackCodec
 from siprec_worker.media.playout import Playout
+from siprec_worker.protocol.sip.events import DialogId
 from siprec_worker.session import effects as fx
 from siprec_worker.session.model import Close, FromAgent, Open, ToAgent
 
@@ -43,15 +44,13 @@ class AgentConnector(Protocol):
 class SipSide(Protocol):
     """The answering side of the dialog."""
 
-    def accept(
-        self, dialog_id: str, sdp: bytes, headers: Sequence[tuple[str, str]] = ()
-    ) -> bool: ...
+    def accept(self, of: DialogId, sdp: bytes, headers: Iterable[tuple[str, str]] = ()) -> bool: ...
 
     def reject(
-        self, dialog_id: str, status: int, reason: str, headers: Sequence[tuple[str, str]] = ()
+        self, of: DialogId, status: int, reason: str = "", headers: Iterable[tuple[str, str]] = ()
     ) -> bool: ...
 
-    def bye(self, dialog_id: str, reason: str = "") -> bool: ...
+    def bye(self, of: DialogId, reason: str = "") -> bool: ...
 
 
 class LegSocket(Protocol):
@@ -64,6 +63,10 @@ class LegSocket(Protocol):
         self, receive: Callable[[bytes], None], host: str, port: int, rtcp_port: int | None
     ) -> None:
         """Hands what the offered source sends to `receive`; again = the source has moved."""
+
+    def tap(self, receive: Callable[[bytes, float], None] | None) -> None:
+        """Hands every datagram also to `receive`, with the kernel's time of arrival (seconds since
+        the epoch); None ends it."""
 
     def close(self) -> None: ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+from siprec_worker.protocol.sip.events import DialogId
 from siprec_worker.session.call import RecordedCall
 
 REMEMBERED_CALLS = 1000
@@ -14,7 +15,7 @@ class Calls:
     """Looked up by dialog, by call id or by SIP Call-ID."""
 
     def __init__(self, remembered: int = REMEMBERED_CALLS) -> None:
-        self._live: dict[str, RecordedCall] = {}
+        self._live: dict[DialogId, RecordedCall] = {}
         self._ended: deque[RecordedCall] = deque(maxlen=remembered)
 
     def __len__(self) -> int:
@@ -27,7 +28,7 @@ class Calls:
         if self._live.pop(call.dialog_id, None) is not None:
             self._ended.appendleft(call)
 
-    def by_dialog(self, dialog_id: str) -> RecordedCall | None:
+    def by_dialog(self, dialog_id: DialogId) -> RecordedCall | None:
         return self._live.get(dialog_id)
 
     def live(self) -> list[RecordedCall]:

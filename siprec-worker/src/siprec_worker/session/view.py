@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from siprec_worker.protocol.rs_metadata import RecordingMetadata
 from siprec_worker.session.call import RecordedCall
 
 
@@ -31,7 +32,7 @@ def view(call: RecordedCall) -> dict[str, object]:
             }
             for leg in call.legs
         ],
-        "metadata": None if metadata is None else metadata.as_dict(),
+        "metadata": None if metadata is None else _metadata(metadata),
         "agents": [
             {"url": url, "role": seat.role.name.lower(), "stage": seat.stage.value}
             for url, seat in zip(call.agents, call.conversation.seats, strict=True)
@@ -56,4 +57,29 @@ def summary(call: RecordedCall) -> dict[str, object]:
         "started_at": call.started_at,
         "ended_reason": call.ended_reason or None,
         "legs": len(call.legs),
+    }
+
+
+def _metadata(metadata: RecordingMetadata) -> dict[str, object]:
+    """What the SRC said of the call, normalised: streams by their labels."""
+    return {
+        "datamode": metadata.datamode,
+        "sessions": [{"id": s.id, "sip_session_id": s.sip_session_id} for s in metadata.sessions],
+        "groups": [group.id for group in metadata.groups],
+        "participants": [
+            {
+                "id": participant.id,
+                "aors": [{"aor": n.aor, "name": n.name} for n in participant.name_ids],
+                "send": metadata.labels(participant.sends),
+                "recv": metadata.labels(participant.receives),
+                "session": participant.session_id,
+            }
+            for participant in metadata.participants
+        ],
+        "streams": [
+            {"id": stream.id, "label": stream.label, "session": stream.session_id}
+            for stream in metadata.streams
+        ],
+        "stream_owner": metadata.stream_owner,
+        "warnings": list(metadata.warnings),
     }
