@@ -7,6 +7,7 @@ sends always, silence when the AI says nothing.
 from __future__ import annotations
 
 import ipaddress
+import math
 import secrets
 import socket
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from siprec_worker.net.rtp_tick import MAX_DATAGRAM
 FRAME_SECONDS = 0.02
 _MAX_CATCH_UP = 3  # frames sent at once after a stall
 _MAX_DRAIN = 64  # datagrams read in one tick
-_EARLY = 0.002  # a frame may leave this much before its time rather than a tick later
+_EARLY = 0.005  # a frame may leave this much before its time rather than a tick later
 
 
 @dataclass(slots=True)
@@ -46,7 +47,7 @@ class Talkback:
         self._sock = sock
         self._playout = playout
         self._remote: Address | None = None
-        self._due = 0.0
+        self._due: float | None = None  # when the next frame leaves; set by the first tick
         self._packetizer = Packetizer(
             PAYLOAD_TYPES[TalkbackCodec.PCMU],
             ssrc=secrets.randbits(32),
@@ -76,7 +77,7 @@ class Talkback:
         self._drain(now)  # what came before was from nobody we know
         self._sock.connect(remote)
         if self._remote is None:
-            self._due = now
+            self._due = None
         self._remote = remote
 
     def detach(self) -> None:
@@ -90,16 +91,16 @@ class Talkback:
         self._drain(now)
         if self._remote is None:
             return
-        due = (
-            int((now + _EARLY - self._due) / FRAME_SECONDS) + 1 if now + _EARLY >= self._due else 0
-        )
-        if due > _MAX_CATCH_UP:
-            skipped = due - _MAX_CATCH_UP
+        if self._due is None:
+            self._due = now
+        frames = math.floor((now + _EARLY - self._due) / FRAME_SECONDS) + 1
+        if frames > _MAX_CATCH_UP:
+            skipped = frames - _MAX_CATCH_UP
             self.stats.skipped += skipped
             self._packetizer.skip(skipped)
             self._due += skipped * FRAME_SECONDS
-            due = _MAX_CATCH_UP
-        for _ in range(due):
+            frames = _MAX_CATCH_UP
+        for _ in range(frames):
             self._due += FRAME_SECONDS
             self._send_frame()
 
