@@ -1,0 +1,89 @@
+"""One thread that sends every port's packet at its own deadline, 20 ms after the last.
+
+A thread of its own, so that an event loop busy with something else does not show as jitter in
+the measurement. Deadlines are absolute: lateness of one packet does not move the next.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from voicefork_cli.measure.packets import PACKET_MS
+
+PERIOD_NS = PACKET_MS * 1_000_000
+GIVE_UP_LATE_NS = 10 * PERIOD_NS  # after a stall this long the missed packets are not made up
+
+
+class Paced(Protocol):
+    def send_due(self) -> None:
+        """Sends the packet that is due. Called in the pacing thread; must not block."""
+
+
+class Pacer:
+    """Made by `open_pacer`."""
+
+    def __init__(self) -> None:
+        self.stalls = 0
+        self._changed = threading.Condition()
+        self._due: list[tuple[int, int, Paced]] = []
+        self._numbers: dict[int, int] = {}  # id of the port -> its live entry in the heap
+        self._entries = 0
+        self._running = True
+
+    def add(self, port: Paced) -> None:
+        """From now on `port` is asked for a packet every 20 ms."""
+        with self._changed:
+            self._entries += 1
+            self._numbers[id(port)] = self._entries
+            heapq.heappush(self._due, (time.monotonic_ns(), self._entries, port))
+            self._changed.notify()
+
+    def remove(self, port: Paced) -> None:
+        """After this returns `port` is not asked again."""
+        with self._changed:
+            self._numbers.pop(id(port), None)
+
+    def run(self) -> None:
+        with self._changed:
+            while self._running:
+                now = time.monotonic_ns()
+                if not self._due:
+                    self._changed.wait()
+                elif (left := self._due[0][0] - now) > 0:
+                    self._changed.wait(left / 1e9)
+                else:
+                    self._send_first(now)
+
+    def stop(self) -> None:
+        with self._changed:
+            self._running = False
+            self._changed.notify()
+
+    def _send_first(self, now: int) -> None:
+        due, number, port = heapq.heappop(self._due)
+        if self._numbers.get(id(port)) != number:
+            return  # removed, or added anew
+        port.send_due()
+        due += PERIOD_NS
+        if now - due > GIVE_UP_LATE_NS:
+            self.stalls += 1
+            due = now + PERIOD_NS
+        heapq.heappush(self._due, (due, number, port))
+
+
+@contextmanager
+def open_pacer() -> Iterator[Pacer]:
+    """A running pacer; one is enough for hundreds of ports."""
+    pacer = Pacer()
+    thread = threading.Thread(target=pacer.run, name="rtp-pacer", daemon=True)
+    thread.start()
+    try:
+        yield pacer
+    finally:
+        pacer.stop()
+        thread.join(timeout=2)
