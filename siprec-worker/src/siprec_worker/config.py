@@ -154,7 +154,7 @@ class Settings(BaseSettings):
     max_calls: int = _setting(1000, "more are refused with 503", ge=1)
     tick_ms: int = _setting(20, "how often received RTP is drained: 10 or 20")
     reorder_ms: int = _setting(40, "longest wait for a packet out of order", ge=0, le=200)
-    answer_delay_ms: int = _setting(20, "earliest 200 after an INVITE", ge=0, le=1000)
+    answer_delay_ms: int = _setting(25, "earliest 200 after an INVITE (20 or more)", ge=0, le=1000)
     rtp_silence_seconds: float = _setting(60.0, "no RTP for this long ends the call", gt=0)
     open_seconds: float = _setting(3.0, "limit for an AI to open", gt=0)
     agent_ca: Path | None = _setting(None, "CA of grpcs:// agents (PEM)")
