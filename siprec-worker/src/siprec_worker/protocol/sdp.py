@@ -14,7 +14,8 @@ from siprec_worker.errors import SdpError
 MAX_MEDIA = 64
 STATIC_PAYLOADS: Final[dict[int, tuple[str, int, int]]] = {
     # RFC 3551 section 6: name, clock rate, channels
-    0: ("PCMU", 8000, 1), 3: ("GSM", 8000, 1), 4: ("G723", 8000, 1), 5: ("DVI4", 8000, 1),
+    0: ("PCMU", 8000, 1), 2: ("G721", 8000, 1), 3: ("GSM", 8000, 1), 4: ("G723", 8000, 1),
+    5: ("DVI4", 8000, 1),
     6: ("DVI4", 16000, 1), 7: ("LPC", 8000, 1), 8: ("PCMA", 8000, 1), 9: ("G722", 8000, 1),
     10: ("L16", 44100, 2), 11: ("L16", 44100, 1), 12: ("QCELP", 8000, 1), 13: ("CN", 8000, 1),
     14: ("MPA", 90000, 1), 15: ("G728", 8000, 1), 16: ("DVI4", 11025, 1), 17: ("DVI4", 22050, 1),
