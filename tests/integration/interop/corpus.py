@@ -38,7 +38,8 @@ class Case:
         return steps
 
     def bytes_of(self, step: dict[str, Any]) -> bytes:
-        return (self.folder / step["file"]).read_bytes()
+        path: Path = self.folder / step["file"]
+        return path.read_bytes()
 
 
 def cases(kind: str) -> list[Case]:

@@ -107,10 +107,10 @@ def _by_sdp_order(
     labels: Sequence[str], hints: LegHints, warnings: tuple[str, ...]
 ) -> list[LegAttribution]:
     """Two lines: the caller's leg first, as rtpengine most often writes it. Else unknown."""
-    if len(labels) != 2:
+    kinds = _caller_and_callee(hints)
+    if len(labels) != len(kinds):
         return [LegAttribution(label, UNKNOWN, warnings=warnings) for label in labels]
     doubts = (*warnings, "legs taken in SDP order")
-    kinds = _caller_and_callee(hints)
     return [
         LegAttribution(label, kind, warnings=doubts)
         for label, kind in zip(labels, kinds, strict=True)

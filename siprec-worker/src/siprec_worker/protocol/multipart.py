@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from siprec_worker.errors import MultipartError
 
 MAX_PARTS = 64
+MAX_DEPTH = 3
 _QUOTED_PARAMETER = re.compile(r";\s*([^=;\s]+)\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^;]*)")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _METADATA_TYPES = ("application/rs-metadata+xml", "application/rs-metadata")
@@ -76,8 +77,8 @@ def _leaves(content_type: str, body: bytes, depth: int) -> Iterator[Part]:
     if not parsed.media_type.startswith("multipart/"):
         yield Part(parsed.media_type, body)
         return
-    if depth > 2:
-        raise MultipartError("multiparts nested more than three deep")
+    if depth == MAX_DEPTH:
+        raise MultipartError(f"multiparts nested more than {MAX_DEPTH} deep")
     for part in parse_multipart(content_type, body):
         if part.content_type.startswith("multipart/"):
             declared = dict(part.headers).get("content-type", "")
