@@ -1,8 +1,8 @@
 """Reorder buffer for one RTP stream: packets in, the same packets in order out, losses counted.
 
 It delays nothing that comes in order; only packets behind a hole are held, for `hold` seconds at
-most. The caller's tick drives it: `now` is an argument. A stream is one *epoch*; a new SSRC or a
-restarted sequence begins another.
+most (for long packets half as much again). The caller's tick drives it: `now` is an argument.
+A stream is one *epoch*; a new SSRC or a restarted sequence begins another.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ _HALF = 0x8000
 _MASK = 0xFFFF
 _FAR_RUN = 2  # packets in sequence that prove a restart far away (RFC 3550 A.1)
 _NEAR_RUN = 10  # and nearby, where a delayed burst looks the same
+_LONGEST_HOLD = 1.5  # times the hold asked for: 60 ms for packets of 30 ms
 _STRAGGLER_SECONDS = 0.1
 _EARLY_TICK = 0.005  # a tick may come that much early and still end a hold
 
@@ -40,6 +41,7 @@ class ReorderBuffer:
     __slots__ = (
         "_depth",
         "_hold",
+        "_least_hold",
         "_missing",
         "_previous_ssrc",
         "_run",
@@ -55,6 +57,7 @@ class ReorderBuffer:
     )
 
     def __init__(self, hold: float = 0.04, depth: int = 16) -> None:
+        self._least_hold = hold
         self._hold = hold - _EARLY_TICK
         self._depth = depth
         self.expected = 0
@@ -69,6 +72,11 @@ class ReorderBuffer:
         self._switched = 0.0
         self._run = 0  # packets in sequence that do not fit the epoch
         self._run_next = -1
+
+    def expect_packets_of(self, seconds: float) -> None:
+        """How long the stream's packets are: a hole is waited for as long as two of them last."""
+        longest = _LONGEST_HOLD * self._least_hold
+        self._hold = min(max(self._least_hold, 2 * seconds), longest) - _EARLY_TICK
 
     def insert(self, packet: RtpPacket, now: float) -> list[Ordered]:
         """Takes one packet; gives those whose turn it is."""

@@ -21,7 +21,7 @@ Payloads = Mapping[int, tuple[str, int]]
 
 MAX_PER_TICK = 128
 RTP_CLOCK = 8000  # of every codec decoded here, G.722 included
-_HOLE_REPORT_SECONDS = 1.0
+_HOLE_REPORT_SAMPLES = 1 * RTP_CLOCK  # a hole is told in such pieces while it lasts
 _LAG_WINDOW_SECONDS = 1.0
 _PAUSE_SECONDS = 0.1  # after a longer one the lag is observed anew
 _NO_FAST_PATH = -1
@@ -43,7 +43,7 @@ class Track:
         "_fast_type", "_jitter", "_keys", "_lag_low", "_lag_until", "_limit", "_lost",
         "_next_timestamp", "_packet_samples", "_reception", "_slack", "_started", "_transit",
         "_types", "_uplink", "_watched", "bad", "buffer", "drift_dropped", "flooded", "grid",
-        "handle", "heard", "hole_cause", "inbox", "last_packet", "packets", "realigned", "receive",
+        "handle", "heard", "hole_cause", "inbox", "last_packet", "realigned", "receive",
         "receive_rtcp", "unsupported",
     )  # fmt: skip
 
@@ -72,7 +72,7 @@ class Track:
         self._jitter, self._transit = 0.0, 0
         self._lag_low, self._lag_until = _FAR_BEHIND, 0.0
         self.last_packet: float | None = None
-        self.packets = self.bad = self.unsupported = self.flooded = 0
+        self.bad = self.unsupported = self.flooded = 0
         self.drift_dropped = self.realigned = 0
         self._types: dict[int, int] = {}
         self._fast_type = _NO_FAST_PATH
@@ -109,7 +109,7 @@ class Track:
         self.last_packet = now
         self.flooded += len(inbox) == MAX_PER_TICK
         arrival = int(now * RTP_CLOCK)
-        samples, fast = grid.chunk_samples, 0
+        samples, types = grid.chunk_samples, self._types
         for data in inbox:
             if len(data) - HEADER_BYTES == samples:
                 first, second, sequence, timestamp, ssrc = _unpack_header(data)
@@ -124,7 +124,7 @@ class Track:
                     and not grid.part
                     and grid.start <= limit
                 ):
-                    fast += 1
+                    types[second] += 1
                     buffer.expected = sequence + 1 & 0xFFFF
                     self._next_timestamp = timestamp + samples  # a wrap takes the long way
                     transit = arrival - timestamp
@@ -137,13 +137,12 @@ class Track:
                     continue
             self._accept(data, now, arrival)
         inbox.clear()
-        if fast:
-            self.packets += fast
-            self._types[self._fast_type] += fast
         if self._keys.pressed:
             self._time_out_keys(now)
         if (lag := clock - grid.start) < self._lag_low:
             self._lag_low = lag
+        if lag > _HOLE_REPORT_SAMPLES:
+            self._report_hole()
         if now >= self._lag_until:
             self._catch_up(now)
 
@@ -154,12 +153,8 @@ class Track:
             self._take(ordered, now)
         if self._keys.pressed:
             self._time_out_keys(now)
-        behind = clock - self.grid.frontier
-        if self._started and behind > _HOLE_REPORT_SECONDS * RTP_CLOCK:
-            samples = behind - self._slack
-            self._next_timestamp = (self._next_timestamp + samples) % _TIMESTAMPS
-            self.grid.skip(samples, self._cause(), self._lost)
-            self._lost = 0
+        if clock - self.grid.start > _HOLE_REPORT_SAMPLES:
+            self._report_hole()
 
     def report_block(self, now: float) -> ReportBlock | None:
         self._reception.drain(now)
@@ -168,7 +163,7 @@ class Track:
     def stats(self) -> TrackStats:
         buffer = self.buffer
         return TrackStats(
-            packets=self.packets,
+            packets=sum(self._types.values()),
             lost=buffer.lost,
             late=buffer.late,
             duplicates=buffer.duplicates,
@@ -191,7 +186,6 @@ class Track:
         except RtpError:
             self.bad += 1
             return
-        self.packets += 1
         number = packet.payload_type
         self._types[number] = self._types.get(number, 0) + 1
         self._fast_type = _NO_FAST_PATH
@@ -244,7 +238,9 @@ class Track:
             self._cross(hole, timestamp)
         self._lost, self._comfort = 0, False
         self._next_timestamp = (timestamp + samples) % _TIMESTAMPS
-        self._packet_samples = samples
+        if samples != self._packet_samples:
+            self._packet_samples = samples
+            self.buffer.expect_packets_of(samples / RTP_CLOCK)
         grid = self.grid
         if grid.start > self._limit:
             self.drift_dropped += samples
@@ -273,21 +269,34 @@ class Track:
     def _anchor(self, timestamp: int) -> None:
         """Ties a timestamp to a place: here if that is near the tick's slot, else to that slot."""
         grid = self.grid
-        slot = self._clock - self._clock % grid.chunk_samples
         if not self._started:
             self._started = True
-            grid.start = slot
-        elif slot - grid.frontier > grid.chunk_samples:
-            grid.skip(slot - grid.frontier, self._cause(), self._lost)
+            grid.start = self._clock - self._clock % grid.chunk_samples
+        elif self._clock - grid.frontier >= 2 * grid.chunk_samples:
+            self._skip_to(self._clock, self._cause(), self._lost)
         self._lost = 0
         self._next_timestamp = timestamp
+
+    def _report_hole(self) -> None:
+        """Tells what has not come yet and would be late by now."""
+        if self._started:
+            skipped = self._skip_to(self._clock - self._slack, self._cause(), self._lost)
+            self._next_timestamp = (self._next_timestamp + skipped) % _TIMESTAMPS
+            self._lost = 0
+
+    def _skip_to(self, pts: int, cause: GapCause, packets: int = 0) -> int:
+        """Moves the leg forward to the slot that holds `pts`; gives the samples gone over."""
+        grid = self.grid
+        samples = pts - pts % grid.chunk_samples - grid.frontier
+        grid.skip(samples, cause, packets)
+        return samples
 
     def _catch_up(self, now: float) -> None:
         """Moves a leg forward that was behind the clock for the whole of a window."""
         behind = self._lag_low
         if behind > self._slack:
             self.realigned += 1
-            self.grid.skip(behind - behind % self.grid.chunk_samples, GapCause.ARRIVED_LATE)
+            self._skip_to(self.grid.start + behind, GapCause.ARRIVED_LATE)
         self._lag_low, self._lag_until = _FAR_BEHIND, now + _LAG_WINDOW_SECONDS
 
     def _cause(self) -> GapCause:
