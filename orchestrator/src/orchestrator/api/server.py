@@ -1,0 +1,107 @@
+"""The gRPC server: the services, health, and reflection where it is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from voicefork.handoff.v1 import handoff_pb2, handoff_pb2_grpc
+from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
+
+from orchestrator.api.call_events import CallEvents
+from orchestrator.errors import SetupError
+
+HANDOFF_SERVICE = handoff_pb2.DESCRIPTOR.services_by_name["HandoffService"].full_name
+CALL_EVENTS = worker_pb2.DESCRIPTOR.services_by_name["CallEvents"].full_name
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", 256 * 1024),
+    ("grpc.max_send_message_length", 256 * 1024),
+    ("grpc.so_reuseport", 0),
+)
+_FAREWELL_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files. With `ca`, peers must show a certificate of it."""
+
+    cert: Path
+    key: Path
+    ca: Path | None
+
+    def server(self) -> grpc.ServerCredentials:
+        ca = _read(self.ca) if self.ca else None
+        pair = (_read(self.key), _read(self.cert))
+        return grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
+
+    def client(self) -> grpc.ChannelCredentials:
+        """For dialling workers: our certificate serves both ways."""
+        ca = _read(self.ca) if self.ca else None
+        return grpc.ssl_channel_credentials(ca, _read(self.key), _read(self.cert))
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcServer:
+    """A server that runs. `port` is the one it got."""
+
+    port: int
+    health: health.aio.HealthServicer
+
+    async def serving(self, serving: bool) -> None:
+        """What grpc.health.v1 says of us from here on."""
+        status = health_pb2.HealthCheckResponse
+        state = status.SERVING if serving else status.NOT_SERVING
+        for name in ("", HANDOFF_SERVICE, CALL_EVENTS):
+            await self.health.set(name, state)
+
+
+@asynccontextmanager
+async def open_server(
+    address: str,
+    call_events: CallEvents,
+    handoffs: handoff_pb2_grpc.HandoffServiceServicer,
+    *,
+    tls: Tls | None = None,
+    reflect: bool = False,
+) -> AsyncIterator[GrpcServer]:
+    """Serves on `address` (HOST:PORT) until the block is left. Raises SetupError."""
+    server = grpc.aio.server(options=_OPTIONS)
+    worker_pb2_grpc.add_CallEventsServicer_to_server(call_events, server)
+    handoff_pb2_grpc.add_HandoffServiceServicer_to_server(handoffs, server)
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    if reflect:
+        _add_reflection(server)
+    try:
+        if tls is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, tls.server())
+    except RuntimeError as error:
+        raise SetupError(f"--grpc {address}: cannot listen ({error})") from error
+    await server.start()
+    try:
+        yield GrpcServer(port, checks)
+    finally:
+        await server.stop(_FAREWELL_SECONDS)
+
+
+def _add_reflection(server: grpc.aio.Server) -> None:
+    try:
+        from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise SetupError("--dev needs the package grpcio-reflection") from error
+    names = (HANDOFF_SERVICE, CALL_EVENTS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SetupError(f"TLS: {error}") from error

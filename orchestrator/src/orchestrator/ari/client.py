@@ -1,0 +1,270 @@
+"""What we ask of Asterisk, call by call: channels, bridges, playbacks.
+
+Ids of what we create are chosen by us, so that repeating a request is harmless and its events can
+be awaited before it is sent. Every method raises PbxError (errors.py); NotFound means that the
+channel or bridge is gone, which for a caller is a hang-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from orchestrator.ari.events import Bridge, Channel, parse_bridge, parse_channel
+from orchestrator.ari.rest import AriRest
+
+MIXING = "mixing,dtmf_events,proxy_media"
+"""Type of every bridge people talk in. Plain `mixing` would let two SIP legs' RTP past the core
+(native_rtp): music then mixes with the other party's voice, and DTMF gives no events."""
+
+HOLDING = "holding"
+
+
+class HangupReason(Enum):
+    """Values of DELETE /channels/{id}?reason=."""
+
+    NORMAL = "normal"
+    BUSY = "busy"
+    CONGESTION = "congestion"
+    NO_ANSWER = "no_answer"
+    ANSWERED_ELSEWHERE = "answered_elsewhere"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the dialplan."""
+
+    context: str
+    extension: str
+    priority: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalMedia:
+    """An externalMedia leg: Asterisk sends to `external_host` and receives at `local`."""
+
+    channel_id: str
+    local_host: str
+    local_port: int
+
+
+class AriClient:
+    """One node's calls, in its own nouns."""
+
+    def __init__(self, rest: AriRest, app: str) -> None:
+        self._rest = rest
+        self.app = app
+
+    # --- the node ---------------------------------------------------------------------------
+
+    async def version(self) -> str:
+        """Asterisk's version, "22.10.1+dfsg..."."""
+        described = await self._rest.request("GET", "asterisk", "info", params={"only": "system"})
+        system = described.get("system") if isinstance(described, dict) else None
+        return str(system.get("version", "")) if isinstance(system, dict) else ""
+
+    async def channels(self) -> list[Channel]:
+        """All channels of the node, of whatever application or dialplan."""
+        listed = await self._rest.request("GET", "channels")
+        return [parse_channel(each) for each in listed] if isinstance(listed, list) else []
+
+    async def bridges(self) -> list[Bridge]:
+        listed = await self._rest.request("GET", "bridges")
+        return [parse_bridge(each) for each in listed] if isinstance(listed, list) else []
+
+    # --- channels ---------------------------------------------------------------------------
+
+    async def answer(self, channel_id: str) -> None:
+        """Answers. Asterisk stops a channel's music when it does: start music after."""
+        await self._rest.request("POST", "channels", channel_id, "answer")
+
+    async def ring(self, channel_id: str) -> None:
+        """180 Ringing to an unanswered caller; on an answered channel nothing is heard."""
+        await self._rest.request("POST", "channels", channel_id, "ring")
+
+    async def stop_ringing(self, channel_id: str) -> None:
+        await self._rest.request("DELETE", "channels", channel_id, "ring")
+
+    async def start_music(self, channel_id: str, music_class: str = "") -> None:
+        """Music on hold; an unknown class is the default one. Survives bridging and `resume`."""
+        params = {"mohClass": music_class} if music_class else None
+        await self._rest.request("POST", "channels", channel_id, "moh", params=params)
+
+    async def stop_music(self, channel_id: str) -> None:
+        await self._rest.request("DELETE", "channels", channel_id, "moh")
+
+    async def start_silence(self, channel_id: str) -> None:
+        """Sends silence: a channel that gets no media sends no RTP at all."""
+        await self._rest.request("POST", "channels", channel_id, "silence")
+
+    async def stop_silence(self, channel_id: str) -> None:
+        await self._rest.request("DELETE", "channels", channel_id, "silence")
+
+    async def send_dtmf(self, channel_id: str, digits: str) -> None:
+        params = {"dtmf": digits}
+        await self._rest.request("POST", "channels", channel_id, "dtmf", params=params)
+
+    async def hang_up(self, channel_id: str, reason: HangupReason = HangupReason.NORMAL) -> None:
+        params = {"reason": reason.value}
+        await self._rest.request("DELETE", "channels", channel_id, params=params)
+
+    async def resume(self, channel_id: str, place: Place | None = None) -> None:
+        """Back to the dialplan (`continue`): at `place`, or at the priority after Stasis().
+
+        204 comes for a place that does not exist, too, and the caller is hung up then:
+        `place_exists` is for asking before.
+        """
+        params = (
+            {
+                "context": place.context,
+                "extension": place.extension,
+                "priority": str(place.priority),
+            }
+            if place
+            else None
+        )
+        await self._rest.request("POST", "channels", channel_id, "continue", params=params)
+
+    async def variable(self, channel_id: str, name: str) -> str:
+        """A variable, or what a dialplan function reads: "CHANNEL(audioreadformat)".
+
+        Raises NotFound both for a channel that is gone and a variable that is not set.
+        """
+        params = {"variable": name}
+        got = await self._rest.request("GET", "channels", channel_id, "variable", params=params)
+        return str(got.get("value", "")) if isinstance(got, dict) else ""
+
+    async def set_variable(self, channel_id: str, name: str, value: str) -> None:
+        params = {"variable": name, "value": value}
+        await self._rest.request("POST", "channels", channel_id, "variable", params=params)
+
+    async def place_exists(self, channel_id: str, place: Place) -> bool | None:
+        """Whether the dialplan has that place; None = the node cannot say (no func_dialplan).
+
+        Any living channel serves for the question.
+        """
+        asked = f"DIALPLAN_EXISTS({place.context},{place.extension},{place.priority})"
+        answer = await self.variable(channel_id, asked)
+        return {"1": True, "0": False}.get(answer)
+
+    async def create(self, channel_id: str, endpoint: str) -> None:
+        """Makes a channel in our application without dialling it."""
+        params = {"endpoint": endpoint, "app": self.app, "channelId": channel_id}
+        await self._rest.request("POST", "channels", "create", params=params)
+
+    async def originate(  # noqa: PLR0913 - Asterisk's own parameters
+        self,
+        channel_id: str,
+        endpoint: str,
+        *,
+        args: str = "",
+        caller_id: str = "",
+        ring_seconds: int = 30,
+        formats: str = "",
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """Dials `endpoint`; once answered, the leg enters our application with `args`.
+
+        Its Dial events arrive meanwhile: it is ours from the request on. Raises Conflict or a
+        PbxError of 500 when the id is in use.
+        """
+        params = {
+            "endpoint": endpoint,
+            "app": self.app,
+            "appArgs": args,
+            "callerId": caller_id,
+            "timeout": str(ring_seconds),
+            "formats": formats,
+        }
+        await self._rest.request(
+            "POST",
+            "channels",
+            channel_id,
+            params={name: value for name, value in params.items() if value},
+            body={"variables": dict(variables or {})},
+        )
+
+    async def external_media(
+        self, channel_id: str, external_host: str, codec: str
+    ) -> ExternalMedia:
+        """A leg that is plain RTP to and from `external_host` ("host:port"), in `codec`.
+
+        It enters our application by itself; adding it to a bridge before its StasisStart is
+        refused (Unprocessable). Only codecs of static payload type work both ways.
+        """
+        made = await self._rest.request(
+            "POST",
+            "channels",
+            "externalMedia",
+            params={
+                "channelId": channel_id,
+                "app": self.app,
+                "external_host": external_host,
+                "format": codec,
+            },
+        )
+        channel = parse_channel(made)
+        found = []
+        for name in ("UNICASTRTP_LOCAL_ADDRESS", "UNICASTRTP_LOCAL_PORT"):
+            # Usually in the answer already; some versions leave them out.
+            found.append(channel.variable(name) or await self.variable(channel_id, name))
+        host, port = found
+        return ExternalMedia(channel_id, host, int(port))
+
+    # --- bridges ----------------------------------------------------------------------------
+
+    async def create_bridge(self, bridge_id: str, kind: str = MIXING, name: str = "") -> None:
+        """Raises Conflict: a bridge of that id exists (Asterisk 22.10)."""
+        params = {"type": kind, "name": name}
+        await self._rest.request("POST", "bridges", bridge_id, params=params)
+
+    async def destroy_bridge(self, bridge_id: str) -> None:
+        await self._rest.request("DELETE", "bridges", bridge_id)
+
+    async def add_to_bridge(
+        self,
+        bridge_id: str,
+        channel_id: str,
+        *,
+        inhibit_connected_line: bool = True,
+        absorb_dtmf: bool = False,
+        role: str = "",
+    ) -> None:
+        """Adds a channel, moving it out of its bridge if it is in one.
+
+        `inhibit_connected_line` saves the other leg a re-INVITE. A holding bridge sends no RTP to
+        a channel without `role=holding_participant` unless the bridge itself has music.
+        """
+        params = {"channel": channel_id}
+        if inhibit_connected_line:
+            params["inhibitConnectedLineUpdates"] = "true"
+        if absorb_dtmf:
+            params["absorbDTMF"] = "true"
+        if role:
+            params["role"] = role
+        await self._rest.request("POST", "bridges", bridge_id, "addChannel", params=params)
+
+    async def remove_from_bridge(self, bridge_id: str, channel_id: str) -> None:
+        params = {"channel": channel_id}
+        await self._rest.request("POST", "bridges", bridge_id, "removeChannel", params=params)
+
+    async def start_bridge_music(self, bridge_id: str, music_class: str = "") -> None:
+        params = {"mohClass": music_class} if music_class else None
+        await self._rest.request("POST", "bridges", bridge_id, "moh", params=params)
+
+    async def stop_bridge_music(self, bridge_id: str) -> None:
+        await self._rest.request("DELETE", "bridges", bridge_id, "moh")
+
+    # --- playbacks --------------------------------------------------------------------------
+
+    async def play(self, channel_id: str, playback_id: str, media: str) -> None:
+        """Plays "sound:...", "tone:..." (its parts parted by `|`, as `,` parts media) and so on.
+
+        A playback on a channel outside a bridge delays `add_to_bridge` until it has ended.
+        """
+        params = {"media": media}
+        await self._rest.request("POST", "channels", channel_id, "play", playback_id, params=params)
+
+    async def stop_playback(self, playback_id: str) -> None:
+        await self._rest.request("DELETE", "playbacks", playback_id)

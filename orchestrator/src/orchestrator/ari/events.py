@@ -1,0 +1,240 @@
+"""The ARI events we use, as values; the rest is for the counter of unknown ones.
+
+Fields after Asterisk's `rest-api/api-docs/events.json`; what is missing becomes empty, as events
+of older and newer Asterisks differ. Phone numbers are left where they are: nobody here needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """What we need to know of a channel."""
+
+    id: str
+    name: str = ""
+    state: str = ""  # Down, Ring, Ringing, Up, ...
+    app_data: str = ""  # of the application it is in: "voicefork-0,inbound"
+    variables: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def answered(self) -> bool:
+        return self.state == "Up"
+
+    @property
+    def app(self) -> str:
+        """The Stasis application it is in, as the dialplan named it."""
+        return self.app_data.partition(",")[0]
+
+    def variable(self, name: str) -> str:
+        """A variable that ari.conf's `channelvars` puts into events; empty = not there."""
+        return dict(self.variables).get(name, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    id: str
+    name: str = ""
+    channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StasisStart:
+    channel: Channel
+    args: tuple[str, ...] = ()
+    replaces: str = ""  # the channel a transfer put this one in the place of
+
+
+@dataclass(frozen=True, slots=True)
+class StasisEnd:
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelHangupRequest:
+    channel: Channel
+    cause: int = 0  # Q.850
+    soft: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelDestroyed:
+    channel: Channel
+    cause: int = 0  # Q.850
+    sip_status: int = 0  # of Asterisk versions that say it
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStateChange:
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelDtmfReceived:
+    channel: Channel
+    digit: str
+    duration_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelEnteredBridge:
+    channel: Channel
+    bridge: Bridge
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLeftBridge:
+    channel: Channel
+    bridge: Bridge
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeDestroyed:
+    bridge: Bridge
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """How an originated leg gets on: `status` is empty, RINGING, PROGRESS, ANSWER, BUSY, ..."""
+
+    peer: Channel
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackStarted:
+    playback_id: str
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackFinished:
+    playback_id: str
+    target: str = ""  # "channel:<id>" or "bridge:<id>"
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelTransfer:
+    """A REFER on a channel with ari-only transfer handling (Asterisk 22.3)."""
+
+    channel: Channel
+    destination: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationReplaced:
+    """Another websocket has taken this application's name: we hear nothing any more."""
+
+    app: str
+
+
+AriEvent = (
+    StasisStart | StasisEnd | ChannelHangupRequest | ChannelDestroyed | ChannelStateChange
+    | ChannelDtmfReceived | ChannelEnteredBridge | ChannelLeftBridge | BridgeDestroyed | Dial
+    | PlaybackStarted | PlaybackFinished | ChannelTransfer | ApplicationReplaced
+)  # fmt: skip
+
+
+def parse_event(message: object) -> AriEvent | None:
+    """The event in a decoded websocket message; None = of a type nobody here reads, or no event.
+
+    Never raises: Asterisk is trusted to say the truth, but not to keep its fields.
+    """
+    if not isinstance(message, Mapping):
+        return None
+    parse = _PARSERS.get(str(message.get("type", "")))
+    return parse(message) if parse else None
+
+
+def parse_channel(fields: object) -> Channel:
+    """A channel as in events and in GET /channels."""
+    channel = _mapping(fields)
+    variables = _mapping(channel.get("channelvars"))
+    return Channel(
+        id=str(channel.get("id", "")),
+        name=str(channel.get("name", "")),
+        state=str(channel.get("state", "")),
+        app_data=str(_mapping(channel.get("dialplan")).get("app_data", "")),
+        variables=tuple((str(name), str(value)) for name, value in variables.items()),
+    )
+
+
+def parse_bridge(fields: object) -> Bridge:
+    """A bridge as in events and in GET /bridges."""
+    bridge = _mapping(fields)
+    channels = bridge.get("channels")
+    return Bridge(
+        id=str(bridge.get("id", "")),
+        name=str(bridge.get("name", "")),
+        channels=tuple(map(str, channels)) if isinstance(channels, list) else (),
+    )
+
+
+def _mapping(value: object) -> Json:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _stasis_start(event: Json) -> StasisStart:
+    args = event.get("args")
+    return StasisStart(
+        parse_channel(event.get("channel")),
+        tuple(map(str, args)) if isinstance(args, list) else (),
+        parse_channel(event.get("replace_channel")).id,
+    )
+
+
+def _playback(event: Json) -> tuple[str, str, bool]:
+    playback = _mapping(event.get("playback"))
+    return (
+        str(playback.get("id", "")),
+        str(playback.get("target_uri", "")),
+        playback.get("state") == "failed",
+    )
+
+
+def _transfer(event: Json) -> ChannelTransfer:
+    refer_to = _mapping(event.get("refer_to"))
+    requested = _mapping(refer_to.get("requested_destination"))
+    referred_by = _mapping(event.get("referred_by"))
+    return ChannelTransfer(
+        parse_channel(referred_by.get("source_channel")), str(requested.get("destination", ""))
+    )
+
+
+_PARSERS: Mapping[str, Callable[[Json], AriEvent]] = {
+    "StasisStart": _stasis_start,
+    "StasisEnd": lambda e: StasisEnd(parse_channel(e.get("channel"))),
+    "ChannelHangupRequest": lambda e: ChannelHangupRequest(
+        parse_channel(e.get("channel")), _number(e.get("cause")), e.get("soft") is True
+    ),
+    "ChannelDestroyed": lambda e: ChannelDestroyed(
+        parse_channel(e.get("channel")), _number(e.get("cause")), _number(e.get("tech_cause"))
+    ),
+    "ChannelStateChange": lambda e: ChannelStateChange(parse_channel(e.get("channel"))),
+    "ChannelDtmfReceived": lambda e: ChannelDtmfReceived(
+        parse_channel(e.get("channel")), str(e.get("digit", "")), _number(e.get("duration_ms"))
+    ),
+    "ChannelEnteredBridge": lambda e: ChannelEnteredBridge(
+        parse_channel(e.get("channel")), parse_bridge(e.get("bridge"))
+    ),
+    "ChannelLeftBridge": lambda e: ChannelLeftBridge(
+        parse_channel(e.get("channel")), parse_bridge(e.get("bridge"))
+    ),
+    "BridgeDestroyed": lambda e: BridgeDestroyed(parse_bridge(e.get("bridge"))),
+    "Dial": lambda e: Dial(parse_channel(e.get("peer")), str(e.get("dialstatus", ""))),
+    "PlaybackStarted": lambda e: PlaybackStarted(*_playback(e)[:2]),
+    "PlaybackFinished": lambda e: PlaybackFinished(*_playback(e)),
+    "ChannelTransfer": _transfer,
+    "ApplicationReplaced": lambda e: ApplicationReplaced(str(e.get("application", ""))),
+}

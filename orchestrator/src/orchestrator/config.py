@@ -1,0 +1,165 @@
+"""The orchestrator's settings: flags, then VOICEFORK_ environment variables, then a YAML file.
+
+Read once in `__main__`, passed down as frozen values; nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, PlainValidator, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    YamlConfigSettingsSource,
+)
+from yaml import YAMLError
+
+from orchestrator.errors import SetupError
+
+_HIGHEST_PORT = 65535
+
+
+class HostPort(str):
+    """A listening address, written HOST:PORT or [IPV6]:PORT; port 0 = any free one."""
+
+    __slots__ = ("host", "port")
+    host: str
+    port: int
+
+    def __new__(cls, text: str) -> HostPort:
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isdigit() or int(port) > _HIGHEST_PORT:
+            raise ValueError(f"expected HOST:PORT, got {text!r}")
+        self = super().__new__(cls, text)
+        self.host, self.port = host.strip("[]"), int(port)
+        return self
+
+
+Address = Annotated[HostPort, PlainValidator(HostPort)]
+
+
+class Waiting(Enum):
+    """What the caller hears until the bot's first words."""
+
+    MUSIC = "music"
+    RINGING = "ringing"
+
+
+class Answer(Enum):
+    """When the caller's channel is answered.
+
+    FIRST: at once. ON_BOT: early media until the bot has something to say; needs a carrier that
+    passes early media on.
+    """
+
+    FIRST = "first"
+    ON_BOT = "on_bot"
+
+
+def _setting(default: Any, description: str, **limits: Any) -> Any:
+    return Field(default=default, description=description, **limits)
+
+
+class Settings(BaseSettings):
+    """voicefork-orchestrator: brings AI agents into Asterisk's calls, and people after them.
+
+    A setting comes from a flag (--redis), else from the environment (VOICEFORK_REDIS), else from
+    the YAML file of --config.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="VOICEFORK_",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_prog_name="voicefork-orchestrator",
+        extra="forbid",
+        frozen=True,
+    )
+
+    config: Path | None = _setting(None, "YAML file with any of these settings")
+    redis: str = _setting("redis://127.0.0.1:6379/0", "redis://… where forks and calls meet")
+    ari: str = _setting("http://127.0.0.1:8088", "Asterisk's HTTP address")
+    ari_user: str = _setting("voicefork", "user of ari.conf")
+    ari_password: SecretStr = _setting(SecretStr(""), "its password (better: --ari-password-file)")
+    ari_password_file: Path | None = _setting(None, "file that holds the password")
+    ari_limit: float = _setting(2.0, "seconds Asterisk has for a request", gt=0)
+    app: str = _setting("voicefork-0", "Stasis application: this replica's slot", min_length=1)
+    node: str = _setting("asterisk", "name of the Asterisk node, as workers know it")
+    grpc: Address = _setting(HostPort("127.0.0.1:7070"), "gRPC: workers, AI vendors, tools")
+    admin: Address = _setting(HostPort("127.0.0.1:7071"), "health, metrics, calls")
+    advertise: str = _setting("", "HOST:PORT of our gRPC as workers reach it; default: --grpc")
+    grpc_cert: Path | None = _setting(None, "our certificate (PEM); with --grpc-key: TLS")
+    grpc_key: Path | None = _setting(None, "its key (PEM)")
+    grpc_ca: Path | None = _setting(None, "CA that peers' certificates must be from (mTLS)")
+    queue_context: str = _setting("queues", "dialplan context of the queue callers fall back to")
+    queue_extension: str = _setting("support", "its extension there")
+    waiting: Waiting = _setting(Waiting.MUSIC, "what the caller hears until the bot speaks")
+    music_class: str = _setting("", "music on hold class; empty: the channel's own")
+    ring_tone: str = _setting("440+480/2000|0/4000", "ringing after the answer: Asterisk tone list")
+    answer: Answer = _setting(Answer.FIRST, "answer at once, or when the bot speaks")
+    rendezvous_deadline: float = _setting(2.0, "seconds for the fork to appear", gt=0)
+    bot_speaks_deadline: float = _setting(5.0, "seconds for the bot's first words", gt=0)
+    adoption_deadline: float = _setting(3.0, "seconds for a lost worker's calls to move", gt=0)
+    max_calls: int = _setting(2000, "calls with a bot at a time; more go to the queue", ge=1)
+    drain_seconds: float = _setting(20.0, "SIGTERM: how long calls may end by themselves", ge=0)
+    dev: bool = _setting(False, "development: gRPC reflection")
+    log: str = _setting("console", "console or json", pattern="^(console|json)$")
+    log_level: str = _setting("INFO", "how much", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if (self.grpc_cert is None) is not (self.grpc_key is None):
+            raise ValueError("--grpc-cert and --grpc-key go together")
+        if self.grpc.host in ("0.0.0.0", "::", "") and not self.advertise:
+            raise ValueError("--grpc on every address needs --advertise (what workers dial)")
+        return self
+
+    def password(self) -> str:
+        """ARI's password. Raises SetupError: its file cannot be read."""
+        if self.ari_password_file is None:
+            return self.ari_password.get_secret_value()
+        try:
+            return self.ari_password_file.read_text().strip()
+        except OSError as error:
+            raise SetupError(f"--ari-password-file: {error}") from error
+
+
+def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """Settings from command-line arguments, the environment and the YAML file they name.
+
+    Raises SetupError with every wrong setting named, or the file that cannot be read.
+    """
+    early = argparse.ArgumentParser(add_help=False)
+    early.add_argument("--config", default=environ.get("VOICEFORK_CONFIG", ""))
+    named: str = early.parse_known_args(arguments)[0].config
+    if named and not Path(named).is_file():
+        raise SetupError(f"--config {named}: no such file")
+
+    class Sourced(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            flags: CliSettingsSource[argparse.ArgumentParser] = CliSettingsSource(
+                settings_cls, cli_parse_args=list(arguments)
+            )
+            file = (YamlConfigSettingsSource(settings_cls, named),) if named else ()
+            return (flags, env_settings, *file)
+
+    try:
+        return Sourced()
+    except (ValidationError, SettingsError, YAMLError) as error:
+        raise SetupError(str(error)) from error

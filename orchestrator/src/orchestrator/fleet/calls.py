@@ -1,0 +1,250 @@
+"""The calls with a bot on this orchestrator: brings what happens to the call it happens to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from orchestrator.errors import PeerError, StoreError
+from orchestrator.fleet import events as on
+from orchestrator.fleet.call import CallId, EnteredCall, ForkHalf, Tenant
+from orchestrator.fleet.events import Event
+from orchestrator.fleet.recent import Recent
+from orchestrator.fleet.runner import CallRunner, Surroundings
+from orchestrator.fleet.states import Answering, Closed, Connecting, Expecting, Leaving, Seeking
+
+log = structlog.stdlib.get_logger(__name__)
+
+_WORKER_GRACE_SECONDS = 1.0
+"""A worker's stream that breaks is given this long to come back before its calls hear music."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallView:
+    """A call as an operator and the handoff may see it. No phone numbers."""
+
+    call_id: CallId
+    tenant: Tenant
+    channel_id: str
+    state: str
+    worker_id: str
+    answered: bool
+    codec: str
+    fork: ForkHalf | None
+
+
+class Calls:
+    """All calls of this process. Made by `open_calls`; every method is for the event loop."""
+
+    def __init__(self, around: Surroundings, max_calls: int, work: asyncio.TaskGroup) -> None:
+        self._around = around
+        self._max_calls = max_calls
+        self._work = work
+        self._runners: dict[CallId, CallRunner] = {}
+        self._by_channel: dict[str, CallRunner] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._early_forks: Recent[CallId, ForkHalf] = Recent(4096)
+        self._gone: dict[str, asyncio.Task[None]] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.draining = False
+
+    def __len__(self) -> int:
+        return len(self._runners)
+
+    # --- the PBX ------------------------------------------------------------------------------
+
+    def has_room(self) -> bool:
+        """Whether a new call may have a bot; if not, its place is the queue."""
+        return not self.draining and len(self._runners) < self._max_calls
+
+    def knows_channel(self, channel_id: str) -> bool:
+        return channel_id in self._by_channel
+
+    def enter(self, call: EnteredCall) -> bool:
+        """Starts a call; False = there is a call of that id or channel already."""
+        if call.call_id in self._runners or call.channel_id in self._by_channel:
+            return False
+        runner = CallRunner(call, self._around)
+        self._runners[call.call_id] = runner
+        self._by_channel[call.channel_id] = runner
+        self._empty.clear()
+        self._around.metrics.calls_entered.inc()
+        self._around.metrics.calls.set(len(self._runners))
+        self._start(self._run(runner))
+        fork = self._early_forks.pop(call.call_id)
+        if fork is not None:
+            runner.post(on.ForkArrived(fork))
+        return True
+
+    def post_to_channel(self, channel_id: str, event: Event) -> None:
+        runner = self._by_channel.get(channel_id)
+        if runner is not None:
+            runner.post(event)
+
+    def post(self, call_id: CallId, event: Event) -> bool:
+        """False = no such call here."""
+        runner = self._runners.get(call_id)
+        if runner is None:
+            return False
+        runner.post(event)
+        return True
+
+    def reconcile(self, living: Iterable[str]) -> None:
+        """After a break in the PBX's events: calls whose channel is not living have hung up."""
+        present = set(living)
+        for channel_id, runner in list(self._by_channel.items()):
+            if channel_id not in present:
+                runner.post(on.CallerHungUp())
+
+    # --- the workers --------------------------------------------------------------------------
+
+    def fork_started(self, call_id: CallId, fork: ForkHalf) -> None:
+        """A worker says itself that it hears a call: quicker than Redis, or without it."""
+        if not self.post(call_id, on.ForkArrived(fork)):
+            self._early_forks.put(call_id, fork)
+
+    def fork_ended(self, call_id: CallId, worker_id: str, why: str) -> None:
+        self._early_forks.pop(call_id)
+        self.post(call_id, on.ForkEnded(worker_id, why))
+
+    def fork_moved(self, call_id: CallId) -> None:
+        """Another worker has the call: its half says which."""
+        runner = self._runners.get(call_id)
+        if runner is not None:
+            self._start(self._look_again(runner))
+
+    def worker_connected(self, worker_id: str) -> None:
+        waiting = self._gone.pop(worker_id, None)
+        if waiting is not None:
+            waiting.cancel()
+        self._tell_worker_calls(on.WorkerBack(worker_id))
+
+    def worker_disconnected(self, worker_id: str) -> None:
+        if worker_id not in self._gone:
+            self._gone[worker_id] = self._start(self._worker_lost(worker_id))
+
+    # --- ourselves ----------------------------------------------------------------------------
+
+    def view(self, call_id: CallId) -> CallView | None:
+        runner = self._runners.get(call_id)
+        return _view(runner) if runner else None
+
+    def views(self) -> list[CallView]:
+        return [_view(runner) for runner in self._runners.values()]
+
+    async def drain(self, seconds: float) -> None:
+        """No new calls; those that are here may end by themselves, then they go to the queue."""
+        self.draining = True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+        except TimeoutError:
+            log.info("calls go to the queue", calls=len(self._runners))
+            for runner in list(self._runners.values()):
+                runner.post(on.SendToQueue("the orchestrator is going away"))
+        await self._empty.wait()
+
+    # --- tasks --------------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """Ends all tasks; what they hold in the PBX stays there."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._work.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _run(self, runner: CallRunner) -> None:
+        call = runner.call
+        structlog.contextvars.bind_contextvars(call_id=call.call_id, tenant=call.tenant)
+        log.info("call entered", channel=call.channel_id, codec=call.codec, minted=call.minted)
+        try:
+            await runner.run()
+        except Exception:
+            # A bug costs this call its bot, never its caller, and never the other calls.
+            log.exception("call failed")
+            await self._rescue(call)
+        finally:
+            self._runners.pop(call.call_id, None)
+            self._by_channel.pop(call.channel_id, None)
+            self._around.metrics.calls.set(len(self._runners))
+            if not self._runners:
+                self._empty.set()
+
+    async def _rescue(self, call: EnteredCall) -> None:
+        pbx = self._around.pbx
+        try:
+            await pbx.start_music(call.channel_id)
+            await pbx.to_queue(call.channel_id)
+            await pbx.close_talkback(call.call_id)
+            await pbx.close_bridge(call.call_id)
+        except PeerError as error:
+            log.warning("rescue failed", error=str(error))
+
+    async def _look_again(self, runner: CallRunner) -> None:
+        call = runner.call
+        try:
+            fork = await self._around.meeting.fork_half(call.tenant, call.call_id)
+        except StoreError as error:
+            log.warning("moved fork not found", call_id=call.call_id, error=str(error))
+            return
+        if fork is not None:
+            runner.post(on.ForkArrived(fork))
+
+    async def _worker_lost(self, worker_id: str) -> None:
+        await asyncio.sleep(_WORKER_GRACE_SECONDS)
+        self._gone.pop(worker_id, None)
+        log.warning("worker lost", worker=worker_id)
+        self._tell_worker_calls(on.WorkerLost(worker_id))
+
+    def _tell_worker_calls(self, event: Event) -> None:
+        """To all calls: each machine knows which worker is its own."""
+        for runner in self._runners.values():
+            runner.post(event)
+
+
+@asynccontextmanager
+async def open_calls(around: Surroundings, max_calls: int) -> AsyncIterator[Calls]:
+    """Calls, and the task group they live in. Leaving the block cancels what still runs."""
+    async with asyncio.TaskGroup() as work:
+        calls = Calls(around, max_calls, work)
+        try:
+            yield calls
+        finally:
+            calls.cancel()
+
+
+def _view(runner: CallRunner) -> CallView:
+    state, call = runner.state, runner.call
+    fork: ForkHalf | None = None
+    answered = call.answered
+    match state:
+        case Seeking(answered):
+            pass
+        case Connecting(answered, fork) | Expecting(answered, fork):
+            pass
+        case None | Closed() | Answering():
+            pass
+        case Leaving():
+            answered = True
+        case _:
+            answered, fork = True, state.fork
+    return CallView(
+        call_id=call.call_id,
+        tenant=call.tenant,
+        channel_id=call.channel_id,
+        state=type(state).__name__.lower() if state else "new",
+        worker_id=fork.worker_id if fork else "",
+        answered=answered,
+        codec=call.codec,
+        fork=fork,
+    )

@@ -1,0 +1,70 @@
+"""What the entry of calls needs from outside; ari, the worker client and Redis implement it.
+
+Every method raises a PeerError when the other side fails; `errors.NotFound` from Pbx means that
+the caller hung up, `errors.CallUnknown` from Workers that the worker does not hold the call.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from orchestrator.fleet.call import CallId, EnteredCall, ForkHalf, PbxHalf, RtpAddress, Tenant
+from orchestrator.fleet.effects import Farewell, Party
+
+
+class Pbx(Protocol):
+    """Calls on one PBX node."""
+
+    async def answer(self, channel_id: str) -> None: ...
+
+    async def start_music(self, channel_id: str) -> None: ...
+
+    async def stop_music(self, channel_id: str) -> None: ...
+
+    async def start_ringing(self, call_id: str, channel_id: str, *, answered: bool) -> None: ...
+
+    async def stop_ringing(self, call_id: str, channel_id: str, *, answered: bool) -> None: ...
+
+    async def open_bridge(self, call_id: str, channel_id: str) -> None:
+        """The call's own bridge, with the caller in it."""
+
+    async def close_bridge(self, call_id: str) -> None: ...
+
+    async def open_talkback(
+        self, call_id: str, host: str, port: int, codec: str
+    ) -> tuple[str, int]:
+        """The bot's leg in the call's bridge; returns where the PBX takes the bot's RTP."""
+
+    async def close_talkback(self, call_id: str) -> None: ...
+
+    async def send_dtmf(self, channel_id: str, digits: str) -> None: ...
+
+    async def to_queue(self, channel_id: str) -> None: ...
+
+    async def hang_up(self, channel_id: str) -> None: ...
+
+
+class Workers(Protocol):
+    """The workers' control services."""
+
+    async def attach(
+        self, fork: ForkHalf, call: EnteredCall, address: RtpAddress, *, answered: bool
+    ) -> None:
+        """Gives the call its voice: where to send the bot's RTP."""
+
+    async def tell_answered(self, fork: ForkHalf, call_id: CallId) -> None: ...
+
+    async def tell_party(self, fork: ForkHalf, call_id: CallId, party: Party) -> None: ...
+
+    async def detach(self, fork: ForkHalf, call_id: CallId, farewell: Farewell) -> None: ...
+
+
+class Meeting(Protocol):
+    """Where the worker's half of a call is found."""
+
+    async def wait_for_fork(self, tenant: Tenant, call_id: CallId, half: PbxHalf) -> ForkHalf:
+        """Shows our half and waits for the worker's, without end; a failing store is no error."""
+
+    async def fork_half(self, tenant: Tenant, call_id: CallId) -> ForkHalf | None: ...
+
+    async def leave(self, tenant: Tenant, call_id: CallId) -> None: ...

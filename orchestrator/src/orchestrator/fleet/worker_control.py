@@ -1,0 +1,121 @@
+"""Speaks WorkerControl to the workers: one kept channel per worker, a limit on every call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+
+import grpc
+from voicefork.agent.v1 import agent_pb2
+from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
+
+from orchestrator.errors import CallUnknown, WorkerUnreachable
+from orchestrator.fleet.call import CallId, EnteredCall, ForkHalf, RtpAddress
+from orchestrator.fleet.effects import Farewell, Party
+
+_CODECS = {
+    "ulaw": worker_pb2.TALKBACK_CODEC_PCMU,
+    "alaw": worker_pb2.TALKBACK_CODEC_PCMA,
+    "g722": worker_pb2.TALKBACK_CODEC_G722,
+}
+_MOST_CHANNELS = 512
+_OPTIONS = (
+    # A worker that comes back is dialled again soon: a call has two seconds, not gRPC's default.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+
+
+class WorkerControls:
+    """All workers, by control address. Implements fleet.ports.Workers."""
+
+    def __init__(
+        self, node: str, limit_seconds: float, credentials: grpc.ChannelCredentials | None
+    ) -> None:
+        self._node = node
+        self._limit = limit_seconds
+        self._credentials = credentials
+        self._channels: OrderedDict[str, grpc.aio.Channel] = OrderedDict()
+
+    async def attach(
+        self, fork: ForkHalf, call: EnteredCall, address: RtpAddress, *, answered: bool
+    ) -> None:
+        state = agent_pb2.CallState
+        request = worker_pb2.AttachTalkbackRequest(
+            call_id=call.call_id,
+            remote=worker_pb2.RtpAddress(host=address.host, port=address.port),
+            codec=_CODECS[call.codec],
+            call_state=state.STATE_ANSWERED if answered else state.STATE_EARLY,
+            channel_id=call.channel_id,
+            ari_node=self._node,
+        )
+        stub = await self.stub(fork)
+        await self._within_limit(fork, stub.AttachTalkback(request, timeout=self._limit))
+
+    async def tell_answered(self, fork: ForkHalf, call_id: CallId) -> None:
+        request = worker_pb2.SetCallStateRequest(
+            call_id=call_id, state=agent_pb2.CallState.STATE_ANSWERED
+        )
+        stub = await self.stub(fork)
+        await self._within_limit(fork, stub.SetCallState(request, timeout=self._limit))
+
+    async def tell_party(self, fork: ForkHalf, call_id: CallId, party: Party) -> None:
+        request = worker_pb2.SetPartyRequest(
+            call_id=call_id, party=agent_pb2.PartyChange.Party.ValueType(party.value)
+        )
+        stub = await self.stub(fork)
+        await self._within_limit(fork, stub.SetParty(request, timeout=self._limit))
+
+    async def detach(self, fork: ForkHalf, call_id: CallId, farewell: Farewell) -> None:
+        request = worker_pb2.DetachTalkbackRequest(
+            call_id=call_id, reason=agent_pb2.Close.Reason.ValueType(farewell.value)
+        )
+        stub = await self.stub(fork)
+        await self._within_limit(fork, stub.DetachTalkback(request, timeout=self._limit))
+
+    async def stub(self, fork: ForkHalf) -> worker_pb2_grpc.WorkerControlAsyncStub:
+        """The worker's control service. Channels that were not used for long are closed."""
+        channel = self._channels.pop(fork.control, None) or self._dial(fork.control)
+        self._channels[fork.control] = channel
+        while len(self._channels) > _MOST_CHANNELS:
+            _, oldest = self._channels.popitem(last=False)
+            await oldest.close()
+        return worker_pb2_grpc.WorkerControlStub(channel)
+
+    async def aclose(self) -> None:
+        while self._channels:
+            _, channel = self._channels.popitem()
+            await channel.close()
+
+    def _dial(self, address: str) -> grpc.aio.Channel:
+        if self._credentials is not None:
+            return grpc.aio.secure_channel(address, self._credentials, options=_OPTIONS)
+        return grpc.aio.insecure_channel(address, options=_OPTIONS)
+
+    async def _within_limit(self, fork: ForkHalf, reply: Awaitable[object]) -> None:
+        try:
+            # gRPC's own timeout answers first; this one holds even if it does not.
+            async with asyncio.timeout(2 * self._limit):
+                await reply
+        except grpc.aio.AioRpcError as error:
+            text = f"worker {fork.worker_id} at {fork.control}: {error.details()}"
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise CallUnknown(text) from error
+            raise WorkerUnreachable(f"{text} ({error.code().name})") from error
+        except TimeoutError as error:
+            raise WorkerUnreachable(f"worker {fork.worker_id} at {fork.control}") from error
+
+
+@asynccontextmanager
+async def open_worker_controls(
+    node: str, *, limit_seconds: float = 1.0, credentials: grpc.ChannelCredentials | None = None
+) -> AsyncIterator[WorkerControls]:
+    """Dials workers when they are first needed. `node`: our PBX's name, as workers know it."""
+    controls = WorkerControls(node, limit_seconds, credentials)
+    try:
+        yield controls
+    finally:
+        await controls.aclose()

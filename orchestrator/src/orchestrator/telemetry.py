@@ -1,0 +1,112 @@
+"""Logs and metrics of the orchestrator. Call ids come from context; phone numbers stay out."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+def configure_logging(style: str, level: str) -> None:
+    """Structured logs on stdout: `console` for people, `json` for collectors.
+
+    The standard library's records (aiohttp, grpc, redis) go the same way.
+    """
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    # aiohttp's access log would write one line per probe.
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+
+
+class Metrics:
+    """Everything /metrics shows. One instance per process; no label ever names a call."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.calls = Gauge("voicefork_calls", "Calls with the bot now", registry=registry)
+        self.calls_entered = Counter(
+            "voicefork_calls_entered", "Calls that came in from the PBX", registry=registry
+        )
+        self.calls_ended = Counter(
+            "voicefork_calls_ended", "How calls left the bot", ["outcome"], registry=registry
+        )
+        self.to_fork = Histogram(
+            "voicefork_entry_fork_seconds",
+            "From the caller's entry to the worker that hears the call",
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self.to_talkback = Histogram(
+            "voicefork_entry_talkback_seconds",
+            "From the caller's entry to the bot's voice being attached",
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self.to_speech = Histogram(
+            "voicefork_entry_speech_seconds",
+            "From the caller's entry to the bot's first words",
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self.inbox_overflow = Counter(
+            "voicefork_call_events_dropped", "Events of a call that overflowed", registry=registry
+        )
+        self.ari_requests = Histogram(
+            "voicefork_ari_request_seconds",
+            "Requests to Asterisk",
+            ["operation", "result"],
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self.ari_connected = Gauge(
+            "voicefork_ari_connected", "Whether events arrive from the node", registry=registry
+        )
+        self.ari_events = Counter(
+            "voicefork_ari_events", "Events from Asterisk", ["type"], registry=registry
+        )
+        self.ari_unknown = Counter(
+            "voicefork_ari_unknown_events", "Events nobody here reads", registry=registry
+        )
+        self.reports = Counter(
+            "voicefork_worker_reports", "What workers report", ["event"], registry=registry
+        )
+        self.reports_repeated = Counter(
+            "voicefork_worker_reports_repeated", "Replayed after a break", registry=registry
+        )
+        self.workers = Gauge(
+            "voicefork_workers_connected", "Workers whose reports arrive", registry=registry
+        )
