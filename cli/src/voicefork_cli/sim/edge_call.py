@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import secrets
 import time
 import uuid
@@ -21,6 +22,7 @@ from voicefork_cli.sim.src import DEFAULTS, ForkState, SiprecClient, SrcSettings
 
 OK = 200
 REFUSED = 300
+_QUOTED = re.compile(r'\s*"((?:[^"\\]|\\.)*)"')
 Address = tuple[str, int]
 PickWorkers = Callable[[], Awaitable[list[str]]]
 
@@ -154,13 +156,15 @@ def _party(address: str, kind: str) -> Party:
 
 
 def _aor(address: str) -> str:
-    before, bracket, after = address.partition("<")
+    unnamed = _QUOTED.sub("", address)
+    before, bracket, after = unnamed.partition("<")
     return (after.partition(">")[0] if bracket else before.partition(";")[0]).strip()
 
 
 def _name(address: str) -> str:
-    before = address.partition("<")[0] if "<" in address else ""
-    return before.strip().strip('"')
+    if quoted := _QUOTED.match(address):
+        return quoted[1]
+    return address.partition("<")[0].strip() if "<" in address else ""
 
 
 def new_call_id() -> str:
