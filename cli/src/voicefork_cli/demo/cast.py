@@ -1,0 +1,69 @@
+"""Everybody the demo needs, started in order: stack, edge, caller and the agent's phone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from voicefork_cli.lab.asterisk import AsteriskPlan
+from voicefork_cli.lab.errors import MissingProgramError
+from voicefork_cli.lab.processes import Lab
+from voicefork_cli.lab.stack import Progress, Stack, StackPlan, open_stack
+from voicefork_cli.sim.caller import CarrierCaller, open_caller
+from voicefork_cli.sim.edge import Edge, open_edge
+from voicefork_cli.sim.edge_call import EdgePlan
+from voicefork_cli.sim.phone import AgentPhone, open_phone
+
+RECEPTIONIST = Path("sdk/examples/receptionist.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    stack: Stack
+    edge: Edge
+    caller: CarrierCaller
+    phone: AgentPhone
+
+    def vendor_lines(self) -> list[dict[str, object]]:
+        """What the AI vendor wrote about its calls: one JSON object a line."""
+        lines = self.stack.agent.program.log_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def example(script: Path) -> Path:
+    """A file of the checkout. Raises MissingProgramError outside of one."""
+    for folder in (Path.cwd(), *Path(__file__).resolve().parents):
+        if (folder / script).is_file():
+            return folder / script
+    raise MissingProgramError(str(script), "run the demo from a checkout of Voicefork")
+
+
+@asynccontextmanager
+async def open_cast(
+    lab: Lab, progress: Progress, orchestrator_options: tuple[str, ...] = ()
+) -> AsyncIterator[Cast]:
+    """Raises LabError when something is missing or does not start."""
+    async with AsyncExitStack() as stack:
+        phone = await stack.enter_async_context(open_phone("agent-1"))
+        asterisk = AsteriskPlan(
+            agents={"agent-1": phone.uri}, queues={"voicefork": ("agent-1",)}, record=True
+        )
+        plan = StackPlan(
+            agent_script=example(RECEPTIONIST),
+            asterisk=asterisk,
+            orchestrator_options=orchestrator_options,
+        )
+        running = await stack.enter_async_context(open_stack(lab, plan, progress))
+
+        async def pick() -> list[str]:
+            return list(running.worker_uris)
+
+        progress("edge and caller")
+        edge_plan = EdgePlan(pbx=f"sip:{running.asterisk.sip}", pick=pick)
+        ng = (running.rtpengine.host, running.rtpengine.port)
+        edge = await stack.enter_async_context(open_edge(edge_plan, ng))
+        caller = await stack.enter_async_context(open_caller())
+        yield Cast(running, edge, caller, phone)
