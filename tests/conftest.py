@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 
 import pytest
+from voicefork_cli.lab.processes import Lab, open_lab
 
 TESTS = Path(__file__).parent
 MARKERS = {"unit": "unit", "integration": "integration", "e2e": "e2e", "opensips": "e2e"}
+FAILED = pytest.StashKey[bool]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,3 +36,24 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared material: set VOICEFORK_SHARED, or put it beside the checkout")
     return folder
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remembers a failure, so that `lab` keeps the logs of what it started."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+@pytest.fixture
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    """A run folder, ports and a reaper for real programs; a failed test keeps its folder."""
+    async with open_lab(keep=True) as lab:
+        yield lab
+    if request.node.stash.get(FAILED, False):
+        request.config.get_terminal_writer().line(f"\n{request.node.nodeid}: logs in {lab.folder}")
+    else:
+        shutil.rmtree(lab.folder)
