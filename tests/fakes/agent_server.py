@@ -76,6 +76,7 @@ class AgentServer:
     ) -> None:
         """`tls` = key and certificate chain (PEM)."""
         self._server = grpc.aio.server(options=options)
+        handler: grpc.RpcMethodHandler[bytes, bytes]
         handler = grpc.stream_stream_rpc_method_handler(self._converse)
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(SERVICE, {"Converse": handler}),)

@@ -13,7 +13,7 @@ from typing import cast
 
 from h2 import events as ev
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import FlowControlError, ProtocolError
 from h2.settings import SettingCodes, Settings
@@ -154,10 +154,7 @@ class Connection(asyncio.Protocol):
         try:
             self._take(data)
         except ProtocolError as error:
-            self.sender.collect()
-            self.flush()
-            self._lost(f"the AI broke HTTP/2: {type(error).__name__}: {error}")
-            self.abort()
+            self._broken(error)
             return
         self.sender.collect()
         self.sender.pump_blocked()
@@ -239,6 +236,15 @@ class Connection(asyncio.Protocol):
             if stream_id > last_stream_id:
                 stream.lost(AgentLost(f"the AI is going away: {reason}"))
         self.retire()
+
+    def _broken(self, error: ProtocolError) -> None:
+        """RFC 9113 section 5.4.1: a connection error is told by GOAWAY (by h2, where it saw it)."""
+        if self._h2.state_machine.state is not ConnectionState.CLOSED:
+            self._h2.close_connection(error.error_code)
+        self.sender.collect()
+        self.flush()
+        self._lost(f"the AI broke HTTP/2: {type(error).__name__}: {error}")
+        self.abort()
 
     # --- the end ------------------------------------------------------------------------------
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
+from h2.exceptions import FrameTooLargeError
+
 FRAME_HEADER_BYTES = 9
 MAX_INBOUND_FRAME = 16_384  # our SETTINGS_MAX_FRAME_SIZE, the default
 MAX_WINDOW = 2**31 - 1
@@ -52,7 +54,10 @@ class FrameSieve:
         self._buffer = b""
 
     def feed(self, data: bytes) -> Sifted:
-        """Whole frames only; one that is over the limit or malformed is left for h2 to refuse."""
+        """Whole frames only; a malformed one is left for h2 to refuse.
+
+        Raises FrameTooLargeError at the header of an overlong frame: h2 would wait for all of it.
+        """
         if self._buffer:
             data = self._buffer + data
         sifted = Sifted()
@@ -61,9 +66,7 @@ class FrameSieve:
         while size - start >= FRAME_HEADER_BYTES:
             length = data[start] << 16 | data[start + 1] << 8 | data[start + 2]
             if length > MAX_INBOUND_FRAME:
-                rest.append(data[start:])
-                start = size
-                break
+                raise FrameTooLargeError(f"a frame of {length} bytes")
             end = start + FRAME_HEADER_BYTES + length
             if end > size:
                 break
