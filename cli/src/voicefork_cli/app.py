@@ -1,0 +1,66 @@
+"""voicefork: the demo, the simulator, the operator's commands."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import logging
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from voicefork_cli.sim.cli import sim
+
+PARTS = ("voicefork-cli", "voicefork-worker", "voicefork-orchestrator", "voicefork-sdk")
+
+app = typer.Typer(
+    name="voicefork",
+    help="Puts an AI voice agent into live carrier calls; hands callers over without dead air.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # a traceback never shows what a call carried
+)
+app.add_typer(sim, name="sim")
+
+
+@app.callback()
+def voicefork(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log in detail.")] = False,
+) -> None:
+    """Every command has --help."""
+    if verbose:
+        logging.basicConfig(level=logging.DEBUG)
+
+
+@app.command()
+def version() -> None:
+    """Prints the version of every part that is installed here."""
+    for part in PARTS:
+        try:
+            number = importlib.metadata.version(part)
+        except importlib.metadata.PackageNotFoundError:
+            number = "not installed"
+        typer.echo(f"{part:24}{number}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the call's WAV and its timeline.")] = Path(
+        "demo-out"
+    ),
+) -> None:
+    """One whole call: caller, bot, handoff, agent; shown and measured."""
+    # Imported here: the demo needs every part of the checkout, the other commands do not.
+    try:
+        from voicefork_cli.demo.command import run_demo  # noqa: PLC0415
+        from voicefork_cli.demo.screen import Screen  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        fail(f"The demo cannot start: {error}. Install the whole checkout: make setup")
+    raise typer.Exit(asyncio.run(run_demo(out, Screen())))
+
+
+def fail(text: str) -> NoReturn:
+    """Says what is wrong and ends with exit code 1."""
+    typer.secho(text, fg=typer.colors.RED, err=True)
+    raise typer.Exit(1)
