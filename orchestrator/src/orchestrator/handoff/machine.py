@@ -292,7 +292,7 @@ def _deadline(state: State, event: DeadlinePassed) -> Step:
             return endings.way_out(state, Outcome.NO_ANSWER, at)
         case Deadline.CONTEXT, _, _ if isinstance(state.context, Publishing):
             return replace(state, context=Unavailable()), ()
-        case Deadline.GIVE_UP, _, _ if _may_withdraw(state):
+        case Deadline.GIVE_UP, _, _ if may_withdraw(state):
             later = tuple(way for way in state.ways if way is not Fallback.NEXT_TARGET)
             return endings.way_out(replace(state, ways=later), Outcome.TIMED_OUT, at)
         case Deadline.RETRY, Stranded(tries), _:
@@ -334,7 +334,7 @@ def _queue_at_once(state: State, outcome: Outcome) -> Step:
 
 def _withdrawn(state: State, event: CancelRequested | Superseded) -> Step:
     """One winner: an agent who has accepted, or a caller on the way out, beats the withdrawal."""
-    if not _may_withdraw(state):
+    if not may_withdraw(state):
         return state, ()
     match event:
         case CancelRequested(at):
@@ -343,7 +343,8 @@ def _withdrawn(state: State, event: CancelRequested | Superseded) -> Step:
             return endings.superseded(state, at)
 
 
-def _may_withdraw(state: State) -> bool:
+def may_withdraw(state: State) -> bool:
+    """Whether a cancel, a supersede or giving up still comes in time."""
     match state.caller, state.agent:
         case _, (Accepted() | Joining() | Waiting() | Talking()):
             return False

@@ -1,0 +1,60 @@
+"""Why a request about a handoff is refused; each knows its wire form.
+
+Refused
+├── UnknownCall, UnknownHandoff   NOT_FOUND
+├── RequestReused                 ALREADY_EXISTS   same request_id, another body
+├── InProgress                    ABORTED          another handoff of the call is under way
+├── ContextMoved                  ABORTED          expected_revision is not the current one
+├── TooLate                       FAILED_PRECONDITION
+└── Unsupported                   UNIMPLEMENTED
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from orchestrator.errors import PeerError
+
+
+class Refused(PeerError):  # noqa: N818 - named after what happened
+    """The asker is told `code` (a gRPC status) and `reason` (ErrorInfo)."""
+
+    code: ClassVar[str] = "FAILED_PRECONDITION"
+    reason: ClassVar[str] = "REFUSED"
+    retry_seconds: ClassVar[float | None] = None
+
+
+class UnknownCall(Refused):
+    code = "NOT_FOUND"
+    reason = "UNKNOWN_CALL"
+
+
+class UnknownHandoff(Refused):
+    code = "NOT_FOUND"
+    reason = "UNKNOWN_HANDOFF"
+
+
+class RequestReused(Refused):
+    code = "ALREADY_EXISTS"
+    reason = "REQUEST_ID_REUSED"
+
+
+class InProgress(Refused):
+    code = "ABORTED"
+    reason = "HANDOFF_IN_PROGRESS"
+    retry_seconds = 1.0
+
+
+class ContextMoved(Refused):
+    code = "ABORTED"
+    reason = "CONTEXT_REVISION"
+    retry_seconds = 0.0
+
+
+class TooLate(Refused):
+    reason = "TOO_LATE"
+
+
+class Unsupported(Refused):
+    code = "UNIMPLEMENTED"
+    reason = "UNSUPPORTED"

@@ -1,0 +1,220 @@
+"""The face of the handoffs to the rest of the orchestrator: asking, following, and feeding news."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from weakref import WeakValueDictionary
+
+from orchestrator.errors import StoreError
+from orchestrator.handoff.events import (
+    AgentAccepted,
+    AgentAnswered,
+    AgentKey,
+    AgentLost,
+    AgentRinging,
+    CallerLeft,
+    CancelRequested,
+    ContextAcked,
+    Event,
+    PhraseEnded,
+)
+from orchestrator.handoff.intake import Intake
+from orchestrator.handoff.names import agent_of
+from orchestrator.handoff.ports import Calls
+from orchestrator.handoff.refusals import TooLate, UnknownHandoff
+from orchestrator.handoff.roster import Roster
+from orchestrator.handoff.runner import HandoffRunner, Ports
+from orchestrator.handoff.state import Left, Returning, State, view
+from orchestrator.model import (
+    CallId,
+    ChannelId,
+    Context,
+    Escalation,
+    Handoff,
+    HandoffId,
+    Outcome,
+    Plan,
+)
+
+LOAD_SECONDS = 1.0
+FOLLOW_SECONDS = 1.0
+
+
+class Registry:
+    """All handoffs of this replica, and through the store those of the others.
+
+    Feeding methods are synchronous, never raise, and ignore what belongs to no live handoff.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        calls: Calls,
+        plan: Callable[[Escalation], Plan],
+        new_id: Callable[[], HandoffId],
+    ) -> None:
+        self._ports = ports
+        self._roster = Roster(ports.telephony, ports.tally)
+        self._calls = calls
+        self._intake = Intake(self._roster, ports, calls, plan, new_id, WeakValueDictionary())
+
+    async def run(self) -> None:
+        """Runs the handoffs until it is cancelled; the calls live on in the PBX."""
+        await self._roster.run()
+
+    # --- asking -------------------------------------------------------------------------------
+
+    async def escalate(self, escalation: Escalation) -> Handoff:
+        """Takes a wish for a human; answers once it is durable, before anything happens in the PBX.
+
+        Raises Refused: UnknownCall, RequestReused, InProgress, Unsupported.
+        """
+        taken = await self._intake.escalate(escalation)
+        if isinstance(taken, Handoff):
+            return taken
+        place = self._calls.locate(escalation.call_id)
+        return (await self.get(taken, place.tenant if place else ""))[0]
+
+    async def cancel(self, handoff: HandoffId) -> Handoff:
+        """Raises UnknownHandoff, and TooLate when an agent was faster or it has ended."""
+        runner = self._runner(handoff)
+        if runner is None:
+            raise TooLate(f"handoff {handoff} has ended")
+        after = await runner.ask(CancelRequested(self._ports.clock.now()))
+        if not _cancelled(after):
+            raise TooLate(f"handoff {handoff} can no longer be cancelled ({after.phase.name})")
+        return view(after)
+
+    async def patch_context(self, handoff: HandoffId, patch: Context, expected: int) -> Handoff:
+        """Raises UnknownHandoff, TooLate, ContextMoved."""
+        runner = self._runner(handoff)
+        if runner is None:
+            raise TooLate(f"handoff {handoff} has ended")
+        return view(await runner.patch(patch, expected))
+
+    def _runner(self, handoff: HandoffId) -> HandoffRunner | None:
+        """None when it ended not long ago. Raises UnknownHandoff."""
+        runner = self._roster.live(handoff)
+        if runner is None and self._roster.known(handoff) is None:
+            raise UnknownHandoff(f"no handoff {handoff} here")
+        return runner
+
+    async def get(self, handoff: HandoffId, tenant: str = "") -> tuple[Handoff, Context]:
+        """As it stands now. Raises UnknownHandoff."""
+        if (runner := self._roster.live(handoff)) is not None:
+            return view(runner.state), runner.context
+        try:
+            async with asyncio.timeout(LOAD_SECONDS):
+                loaded = await self._ports.store.load(tenant, handoff)
+        except (StoreError, TimeoutError):
+            loaded = None
+        if loaded is not None:
+            return view(loaded[0]), loaded[1]
+        if (ended := self._roster.known(handoff)) is not None:
+            return ended, Context()
+        raise UnknownHandoff(f"no handoff {handoff}")
+
+    async def get_of_call(self, call: CallId, tenant: str = "") -> tuple[Handoff, Context]:
+        """The latest handoff of the call. Raises UnknownHandoff."""
+        handoff = self._roster.latest(call)
+        if handoff is None:
+            try:
+                async with asyncio.timeout(LOAD_SECONDS):
+                    handoff = await self._ports.store.latest_of_call(tenant, call)
+            except (StoreError, TimeoutError):
+                handoff = None
+        if handoff is None:
+            raise UnknownHandoff(f"no handoff of call {call}")
+        return await self.get(handoff, tenant)
+
+    async def follow(
+        self, handoff: HandoffId, after: int, tenant: str = ""
+    ) -> AsyncIterator[Handoff]:
+        """Every change with a revision above `after`, in order, until nothing changes any more.
+
+        A live handoff is followed in memory, another one in the store. Raises UnknownHandoff,
+        StoreError.
+        """
+        if (runner := self._roster.live(handoff)) is not None:
+            async for change in runner.follow(after):
+                yield change
+            return
+        last, _ = await self.get(handoff, tenant)
+        while True:
+            changes = await self._ports.store.history(tenant, handoff, after, FOLLOW_SECONDS)
+            for change in changes:
+                after = change.revision
+                yield change
+                if change.settled:
+                    return
+            if not changes and last.settled:
+                return
+
+    def find_request(self, call: CallId, request_id: str) -> HandoffId | None:
+        asked = self._roster.asked(call, request_id)
+        return None if asked is None else asked.handoff
+
+    def in_progress(self, call: CallId) -> HandoffId | None:
+        """The handoff that has the caller now: nobody else may move them."""
+        runner = self._roster.of_call(call)
+        if runner is None or isinstance(runner.state.caller, Left):
+            return None
+        return runner.state.request.handoff_id
+
+    # --- news ---------------------------------------------------------------------------------
+
+    def agent_ringing(self, channel: ChannelId) -> None:
+        self._of_agent(channel, AgentRinging(self._now(), channel))
+
+    def agent_answered(self, channel: ChannelId) -> bool:
+        """False: nobody wants this channel any more, the caller of this method hangs it up."""
+        return self._of_agent(channel, AgentAnswered(self._now(), channel))
+
+    def agent_key(self, channel: ChannelId, digit: str) -> None:
+        self._of_agent(channel, AgentKey(self._now(), channel, digit))
+
+    def agent_lost(self, channel: ChannelId, sip_status: int = 0, q850_cause: int = 0) -> None:
+        self._of_agent(channel, AgentLost(self._now(), channel, sip_status, q850_cause))
+
+    def agent_accepted(self, handoff: HandoffId) -> bool:
+        """A click instead of a key. False: no such live handoff."""
+        return self._post(self._roster.live(handoff), AgentAccepted(self._now()))
+
+    def context_acked(self, handoff: HandoffId) -> bool:
+        return self._post(self._roster.live(handoff), ContextAcked(self._now()))
+
+    def caller_left(self, call: CallId, *, hung_up: bool) -> None:
+        """`hung_up` False: the channel only left our application (StasisEnd)."""
+        self._post(self._roster.of_call(call), CallerLeft(self._now(), hung_up))
+
+    def phrase_ended(self, call: CallId, utterance: str) -> None:
+        runner = self._roster.of_call(call)
+        if runner is not None and runner.state.request.say_first == utterance:
+            runner.post(PhraseEnded(self._now()))
+
+    def bot_lost(self, call: CallId) -> None:
+        """The bot will say nothing more: its phrase is not waited for."""
+        self._post(self._roster.of_call(call), PhraseEnded(self._now()))
+
+    def _of_agent(self, channel: ChannelId, event: Event) -> bool:
+        if (owner := agent_of(channel)) is None:
+            return False
+        return self._post(self._roster.live(owner[0]), event)
+
+    def _post(self, runner: HandoffRunner | None, event: Event) -> bool:
+        if runner is None:
+            return False
+        runner.post(event)
+        return True
+
+    def _now(self) -> float:
+        return self._ports.clock.now()
+
+
+def _cancelled(state: State) -> bool:
+    match state.caller:
+        case Returning(_, Outcome.CANCELLED):
+            return True
+        case _:
+            return state.outcome is Outcome.CANCELLED

@@ -1,0 +1,35 @@
+"""What is done for the people of a handoff whose runner crashed: the queue, and no stray agent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from orchestrator.errors import PeerError
+from orchestrator.handoff.ports import Telephony
+from orchestrator.handoff.state import Bridged, Left, State, dialplan_variables
+from orchestrator.handoff.steps import agent_channel, attempt_of
+
+log = logging.getLogger(__name__)
+
+RESCUE_SECONDS = 5.0
+
+
+async def rescue(state: State, telephony: Telephony) -> None:
+    """Leaves a conversation alone; otherwise sends the caller to the queue. Never raises."""
+    if isinstance(state.caller, Bridged | Left):
+        return
+    request, node = state.request, state.request.place.node
+    try:
+        async with asyncio.timeout(RESCUE_SECONDS):
+            await telephony.continue_in_dialplan(
+                node,
+                request.caller,
+                request.plan.queue,
+                variables=dialplan_variables(request),
+                music=request.plan.music,
+            )
+            if (attempt := attempt_of(state.agent)) is not None:
+                await telephony.hang_up(node, agent_channel(state, attempt))
+    except (PeerError, TimeoutError) as error:
+        log.error("handoff %s: rescue failed: %s", request.handoff_id, error or "timed out")  # noqa: TRY400

@@ -1,0 +1,318 @@
+"""Runs one handoff: takes events, steps the table, stores, and has the effects performed.
+
+Telephony, worker and context each have a lane in which effects are performed in order; the lanes
+run side by side. The runner does not leave while an answer is owed to it or a lane has work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from orchestrator.errors import PeerError, StoreError
+from orchestrator.handoff.effects import (
+    ClearDeadline,
+    DropBot,
+    Effect,
+    Finish,
+    FreezeBot,
+    Lane,
+    Notify,
+    PublishContext,
+    SetDeadline,
+    StartWitness,
+    StopWitness,
+    TelephonyEffect,
+    UnfreezeBot,
+    WorkerEffect,
+)
+from orchestrator.handoff.events import (
+    AgentKey,
+    ContextFailed,
+    ContextPatched,
+    ContextPublished,
+    Deadline,
+    DeadlinePassed,
+    Event,
+    Requested,
+    WitnessReported,
+)
+from orchestrator.handoff.journal import HISTORY, WRITE_SECONDS, Journal
+from orchestrator.handoff.lane import EffectLane
+from orchestrator.handoff.machine import step
+from orchestrator.handoff.pbx import Pbx
+from orchestrator.handoff.ports import (
+    Clock,
+    ContextBus,
+    Fenced,
+    Store,
+    Tally,
+    Telephony,
+    WorkerLink,
+)
+from orchestrator.handoff.refusals import ContextMoved, TooLate
+from orchestrator.handoff.state import State, view
+from orchestrator.handoff.watcher import Watcher
+from orchestrator.model import Context, Handoff
+
+log = logging.getLogger(__name__)
+
+INBOX = 256
+WORKER_SECONDS = 0.5
+PUBLISH_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What every handoff is run with."""
+
+    telephony: Telephony
+    worker: WorkerLink
+    bus: ContextBus
+    store: Store
+    clock: Clock
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """An event whose asker waits for the state after it."""
+
+    event: Event
+    answer: asyncio.Future[State]
+
+
+class HandoffRunner:
+    """The shell around one handoff's state."""
+
+    def __init__(self, state: State, context: Context, ports: Ports, *, stored: bool) -> None:
+        self.state = state
+        self.context = context
+        self._ports = ports
+        self._journal = Journal(ports.store, ports.tally, state, stored=stored)
+        self._pbx = Pbx(ports.telephony, state.request.place, ports.clock, ports.tally)
+        self._inbox: asyncio.Queue[Event | _Question | None] = asyncio.Queue(INBOX)
+        self._telephony = EffectLane("telephony", self._on_pbx, ports.tally)
+        self._worker = EffectLane("worker", self._on_worker, ports.tally)
+        self._bus = EffectLane("context", self._on_bus, ports.tally)
+        self._watcher = Watcher(ports.worker, ports.clock, state.request, self.post)
+        self._timers: dict[Deadline, asyncio.TimerHandle] = {}
+        self._views: list[Handoff] = [view(state)]
+        self._changed = asyncio.Event()
+        self._patching = asyncio.Lock()
+        self._done = False
+
+    # --- from outside -------------------------------------------------------------------------
+
+    def post(self, event: Event) -> None:
+        """Queues news. Keys and witness reports leave room for the news that matters."""
+        if self._done:
+            return
+        minor = isinstance(event, AgentKey | WitnessReported)
+        if self._inbox.full() or (minor and self._inbox.qsize() > INBOX // 2):
+            self._ports.tally.count("handoff_events_dropped")
+            log.error("handoff %s: inbox full, %s lost", self.state.request.handoff_id, event)
+            return
+        self._inbox.put_nowait(event)
+
+    async def ask(self, event: Event) -> State:
+        """Queues news and returns the state right after it."""
+        if self._done:
+            return self.state
+        answer: asyncio.Future[State] = asyncio.get_running_loop().create_future()
+        await self._inbox.put(_Question(event, answer))
+        return await answer
+
+    async def patch(self, patch: Context, expected: int) -> State:
+        """Merges into the context and publishes it again; `expected` 0 = whatever revision.
+
+        Raises TooLate, ContextMoved.
+        """
+        async with self._patching:
+            if self._done or self.state.finished:
+                raise TooLate(f"handoff {self.state.request.handoff_id} has ended")
+            if expected not in {0, self.state.context_revision}:
+                raise ContextMoved(
+                    f"context is at revision {self.state.context_revision}, not {expected}"
+                )
+            self.context = self.context.merged(patch)
+            await self._save_context()
+            return await self.ask(
+                ContextPatched(self._ports.clock.now(), self.state.context_revision + 1)
+            )
+
+    async def follow(self, after: int) -> AsyncIterator[Handoff]:
+        """Every view with a revision above `after`, in order, until the handoff is settled."""
+        while True:
+            changed = self._changed
+            for known in [known for known in self._views if known.revision > after]:
+                after = known.revision
+                yield known
+                if known.settled:
+                    return
+            if self._done:
+                return
+            await changed.wait()
+
+    async def released(self) -> None:
+        """Returns when nothing more is being done to the caller's channel by this handoff."""
+        await self._telephony.drained()
+
+    # --- the loop -----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Returns when the handoff is over, answered and stored; or taken over by another."""
+        try:
+            async with asyncio.TaskGroup() as work:
+                owned = [
+                    work.create_task(task)
+                    for task in (
+                        self._telephony.run(),
+                        self._worker.run(),
+                        self._bus.run(),
+                        self._journal.keep_up(),
+                        self._watcher.run(),
+                    )
+                ]
+                await self._take(Requested(self._ports.clock.now()))
+                while not self._may_leave():
+                    await self._take(await self._inbox.get())
+                for task in owned:
+                    task.cancel()
+            await self._journal.close()
+        except* Fenced:
+            log.warning("handoff %s: taken over elsewhere", self.state.request.handoff_id)
+            self._ports.tally.count("handoff_fenced")
+        finally:
+            self._leave()
+
+    def _may_leave(self) -> bool:
+        owed = self._telephony.owed + self._worker.owed + self._bus.owed
+        return self.state.over and not owed and self._inbox.empty()
+
+    def _leave(self) -> None:
+        self._done = True
+        for timer in self._timers.values():
+            timer.cancel()
+        while not self._inbox.empty():
+            late = self._inbox.get_nowait()
+            if isinstance(late, _Question) and not late.answer.done():
+                late.answer.set_result(self.state)
+        self._changed.set()
+
+    async def _take(self, item: Event | _Question | None) -> None:
+        if item is None:  # a lane has finished something: see whether we may leave
+            return
+        event = item.event if isinstance(item, _Question) else item
+        before = self.state
+        self.state, effects = step(before, event)
+        if self.state != before:
+            log.info(
+                "handoff %s: %s -> %s", before.request.handoff_id, event, self.state.phase.name
+            )
+            self._views.append(view(self.state))
+            del self._views[:-HISTORY]
+            await self._journal.write(self.state)
+            self._changed.set()
+            self._changed = asyncio.Event()
+        for effect in effects:
+            self._start(effect)
+        if isinstance(item, _Question) and not item.answer.done():
+            item.answer.set_result(self.state)
+
+    def _start(self, effect: Effect) -> None:
+        match effect:
+            case FreezeBot() | UnfreezeBot() | DropBot() | Notify():
+                self._worker.put((effect, view(self.state)))
+            case PublishContext():
+                self._bus.put(effect)
+            case SetDeadline(which, at):
+                self._arm(which, at)
+            case ClearDeadline(which):
+                if (timer := self._timers.pop(which, None)) is not None:
+                    timer.cancel()
+            case StartWitness():
+                self._watcher.start()
+            case StopWitness():
+                self._watcher.stop()
+            case Finish(outcome):
+                self._ports.tally.count(f"handoff_outcome_{outcome.name.lower()}")
+            case _:
+                assert effect.lane is Lane.TELEPHONY
+                self._telephony.put(effect)
+
+    def _arm(self, which: Deadline, at: float) -> None:
+        if (timer := self._timers.pop(which, None)) is not None:
+            timer.cancel()
+        delay = max(0.0, at - self._ports.clock.now())
+        self._timers[which] = asyncio.get_running_loop().call_later(
+            delay, lambda: self.post(DeadlinePassed(self._ports.clock.now(), which))
+        )
+
+    # --- the lanes ------------------------------------------------------------------------------
+
+    async def _on_pbx(self, effect: TelephonyEffect) -> None:
+        if (event := await self._pbx.perform(effect)) is not None:
+            self.post(event)
+        self._nudge()
+
+    async def _on_worker(self, item: tuple[WorkerEffect, Handoff]) -> None:
+        """Best effort: without a worker the handoff goes on."""
+        effect, handoff = item
+        try:
+            async with asyncio.timeout(WORKER_SECONDS):
+                await self._tell_worker(effect, handoff)
+        except (PeerError, TimeoutError) as error:
+            self._ports.tally.count("handoff_worker_failed")
+            log.warning("effect %s: %s", effect.id, error or "timed out")
+        except Exception:
+            self._ports.tally.count("handoff_worker_failed")
+            log.exception("effect %s", effect.id)
+        self._nudge()
+
+    async def _tell_worker(self, effect: WorkerEffect, handoff: Handoff) -> None:
+        worker, call = self._ports.worker, handoff.call_id
+        match effect:
+            case FreezeBot(_, phrase, reason):
+                await worker.freeze(call, phrase, reason)
+            case UnfreezeBot():
+                await worker.unfreeze(call)
+            case DropBot(_, reason):
+                await worker.drop_bot(call, reason)
+            case Notify():
+                await worker.notify(handoff)
+
+    async def _on_bus(self, effect: PublishContext) -> None:
+        now = self._ports.clock.now
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                await self._ports.bus.publish(view(self.state), self.context)
+            self.post(ContextPublished(now(), effect.revision))
+        except (PeerError, TimeoutError) as error:
+            log.warning("effect %s: %s", effect.id, error or "timed out")
+            self.post(ContextFailed(now(), effect.revision))
+        except Exception:
+            log.exception("effect %s", effect.id)
+            self.post(ContextFailed(now(), effect.revision))
+        self._nudge()
+
+    def _nudge(self) -> None:
+        """Wakes the loop after the lane has counted the effect as done."""
+        asyncio.get_running_loop().call_soon(self._wake)
+
+    def _wake(self) -> None:
+        if not self._inbox.full():
+            self._inbox.put_nowait(None)
+
+    async def _save_context(self) -> None:
+        request = self.state.request
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await self._ports.store.save_context(
+                    request.place.tenant, request.handoff_id, self.context
+                )
+        except (StoreError, TimeoutError) as error:
+            self._ports.tally.count("handoff_writes_failed")
+            log.warning("context of %s not stored: %s", request.handoff_id, error or "timed out")
