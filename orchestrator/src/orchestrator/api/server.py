@@ -45,38 +45,42 @@ class Tls:
         return grpc.ssl_channel_credentials(ca, _read(self.key), _read(self.cert))
 
 
-@dataclass(frozen=True, slots=True)
 class GrpcServer:
-    """A server that runs. `port` is the one it got."""
+    """Bound, and serving from `serve` on. `port` is the one it got."""
 
-    port: int
-    health: health.aio.HealthServicer
+    def __init__(self, server: grpc.aio.Server, port: int) -> None:
+        self._server = server
+        self._health = health.aio.HealthServicer()
+        self.port = port
+
+    async def serve(
+        self,
+        call_events: CallEvents,
+        handoffs: handoff_pb2_grpc.HandoffServiceServicer,
+        *,
+        reflect: bool = False,
+    ) -> None:
+        """Starts answering. Health says NOT_SERVING until told otherwise. Raises SetupError."""
+        worker_pb2_grpc.add_CallEventsServicer_to_server(call_events, self._server)
+        handoff_pb2_grpc.add_HandoffServiceServicer_to_server(handoffs, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if reflect:
+            _add_reflection(self._server)
+        await self.serving(False)
+        await self._server.start()
 
     async def serving(self, serving: bool) -> None:
         """What grpc.health.v1 says of us from here on."""
         status = health_pb2.HealthCheckResponse
         state = status.SERVING if serving else status.NOT_SERVING
         for name in ("", HANDOFF_SERVICE, CALL_EVENTS):
-            await self.health.set(name, state)
+            await self._health.set(name, state)
 
 
 @asynccontextmanager
-async def open_server(
-    address: str,
-    call_events: CallEvents,
-    handoffs: handoff_pb2_grpc.HandoffServiceServicer,
-    *,
-    tls: Tls | None = None,
-    reflect: bool = False,
-) -> AsyncIterator[GrpcServer]:
-    """Serves on `address` (HOST:PORT) until the block is left. Raises SetupError."""
+async def open_server(address: str, tls: Tls | None = None) -> AsyncIterator[GrpcServer]:
+    """Binds `address` (HOST:PORT) until the block is left. Raises SetupError."""
     server = grpc.aio.server(options=_OPTIONS)
-    worker_pb2_grpc.add_CallEventsServicer_to_server(call_events, server)
-    handoff_pb2_grpc.add_HandoffServiceServicer_to_server(handoffs, server)
-    checks = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    if reflect:
-        _add_reflection(server)
     try:
         if tls is None:
             port = server.add_insecure_port(address)
@@ -84,16 +88,15 @@ async def open_server(
             port = server.add_secure_port(address, tls.server())
     except RuntimeError as error:
         raise SetupError(f"--grpc {address}: cannot listen ({error})") from error
-    await server.start()
     try:
-        yield GrpcServer(port, checks)
+        yield GrpcServer(server, port)
     finally:
         await server.stop(_FAREWELL_SECONDS)
 
 
 def _add_reflection(server: grpc.aio.Server) -> None:
     try:
-        from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
+        from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  # noqa: PLC0415
     except ImportError as error:
         raise SetupError("--dev needs the package grpcio-reflection") from error
     names = (HANDOFF_SERVICE, CALL_EVENTS, health.SERVICE_NAME, reflection.SERVICE_NAME)

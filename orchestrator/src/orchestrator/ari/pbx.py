@@ -62,6 +62,9 @@ class AriPbx:
         self._forget(leg)
         return leg.call_id
 
+    def knows_leg(self, channel_id: str) -> bool:
+        return channel_id in self._by_channel
+
     def talkback_channel(self, call_id: str) -> str | None:
         """The channel through which the bot speaks into a call."""
         leg = self._legs.get(call_id)

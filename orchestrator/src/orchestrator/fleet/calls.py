@@ -76,7 +76,7 @@ class Calls:
         self._empty.clear()
         self._around.metrics.calls_entered.inc()
         self._around.metrics.calls.set(len(self._runners))
-        self._start(self._run(runner))
+        self.spawn(self._run(runner))
         fork = self._early_forks.pop(call.call_id)
         if fork is not None:
             runner.post(on.ForkArrived(fork))
@@ -117,7 +117,7 @@ class Calls:
         """Another worker has the call: its half says which."""
         runner = self._runners.get(call_id)
         if runner is not None:
-            self._start(self._look_again(runner))
+            self.spawn(self._look_again(runner))
 
     def worker_connected(self, worker_id: str) -> None:
         waiting = self._gone.pop(worker_id, None)
@@ -127,7 +127,7 @@ class Calls:
 
     def worker_disconnected(self, worker_id: str) -> None:
         if worker_id not in self._gone:
-            self._gone[worker_id] = self._start(self._worker_lost(worker_id))
+            self._gone[worker_id] = self.spawn(self._worker_lost(worker_id))
 
     # --- ourselves ----------------------------------------------------------------------------
 
@@ -157,7 +157,8 @@ class Calls:
         for task in self._tasks:
             task.cancel()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task that lives no longer than the calls."""
         task = self._work.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -201,10 +202,25 @@ class Calls:
             runner.post(on.ForkArrived(fork))
 
     async def _worker_lost(self, worker_id: str) -> None:
-        await asyncio.sleep(_WORKER_GRACE_SECONDS)
-        self._gone.pop(worker_id, None)
-        log.warning("worker lost", worker=worker_id)
-        self._tell_worker_calls(on.WorkerLost(worker_id))
+        """Makes sure that a worker whose stream broke is gone, and not only its stream.
+
+        A worker that opens its stream again is known by its first report, which may take a while:
+        so it is asked itself, as long as it has calls here.
+        """
+        try:
+            while (fork := self._fork_of(worker_id)) is not None:
+                await asyncio.sleep(_WORKER_GRACE_SECONDS)
+                if not await self._around.workers.alive(fork):
+                    log.warning("worker lost", worker=worker_id)
+                    self._tell_worker_calls(on.WorkerLost(worker_id))
+                    return
+        finally:
+            self._gone.pop(worker_id, None)
+
+    def _fork_of(self, worker_id: str) -> ForkHalf | None:
+        """Any fork that the worker holds for a call of ours."""
+        forks = (_view(runner).fork for runner in self._runners.values())
+        return next((fork for fork in forks if fork and fork.worker_id == worker_id), None)
 
     def _tell_worker_calls(self, event: Event) -> None:
         """To all calls: each machine knows which worker is its own."""

@@ -58,6 +58,9 @@ class Workers(Protocol):
 
     async def detach(self, fork: ForkHalf, call_id: CallId, farewell: Farewell) -> None: ...
 
+    async def alive(self, fork: ForkHalf) -> bool:
+        """Whether the worker answers at all. Never raises."""
+
 
 class Meeting(Protocol):
     """Where the worker's half of a call is found."""

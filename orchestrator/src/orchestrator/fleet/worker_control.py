@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
 import grpc
+from grpc_health.v1 import health_pb2
 from voicefork.agent.v1 import agent_pb2
 from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
 
@@ -20,7 +20,6 @@ _CODECS = {
     "alaw": worker_pb2.TALKBACK_CODEC_PCMA,
     "g722": worker_pb2.TALKBACK_CODEC_G722,
 }
-_MOST_CHANNELS = 512
 _OPTIONS = (
     # A worker that comes back is dialled again soon: a call has two seconds, not gRPC's default.
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -38,7 +37,7 @@ class WorkerControls:
         self._node = node
         self._limit = limit_seconds
         self._credentials = credentials
-        self._channels: OrderedDict[str, grpc.aio.Channel] = OrderedDict()
+        self._channels: dict[str, grpc.aio.Channel] = {}
 
     async def attach(
         self, fork: ForkHalf, call: EnteredCall, address: RtpAddress, *, answered: bool
@@ -52,38 +51,61 @@ class WorkerControls:
             channel_id=call.channel_id,
             ari_node=self._node,
         )
-        stub = await self.stub(fork)
+        stub = self.stub(fork)
         await self._within_limit(fork, stub.AttachTalkback(request, timeout=self._limit))
 
     async def tell_answered(self, fork: ForkHalf, call_id: CallId) -> None:
         request = worker_pb2.SetCallStateRequest(
             call_id=call_id, state=agent_pb2.CallState.STATE_ANSWERED
         )
-        stub = await self.stub(fork)
+        stub = self.stub(fork)
         await self._within_limit(fork, stub.SetCallState(request, timeout=self._limit))
 
     async def tell_party(self, fork: ForkHalf, call_id: CallId, party: Party) -> None:
         request = worker_pb2.SetPartyRequest(
             call_id=call_id, party=agent_pb2.PartyChange.Party.ValueType(party.value)
         )
-        stub = await self.stub(fork)
+        stub = self.stub(fork)
         await self._within_limit(fork, stub.SetParty(request, timeout=self._limit))
 
     async def detach(self, fork: ForkHalf, call_id: CallId, farewell: Farewell) -> None:
         request = worker_pb2.DetachTalkbackRequest(
             call_id=call_id, reason=agent_pb2.Close.Reason.ValueType(farewell.value)
         )
-        stub = await self.stub(fork)
+        stub = self.stub(fork)
         await self._within_limit(fork, stub.DetachTalkback(request, timeout=self._limit))
 
-    async def stub(self, fork: ForkHalf) -> worker_pb2_grpc.WorkerControlAsyncStub:
-        """The worker's control service. Channels that were not used for long are closed."""
-        channel = self._channels.pop(fork.control, None) or self._dial(fork.control)
-        self._channels[fork.control] = channel
-        while len(self._channels) > _MOST_CHANNELS:
-            _, oldest = self._channels.popitem(last=False)
-            await oldest.close()
-        return worker_pb2_grpc.WorkerControlStub(channel)
+    async def alive(self, fork: ForkHalf) -> bool:
+        """Whether the worker answers at all; a worker without a health service is alive, too."""
+        check = self._channel(fork).unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            async with asyncio.timeout(2 * self._limit):
+                await check(health_pb2.HealthCheckRequest(), timeout=self._limit)
+        except grpc.aio.AioRpcError as error:
+            dead = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+            return error.code() not in dead
+        except TimeoutError:
+            return False
+        return True
+
+    def stub(self, fork: ForkHalf) -> worker_pb2_grpc.WorkerControlAsyncStub:
+        """The worker's control service."""
+        return worker_pb2_grpc.WorkerControlStub(self._channel(fork))
+
+    def _channel(self, fork: ForkHalf) -> grpc.aio.Channel:
+        """Kept open: the next call of this worker is likely near."""
+        if fork.control not in self._channels:
+            self._channels[fork.control] = self._dial(fork.control)
+        return self._channels[fork.control]
+
+    async def close_idle(self, used: set[str]) -> None:
+        """Closes the channels to workers at other control addresses than those in use."""
+        for address in set(self._channels) - used:
+            await self._channels.pop(address).close()
 
     async def aclose(self) -> None:
         while self._channels:

@@ -1,0 +1,135 @@
+"""The door: finds out who a channel is that entered our application, and starts its call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from orchestrator.errors import PeerError
+from orchestrator.fleet.call import (
+    DEFAULT_TENANT,
+    CallId,
+    EnteredCall,
+    Tenant,
+    mint_call_id,
+    name_or_empty,
+)
+from orchestrator.fleet.calls import Calls
+
+log = structlog.stdlib.get_logger(__name__)
+
+INBOUND = "inbound"
+"""First argument of Stasis() for a call that is to meet its bot."""
+
+# Dialplan variable, the SIP header behind it, and its name as an argument of Stasis().
+_CALL = ("VOICEFORK_CALL", "X-Voicefork-Call", "call")
+_TENANT = ("VOICEFORK_TENANT", "X-Voicefork-Tenant", "tenant")
+_DIRECTION = ("VOICEFORK_DIRECTION", "X-Voicefork-Direction", "direction")
+
+
+class Doorkeeper(Protocol):
+    """What the door asks of the PBX. Raises PbxError."""
+
+    async def identity(self, channel_id: str, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Channel variables or dialplan functions; empty where not set."""
+
+    async def codec(self, channel_id: str) -> str: ...
+
+    async def answer(self, channel_id: str) -> None: ...
+
+    async def start_music(self, channel_id: str) -> None: ...
+
+    async def to_queue(self, channel_id: str) -> None: ...
+
+    async def to_dialplan(self, channel_id: str) -> None: ...
+
+
+class Entrance:
+    """Takes what enters the application; each entry is one short task of `calls`."""
+
+    def __init__(self, calls: Calls, pbx: Doorkeeper) -> None:
+        self._calls = calls
+        self._pbx = pbx
+
+    def enter(
+        self,
+        channel_id: str,
+        args: Sequence[str],
+        *,
+        answered: bool,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """A channel came in by Stasis(app, *args): `inbound[,call=..][,tenant=..]`.
+
+        `variables`: those that Asterisk told with the event. Another first argument is an entry
+        nobody here knows: the channel goes on in the dialplan.
+        """
+        if not args or args[0] != INBOUND:
+            log.warning("unknown entry", channel=channel_id, kind=args[0] if args else "")
+            self._calls.spawn(self._turn_away(channel_id))
+        elif not self._calls.has_room():
+            log.warning("no room for a bot", calls=len(self._calls))
+            self._calls.spawn(self._to_queue(channel_id))
+        else:
+            given = dict(variables or {})
+            # `call=` and so on; the dialplan's arguments count more than its variables.
+            named = dict(pair for arg in args[1:] if len(pair := arg.split("=", 1)) == 2)  # noqa: PLR2004
+            given |= {variable: named[name] for variable, _, name in _ALL if name in named}
+            self._calls.spawn(self._meet(channel_id, given, answered=answered))
+
+    async def _meet(self, channel_id: str, given: Mapping[str, str], *, answered: bool) -> None:
+        try:
+            call = await self._identify(channel_id, given, answered=answered)
+        except PeerError as error:
+            log.warning("entry failed", channel=channel_id, error=str(error))
+            await self._to_queue(channel_id)
+            return
+        if not self._calls.enter(call):
+            log.error("a second channel of one call", call_id=call.call_id, channel=channel_id)
+            await self._to_queue(channel_id)
+
+    async def _identify(
+        self, channel_id: str, given: Mapping[str, str], *, answered: bool
+    ) -> EnteredCall:
+        asked = tuple(variable for variable, _, _ in _ALL if variable not in given)
+        found = dict(zip(asked, await self._pbx.identity(channel_id, asked), strict=True))
+        known = {**found, **given}
+        lacking = tuple((variable, header) for variable, header, _ in _ALL if not known[variable])
+        if lacking:
+            functions = tuple(f"PJSIP_HEADER(read,{header})" for _, header in lacking)
+            headers = await self._pbx.identity(channel_id, functions)
+            known |= {
+                variable: value for (variable, _), value in zip(lacking, headers, strict=True)
+            }
+        call_id = name_or_empty(known[_CALL[0]])
+        if not call_id:
+            log.warning("a call without an id: it has no fork", channel=channel_id)
+        return EnteredCall(
+            call_id=CallId(call_id) if call_id else mint_call_id(),
+            tenant=Tenant(name_or_empty(known[_TENANT[0]]) or DEFAULT_TENANT),
+            channel_id=channel_id,
+            codec=await self._pbx.codec(channel_id),
+            direction="out" if known[_DIRECTION[0]] == "out" else "in",
+            answered=answered,
+            minted=not call_id,
+        )
+
+    async def _to_queue(self, channel_id: str) -> None:
+        """With music from the first moment. Answering an answered channel does nothing."""
+        try:
+            await self._pbx.answer(channel_id)
+            await self._pbx.start_music(channel_id)
+            await self._pbx.to_queue(channel_id)
+        except PeerError as error:
+            log.warning("not sent to the queue", channel=channel_id, error=str(error))
+
+    async def _turn_away(self, channel_id: str) -> None:
+        try:
+            await self._pbx.to_dialplan(channel_id)
+        except PeerError as error:
+            log.warning("not sent back to the dialplan", channel=channel_id, error=str(error))
+
+
+_ALL = (_CALL, _TENANT, _DIRECTION)
