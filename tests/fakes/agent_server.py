@@ -162,11 +162,14 @@ class AgentServer:
 
 @asynccontextmanager
 async def agent_server(
-    script: Script | None = None, *, options: Sequence[tuple[str, int]] = ()
+    script: Script | None = None,
+    *,
+    tls: tuple[Path, Path] | None = None,
+    options: Sequence[tuple[str, int]] = (),
 ) -> AsyncIterator[AgentServer]:
     """A server on a free loopback port for the length of the block."""
     server = AgentServer(script or Script())
-    await server.start(options=options)
+    await server.start(tls=tls, options=options)
     try:
         yield server
     finally:

@@ -73,17 +73,20 @@ class Connection(asyncio.Protocol):
         return not self._streams
 
     @property
-    def room(self) -> int:
-        """How many more calls may be placed here.
+    def capacity(self) -> int:
+        """How many calls fit.
 
         A 64 KiB connection window holds one tick of 80 calls; a peer that has enlarged its window
         gets more of them.
         """
-        if not self.usable:
-            return 0
         factor = min(self._peer_window // _DEFAULT_WINDOW, _MOST_CALLS_FACTOR)
         cap = self._options.calls_per_connection * max(1, factor)
-        return min(cap, self._h2.remote_settings.max_concurrent_streams) - len(self._streams)
+        return min(cap, self._h2.remote_settings.max_concurrent_streams)
+
+    @property
+    def room(self) -> int:
+        """How many more calls may be placed here."""
+        return self.capacity - len(self._streams) if self.usable else 0
 
     def place(self, stream: H2Stream, headers: HeaderBlock) -> None:
         """Opens an HTTP/2 stream for it. Raises ProtocolError when h2 refuses."""

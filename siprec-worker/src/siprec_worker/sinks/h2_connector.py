@@ -142,7 +142,9 @@ class H2Connector:
             return
         if any(one.usable and one.idle for one in self._connections):
             return  # the peer allows no stream at all: another connection would not help
-        wanted = -(-len(self._waiting) // self._options.calls_per_connection)
+        # The first connection shows how many calls fit on one.
+        capacity = max((one.capacity for one in self._connections), default=len(self._waiting))
+        wanted = -(-len(self._waiting) // max(1, capacity))
         most = self._options.max_connections - len(self._connections)
         while len(self._dials) < min(wanted, most):
             task = asyncio.get_running_loop().create_task(self._attempt())

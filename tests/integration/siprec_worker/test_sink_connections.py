@@ -1,0 +1,206 @@
+"""HTTP/2 connections of the h2 connector over real sockets: how many, TLS, and bad servers."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import ssl
+import subprocess
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from siprec_worker.session import model as m
+from siprec_worker.sinks.h2_connector import H2Connector
+from siprec_worker.sinks.options import AgentOptions
+from siprec_worker.sinks.target import Target, client_context
+
+from tests.fakes.agent_server import Script, agent_server
+from tests.integration.siprec_worker.sink_calls import (
+    CHUNK,
+    Session,
+    chunk,
+    connected,
+    eventually,
+    goodbye,
+    opening,
+    ticking,
+)
+
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
+
+
+@asynccontextmanager
+async def tcp_server(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A server that is no gRPC server; its port."""
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls)  # type: ignore[arg-type]
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@asynccontextmanager
+async def h2_connector(
+    port: int, options: AgentOptions, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[H2Connector]:
+    target = Target("localhost" if tls else "127.0.0.1", port, tls is not None)
+    connector = H2Connector(target, options, tls)
+    async with ticking(connector):
+        yield connector
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Key and self-signed certificate of localhost."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    folder = tmp_path_factory.mktemp("tls")
+    key, chain = folder / "key.pem", folder / "chain.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(key), "-out", str(chain)]
+    subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
+    return key, chain
+
+
+async def test_a_hundred_calls_take_a_second_connection_and_all_arrive() -> None:
+    # grpcio's server enlarges its connection window at once, so up to four times as many fit.
+    options = AgentOptions(calls_per_connection=20)
+    async with (
+        agent_server(Script(ack_every=5)) as server,
+        connected("grpc", server, options) as agent,
+    ):
+        assert isinstance(agent, H2Connector)
+        sessions = [Session() for _ in range(100)]
+        streams = [agent.connect(opening(f"c{n}"), it) for n, it in enumerate(sessions)]
+        for session in sessions:
+            await session.opened()
+        assert agent.connections >= 2
+        for number in range(20):
+            for salt, stream in enumerate(streams):
+                stream.send_audio(number * CHUNK, chunk(number, salt))
+            await asyncio.sleep(0.02)
+        for stream in streams:
+            goodbye(stream)
+        for call in server.calls:
+            await call.ended.wait()
+        assert max(Counter(call.peer for call in server.calls).values()) <= 80
+        assert agent.counters.shed_ms == 0
+    for salt in range(100):
+        call = server.call(f"c{salt}")
+        sent = [[leg.data for leg in chunk(number, salt)] for number in range(20)]
+        assert [[leg.data for leg in one.legs] for one in call.audio] == sent
+
+
+async def test_a_server_that_allows_few_streams_gets_more_connections() -> None:
+    limit = (("grpc.max_concurrent_streams", 5),)
+    async with agent_server(options=limit) as server, connected("grpc", server) as agent:
+        sessions = [Session() for _ in range(20)]
+        for number, session in enumerate(sessions):
+            agent.connect(opening(f"c{number}"), session)
+        for session in sessions:
+            await session.opened()
+    assert len({call.peer for call in server.calls}) >= 4
+
+
+async def test_an_ended_call_makes_room_on_its_connection() -> None:
+    async with agent_server() as server, connected("grpc", server) as agent:
+        for number in range(5):
+            session = Session()
+            stream = agent.connect(opening(f"c{number}"), session)
+            await session.opened()
+            goodbye(stream)
+            await eventually(lambda: all(call.ended.is_set() for call in server.calls))
+        assert len({call.peer for call in server.calls}) == 1
+
+
+async def test_tls_with_a_certificate_of_the_own_ca(certificate: tuple[Path, Path]) -> None:
+    options = AgentOptions(ca_file=certificate[1])
+    async with (
+        agent_server(Script(echo=True), tls=certificate) as server,
+        h2_connector(server.port, options, client_context(options)) as agent,
+    ):
+        session = Session()
+        stream = agent.connect(opening(), session)
+        await session.opened()
+        stream.send_audio(0, chunk(0))
+        await session.until(lambda heard: len(heard) == 3)
+
+
+async def test_a_certificate_that_is_not_trusted_is_told(certificate: tuple[Path, Path]) -> None:
+    options = AgentOptions(opening_seconds=0.9, backoff_seconds=2)
+    async with (
+        agent_server(tls=certificate) as server,
+        h2_connector(server.port, options, client_context(options)) as agent,
+    ):
+        session = Session()
+        agent.connect(opening(), session)
+        lost = await session.lost()
+    assert "CERTIFICATE_VERIFY_FAILED" in lost.reason
+
+
+async def test_tls_without_http2_is_told(certificate: tuple[Path, Path]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate[1], certificate[0])
+    options = AgentOptions(ca_file=certificate[1], backoff_seconds=2, opening_seconds=0.9)
+    async with (
+        tcp_server(lambda _, writer: writer.close(), context) as port,
+        h2_connector(port, options, client_context(options)) as agent,
+    ):
+        session = Session()
+        agent.connect(opening(), session)
+        lost = await session.lost()
+    assert "does not speak HTTP/2" in lost.reason
+
+
+async def test_a_server_that_says_nothing_is_given_up_within_the_limits() -> None:
+    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    options = AgentOptions(connect_seconds=0.2, opening_seconds=0.9, backoff_seconds=2)
+    async with tcp_server(silence) as port, h2_connector(port, options) as agent:
+        session = Session()
+        agent.connect(opening(), session)
+        lost = await session.lost()
+    assert lost == m.AgentLost("cannot reach the AI: no HTTP/2 connection within 0.2 s")
+
+
+async def test_during_a_back_off_a_call_that_cannot_wait_is_told_at_once() -> None:
+    options = AgentOptions(opening_seconds=0.5, backoff_seconds=10, backoff_max_seconds=10)
+    async with tcp_server(lambda _, writer: writer.close()) as port:
+        pass  # nobody listens there any more
+    async with h2_connector(port, options) as agent:
+        first, second = Session(), Session()
+        agent.connect(opening("first"), first)
+        await first.lost()
+        before = asyncio.get_running_loop().time()
+        agent.connect(opening("second"), second)
+        assert second.heard == []  # not before the session has its stream
+        lost = await second.lost()
+        assert asyncio.get_running_loop().time() - before < 0.1
+    assert "cannot reach the AI" in lost.reason
+
+
+async def test_a_connection_without_calls_is_closed_after_a_while() -> None:
+    options = AgentOptions(idle_seconds=0.05)
+    async with agent_server() as server, h2_connector(server.port, options) as agent:
+        session = Session()
+        stream = agent.connect(opening(), session)
+        await session.opened()
+        goodbye(stream)
+        await eventually(lambda: agent.connections == 0)
+        again = Session()
+        agent.connect(opening("again"), again)
+        await again.opened()
+
+
+async def test_aclose_ends_living_calls_and_tells_their_sessions() -> None:
+    async with agent_server() as server:
+        async with connected("grpc", server) as agent:
+            session = Session()
+            agent.connect(opening(), session)
+            await session.opened()
+        assert await session.lost() == m.AgentLost("the worker is shutting down", retryable=False)
+        await eventually(server.calls[0].ended.is_set)
