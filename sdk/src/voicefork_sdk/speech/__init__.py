@@ -1,0 +1,1 @@
+"""A voice and ears for demonstrations, offline: flite and pocketsphinx (extra `demo`)."""
