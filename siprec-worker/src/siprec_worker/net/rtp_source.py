@@ -22,10 +22,13 @@ _ANY_FAMILY = struct.pack("=H14x", socket.AF_UNSPEC)
 def disconnect(sock: socket.socket) -> None:
     """Undoes `connect` of a datagram socket: connect(2) with AF_UNSPEC, which Python cannot say.
 
-    The socket keeps its port. Linux keeps the local address too when it was bound to one.
+    The socket keeps its address: Linux takes back a port that it had chosen itself.
     """
+    bound = sock.getsockname()
     if _LIBC.connect(sock.fileno(), _ANY_FAMILY, len(_ANY_FAMILY)):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    if sock.getsockname() != bound:
+        sock.bind(bound)
 
 
 @dataclass(slots=True)
