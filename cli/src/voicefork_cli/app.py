@@ -6,11 +6,11 @@ import asyncio
 import importlib.metadata
 import logging
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from voicefork_cli.sim.cli import sim
+from voicefork_cli.sim.cli import fail, sim
 
 PARTS = ("voicefork-cli", "voicefork-worker", "voicefork-orchestrator", "voicefork-sdk")
 
@@ -58,9 +58,3 @@ def demo(
     except ModuleNotFoundError as error:
         fail(f"The demo cannot start: {error}. Install the whole checkout: make setup")
     raise typer.Exit(asyncio.run(run_demo(out, Screen())))
-
-
-def fail(text: str) -> NoReturn:
-    """Says what is wrong and ends with exit code 1."""
-    typer.secho(text, fg=typer.colors.RED, err=True)
-    raise typer.Exit(1)

@@ -68,21 +68,21 @@ def load(  # noqa: PLR0913, PLR0917 - each is an option
 
 def _run(plan: LoadPlan) -> None:
     if plan.codec not in PAYLOAD_TYPES:
-        _fail(f"no codec {plan.codec}: take one of {', '.join(PAYLOAD_TYPES)}")
+        fail(f"no codec {plan.codec}: take one of {', '.join(PAYLOAD_TYPES)}")
     try:
         parse_uri(plan.worker)
     except WireError:
-        _fail(f"{plan.worker!r} is no SIP address: write it as {DEFAULT_WORKER}")
+        fail(f"{plan.worker!r} is no SIP address: write it as {DEFAULT_WORKER}")
     progress = LoadProgress()
     try:
         asyncio.run(_shown(plan, progress))
     except KeyboardInterrupt:
         typer.echo("Stopped: the calls that ran were hung up.", err=True)
     except SetupMissing as error:
-        _fail(str(error))
+        fail(str(error))
     if progress.failed:
         reasons = "\n".join(f"  {count} x {why}" for why, count in progress.reasons.most_common(5))
-        _fail(
+        fail(
             f"{progress.failed} of {progress.begun} calls were not recorded:\n{reasons}\n"
             f"Does a worker listen at {plan.worker}? Start one with `voicefork-worker`, "
             "or say where it is with --worker."
@@ -129,6 +129,7 @@ def table_of(plan: LoadPlan, progress: LoadProgress) -> Table:
     return table
 
 
-def _fail(text: str) -> NoReturn:
+def fail(text: str) -> NoReturn:
+    """Says what is wrong and ends with exit code 1."""
     typer.secho(text, fg=typer.colors.RED, err=True)
     raise typer.Exit(1)
