@@ -22,7 +22,7 @@ from voicefork_cli.lab.templates import fill, shipped
 
 READY_SECONDS = 10.0
 # OpenSIPS 3.6.8 aborts when it is ended within seconds of a forked call; it is ended all the same.
-GRACE_SECONDS = 2.0
+GRACE_SECONDS = 1.0
 MODULES = (
     "/usr/lib/*/opensips/modules",
     "/usr/lib64/opensips/modules",
