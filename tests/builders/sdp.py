@@ -7,7 +7,7 @@ from collections.abc import Sequence
 PCMU_AND_EVENTS = ("0 PCMU/8000", "101 telephone-event/8000")
 
 
-def audio_line(
+def audio_line(  # noqa: PLR0913 - a line has this many parts
     label: str = "1",
     *,
     port: int = 40000,

@@ -17,7 +17,7 @@ TCP_FLOW = Flow("tcp", "127.0.0.1", 40123, connection=7)
 SDP = ("Content-Type", "application/sdp")
 
 
-def request(
+def request(  # noqa: PLR0913 - a message has this many parts
     method: str = "OPTIONS",
     *,
     uri: str = "sip:srs@127.0.0.1:5090",

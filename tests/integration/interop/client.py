@@ -19,6 +19,7 @@ class Peer(asyncio.Protocol):
         self._stream = transport == "tcp"
         self.inbox: asyncio.Queue[Request | Response] = asyncio.Queue()
         self.address = ("", 0)
+        self.closed = asyncio.Event()
         self._framer = StreamFramer()
         self._transport: asyncio.BaseTransport | None = None
 
@@ -32,6 +33,9 @@ class Peer(asyncio.Protocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self._deliver(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set()
 
     def error_received(self, exc: Exception) -> None:
         pass

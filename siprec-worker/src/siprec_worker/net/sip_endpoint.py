@@ -74,6 +74,10 @@ class SipEndpoint:
     def available(self, value: bool) -> None:
         self.uas.available = value
 
+    @property
+    def connection_count(self) -> int:
+        return self._tcp.connection_count
+
     # --- commands: see Uas -------------------------------------------------------------------
 
     def accept(self, of: DialogId, sdp: bytes, headers: Iterable[tuple[str, str]] = ()) -> bool:

@@ -104,6 +104,10 @@ class SipTcp:
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
 
+    @property
+    def connection_count(self) -> int:
+        return len(self._connections)
+
     async def listen(self, host: str, port: int) -> None:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._new_connection, host, port)

@@ -282,6 +282,10 @@ class Uas:
     def dialog_count(self) -> int:
         return len(self._entries)
 
+    @property
+    def dialog_ids(self) -> tuple[DialogId, ...]:
+        return tuple(self._entries)
+
     def next_timeout(self) -> float | None:
         times = (self._deadlines.earliest(), self._transactions.next_timeout())
         return min((time for time in times if time is not None), default=None)

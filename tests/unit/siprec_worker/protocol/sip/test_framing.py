@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,10 +43,8 @@ def test_the_compact_length_counts() -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_give_messages_or_a_sip_error(data: bytes) -> None:
-    try:
+    with suppress(Unframeable, TooLarge):
         StreamFramer().receive(data)
-    except (Unframeable, TooLarge):
-        pass
 
 
 @pytest.mark.parametrize("length", [b"abc", b"70000", b"-1"])
@@ -56,7 +56,5 @@ def test_an_impossible_length_ends_the_stream_and_names_the_head(length: bytes) 
 
 
 def test_headers_without_end_are_bounded() -> None:
-    framer = StreamFramer()
     with pytest.raises(TooLarge):
-        for _ in range(100):
-            framer.receive(b"X: " + b"y" * 1000 + b"\r\n")
+        StreamFramer().receive((b"X: " + b"y" * 1000 + b"\r\n") * 70)

@@ -26,17 +26,11 @@ def act(bench: Bench, what: tuple[object, ...], dialogs: list[DialogId]) -> None
         case ("peer", str(method), int(cseq), bool(inside)):
             tags = [r.to_tag for r in bench.responses if r.to_tag]
             tag = tags[-1] if inside and tags else ""
-            make = invite if method == "INVITE" else request
-            arguments = {
-                "cseq": cseq,
-                "to_tag": tag,
-                "branch": f"z9hG4bK{cseq}{tag}",
-                "body": sdp(),
-            }
+            branch = f"z9hG4bK{cseq}{tag}"
             if method == "INVITE":
-                bench.receive(make(**arguments))  # type: ignore[arg-type]
+                bench.receive(invite(cseq=cseq, to_tag=tag, branch=branch, body=sdp()))
             else:
-                bench.receive(request(method, **arguments))  # type: ignore[arg-type]
+                bench.receive(request(method, cseq=cseq, to_tag=tag, branch=branch, body=sdp()))
         case ("answer", int(status)) if bench.requests:
             bench.receive(response_to(bench.requests[-1], status))
         case ("wait", float(seconds)):
