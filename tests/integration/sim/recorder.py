@@ -24,7 +24,7 @@ class Manners:
     status: int = 200
     after_seconds: float = 0.03
     leave_out: str = ""  # a codec it does not answer
-    silent: bool = False
+    reinvite_status: int = 200
 
 
 @dataclass
@@ -48,6 +48,7 @@ class Recorder:
     def __init__(self, endpoint: SipEndpoint, pacer: Pacer, ports: AsyncExitStack) -> None:
         self.manners = Manners()
         self.recordings: list[Recording] = []
+        self.invites: list[Message] = []
         self.invited = asyncio.Event()
         self._endpoint = endpoint
         self._pacer = pacer
@@ -94,20 +95,33 @@ class Recorder:
             recording.flow.send(ack.encode())
         return answer
 
+    async def request(self, recording: Recording, method: str) -> Message:
+        via = f"{recording.flow.transport} 127.0.0.1:{self._endpoint.port}"
+        request = recording.dialog.request(method, via)
+        return await self._endpoint.begin(request, recording.flow).final(2)
+
     def _requested(self, request: Message, flow: Flow) -> None:
         known = next((r for r in self.recordings if r.invite.call_id == request.call_id), None)
         if known is not None:
             known.requests.append(request)
-            if request.method == "BYE":
-                self._endpoint.reply(request, flow, request.reply(200, "OK"))
-                known.over.set()
-            elif request.method == "INVITE":
-                self._accept(known, request, flow)
-        elif request.method == "INVITE" and not self.manners.silent:
+            self._within(known, request, flow)
+        elif request.method == "INVITE":
+            self.invites.append(request)
             dialog = Dialog.answering(request, f"<{self.uri(flow.transport.lower())}>;+sip.srs")
             recording = Recording(request, dialog, flow, requests=[request])
             loop = asyncio.get_running_loop()
             loop.call_later(self.manners.after_seconds, self._answer, recording, flow)
+
+    def _within(self, recording: Recording, request: Message, flow: Flow) -> None:
+        if request.method == "INVITE" and self.manners.reinvite_status != 200:
+            refusal = request.reply(self.manners.reinvite_status, "No")
+            self._endpoint.reply(request, flow, refusal)
+        elif request.method == "INVITE":
+            self._accept(recording, request, flow)
+        elif request.method != "ACK":
+            self._endpoint.reply(request, flow, request.reply(200, "OK"))
+        if request.method == "BYE":
+            recording.over.set()
 
     def _answer(self, recording: Recording, flow: Flow) -> None:
         if self.manners.status != 200:
