@@ -14,7 +14,7 @@ from orchestrator.handoff import names
 from orchestrator.handoff.codec import dump
 from orchestrator.handoff.events import Superseded
 from orchestrator.handoff.machine import begin, may_withdraw
-from orchestrator.handoff.ports import Busy, Calls, Created, Known, Record
+from orchestrator.handoff.ports import Calls, Created, Known, Record
 from orchestrator.handoff.refusals import InProgress, RequestReused, UnknownCall, Unsupported
 from orchestrator.handoff.roster import Roster
 from orchestrator.handoff.runner import HandoffRunner, Ports
@@ -80,8 +80,7 @@ class Intake:
             raise Unsupported(str(error)) from error
         current = self._in_the_way(asked)
         state = begin(self._request(asked, place, plan, current), self.ports.clock.now())
-        supersedes = None if current is None else current.state.request.handoff_id
-        stored = await self._create(Record(state, asked.context, fingerprint, supersedes))
+        stored = await self._create(Record(state, asked.context, fingerprint))
         if isinstance(stored, str):
             return stored
         if current is not None:
@@ -134,8 +133,6 @@ class Intake:
         match answer:
             case Created():
                 return True
-            case Busy(handoff):
-                raise InProgress(f"handoff {handoff} of this call is in progress elsewhere")
             case Known(handoff, body):
                 _same_body(handoff, body, record.fingerprint)
                 return handoff
@@ -157,7 +154,7 @@ class Intake:
         )
         try:
             async with asyncio.timeout(CREATE_SECONDS):
-                await self.ports.store.save(withdrawn, (view(withdrawn),), state.revision)
+                await self.ports.store.save(withdrawn, (view(withdrawn),), state.revision, None)
         except (StoreError, TimeoutError):
             self.ports.tally.count("handoff_writes_lost")
         raise InProgress(f"handoff {after.request.handoff_id} was faster")

@@ -12,7 +12,7 @@ import logging
 from orchestrator.errors import StoreError
 from orchestrator.handoff.ports import Fenced, Store, Tally
 from orchestrator.handoff.state import State, view
-from orchestrator.model import Handoff
+from orchestrator.model import Context, Handoff
 
 log = logging.getLogger(__name__)
 
@@ -25,16 +25,23 @@ HISTORY = 512  # views kept for a store that is away; a handoff makes a few doze
 class Journal:
     """One handoff's way into the store. `stored` is False when even its creation failed."""
 
-    def __init__(self, store: Store, tally: Tally, state: State, *, stored: bool) -> None:
+    def __init__(
+        self, store: Store, tally: Tally, state: State, context: Context, *, stored: bool
+    ) -> None:
         self._store = store
         self._tally = tally
         self._latest = state
         self._stored_revision = state.revision if stored else 0
         self._pending: list[Handoff] = [] if stored else [view(state)]
+        self._context = None if stored else context
         self._behind = asyncio.Event()
         self._writing = asyncio.Lock()
         if not stored:
             self._behind.set()
+
+    def context_changed(self, context: Context) -> None:
+        """Goes with the next write."""
+        self._context = context
 
     async def write(self, state: State) -> None:
         """Returns when it is stored, or at once or after the limit when it cannot be.
@@ -72,13 +79,13 @@ class Journal:
 
     async def _flush(self) -> None:
         async with self._writing:
-            state, views = self._latest, tuple(self._pending)
+            state, views, context = self._latest, tuple(self._pending), self._context
             if not views:
                 self._behind.clear()
                 return
             try:
                 async with asyncio.timeout(WRITE_SECONDS):
-                    await self._store.save(state, views, self._stored_revision)
+                    await self._store.save(state, views, self._stored_revision, context)
             except Fenced:
                 raise
             except (StoreError, TimeoutError) as error:
@@ -88,6 +95,8 @@ class Journal:
                 self._behind.set()
                 return
             self._stored_revision = state.revision
+            if self._context is context:
+                self._context = None
             self._pending = [late for late in self._pending if late.revision > state.revision]
             if not self._pending:
                 self._behind.clear()

@@ -131,7 +131,6 @@ class Record:
     state: State
     context: Context
     fingerprint: str  # of the request's body
-    supersedes: HandoffId | None = None  # the handoff of this call that may be in progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,26 +146,22 @@ class Known:
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Busy:
-    """Another handoff of this call is in progress."""
-
-    handoff: HandoffId
-
-
 class Store(Protocol):
     """Handoffs that outlive this process. Raises StoreError; `save` also Fenced."""
 
-    async def create(self, record: Record) -> Created | Known | Busy:
+    async def create(self, record: Record) -> Created | Known:
         """Stores request id, call and state in one atomic step."""
 
-    async def save(self, state: State, history: Sequence[Handoff], expected: int) -> None:
-        """Compare-and-set: stored revision must be `expected`, or written by this very writer.
+    async def save(
+        self, state: State, history: Sequence[Handoff], expected: int, context: Context | None
+    ) -> None:
+        """Compare-and-set: the stored revision must be `expected`, or written by this very writer.
 
-        `history` holds every view since the last successful save, oldest first.
+        A handoff the store does not know (any more) is stored as new.
+
+        `history` holds every view since the last successful save, oldest first; `context` is given
+        when it has changed since.
         """
-
-    async def save_context(self, tenant: str, handoff: HandoffId, context: Context) -> None: ...
 
     async def load(self, tenant: str, handoff: HandoffId) -> tuple[State, Context] | None: ...
 
@@ -181,7 +176,7 @@ class Store(Protocol):
 class ContextBus(Protocol):
     """Where a human's screen gets the story from."""
 
-    async def publish(self, handoff: Handoff, context: Context) -> None:
+    async def publish(self, state: State, context: Context) -> None:
         """Returns when it is published; raises StoreError when it will be only later."""
 
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from orchestrator.errors import PeerError, StoreError
+from orchestrator.errors import PeerError
 from orchestrator.handoff.effects import (
     ClearDeadline,
     DropBot,
@@ -39,7 +39,7 @@ from orchestrator.handoff.events import (
     Requested,
     WitnessReported,
 )
-from orchestrator.handoff.journal import HISTORY, WRITE_SECONDS, Journal
+from orchestrator.handoff.journal import HISTORY, Journal
 from orchestrator.handoff.lane import EffectLane
 from orchestrator.handoff.machine import step
 from orchestrator.handoff.pbx import Pbx
@@ -91,7 +91,7 @@ class HandoffRunner:
         self.state = state
         self.context = context
         self._ports = ports
-        self._journal = Journal(ports.store, ports.tally, state, stored=stored)
+        self._journal = Journal(ports.store, ports.tally, state, context, stored=stored)
         self._pbx = Pbx(ports.telephony, state.request.place, ports.clock, ports.tally)
         self._inbox: asyncio.Queue[Event | _Question | None] = asyncio.Queue(INBOX)
         self._telephony = EffectLane("telephony", self._on_pbx, ports.tally)
@@ -138,7 +138,7 @@ class HandoffRunner:
                     f"context is at revision {self.state.context_revision}, not {expected}"
                 )
             self.context = self.context.merged(patch)
-            await self._save_context()
+            self._journal.context_changed(self.context)
             return await self.ask(
                 ContextPatched(self._ports.clock.now(), self.state.context_revision + 1)
             )
@@ -288,7 +288,7 @@ class HandoffRunner:
         now = self._ports.clock.now
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
-                await self._ports.bus.publish(view(self.state), self.context)
+                await self._ports.bus.publish(self.state, self.context)
             self.post(ContextPublished(now(), effect.revision))
         except (PeerError, TimeoutError) as error:
             log.warning("effect %s: %s", effect.id, error or "timed out")
@@ -305,14 +305,3 @@ class HandoffRunner:
     def _wake(self) -> None:
         if not self._inbox.full():
             self._inbox.put_nowait(None)
-
-    async def _save_context(self) -> None:
-        request = self.state.request
-        try:
-            async with asyncio.timeout(WRITE_SECONDS):
-                await self._ports.store.save_context(
-                    request.place.tenant, request.handoff_id, self.context
-                )
-        except (StoreError, TimeoutError) as error:
-            self._ports.tally.count("handoff_writes_failed")
-            log.warning("context of %s not stored: %s", request.handoff_id, error or "timed out")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator.errors import PeerError
-from orchestrator.model import DialplanEntry, Escalation, Pattern, Plan, Queue, Target
+from orchestrator.model import DialplanEntry, Escalation, Extension, Pattern, Plan, Queue, Target
 from orchestrator.routing.table import RoutingTable, Treatment
 
 DEFAULT_RULE = "default"
@@ -34,7 +34,7 @@ def plan_for(escalation: Escalation, table: RoutingTable) -> Plan:
     return Plan(
         pattern=pattern if dialled else Pattern.DIALPLAN,
         targets=dialled if pattern is Pattern.ATTENDED else (),
-        queue=DialplanEntry(table.queue_context, queue),
+        queue=_entry(escalation, pattern, table, queue),
         queue_name=queue,
         fallbacks=escalation.fallbacks or treatment.fallbacks,
         priority=escalation.priority or treatment.priority,
@@ -45,6 +45,17 @@ def plan_for(escalation: Escalation, table: RoutingTable) -> Plan:
         limits=limits,
         rule=rule,
     )
+
+
+def _entry(
+    escalation: Escalation, pattern: Pattern, table: RoutingTable, queue: str
+) -> DialplanEntry:
+    """Where the dialplan takes the caller: the extension that was asked for, else the queue's."""
+    match pattern, escalation.target:
+        case Pattern.DIALPLAN, Extension(number, context):
+            return DialplanEntry(context or table.queue_context, number)
+        case _:
+            return DialplanEntry(table.queue_context, queue)
 
 
 def _treatment(escalation: Escalation, table: RoutingTable) -> tuple[str, Treatment]:

@@ -32,6 +32,7 @@ import yaml
 from orchestrator.errors import SetupError
 from orchestrator.model import Endpoint, Extension, Fallback, Limits, Pattern, Queue, SipUri, Target
 
+LIMITS = Limits()
 DTMF = frozenset("0123456789*#ABCD")
 
 
@@ -46,7 +47,7 @@ class Treatment:
     prompt: str = ""
     priority: int = 0
     freeze: bool = False
-    limits: Limits = Limits()
+    limits: Limits = LIMITS
     fallbacks: tuple[Fallback, ...] = (Fallback.NEXT_TARGET,)
 
 
