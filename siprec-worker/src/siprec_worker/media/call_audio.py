@@ -18,6 +18,7 @@ from siprec_worker.media.track import RTP_CLOCK, Payloads, Track
 from siprec_worker.protocol.rtcp import ReportBlock
 
 TickOutput = AudioChunk | LegEvent | PacketHeard
+_new = tuple.__new__  # a named tuple without its keyword handling: twice a tick for every call
 UPLINK = AudioFormat(Encoding.PCM_S16LE, RTP_CLOCK)
 
 
@@ -34,6 +35,7 @@ class CallAudio:
         "_hold",
         "_hold_ms",
         "_patience",
+        "_queues",
         "_start",
         "_tracks",
         "_uplink",
@@ -54,7 +56,7 @@ class CallAudio:
         self._hold = hold_ms / 1000
         self._patience = self._chunk_samples + RTP_CLOCK * hold_ms // 1000
         self._tracks: dict[int, Track] = {}
-        self._wanted: list[Track] = []
+        self._select(())
 
     def add_track(self, handle: int, payloads: Payloads) -> Track:
         """A new leg; its `receive` takes the datagrams. It is not wanted yet."""
@@ -67,14 +69,13 @@ class CallAudio:
         self._tracks[handle].set_payloads(payloads)
 
     def remove_track(self, handle: int) -> None:
-        track = self._tracks.pop(handle)
-        if track in self._wanted:
-            self._wanted.remove(track)
+        del self._tracks[handle]
+        self._select(track for track in self._wanted if track.handle != handle)
 
     def want(self, handles: Iterable[int]) -> None:
         """The legs whose audio, gaps and keys `tick` gives; the others are only counted."""
         wanted = set(handles)
-        self._wanted = [track for handle, track in self._tracks.items() if handle in wanted]
+        self._select(track for handle, track in self._tracks.items() if handle in wanted)
         for handle, track in self._tracks.items():
             track.grid.mute(handle not in wanted)
 
@@ -104,14 +105,8 @@ class CallAudio:
             if track.heard:
                 out += track.heard
                 track.heard.clear()
-        while (pts := self._lowest(out)) is not None and self._complete(pts, now, clock):
-            legs = []
-            for track in self._wanted:
-                ready = track.grid.ready
-                if ready and ready[0][0] == pts:
-                    _, audio, flags, _ = ready.popleft()
-                    legs.append(LegAudio(track.handle, audio or b"", flags))
-            out.append(AudioChunk(pts, tuple(legs)))
+        if not self._take_even(out):
+            self._take_due(out, now, clock)
         return out
 
     def stats(self) -> dict[int, TrackStats]:
@@ -127,11 +122,43 @@ class CallAudio:
         blocks = (track.report_block(now) for track in self._tracks.values())
         return [block for block in blocks if block is not None]
 
+    def _select(self, tracks: Iterable[Track]) -> None:
+        self._wanted = list(tracks)
+        self._queues = [(track.handle, track.grid.ready) for track in self._wanted]
+
+    def _take_even(self, out: list[TickOutput]) -> bool:
+        """The usual tick, the cheap way: every leg has the one slot, and nothing else."""
+        legs = []
+        pts = None
+        for handle, ready in self._queues:
+            if len(ready) != 1:
+                return False
+            at, audio, flags, _ = ready[0]
+            if audio is None or (pts is not None and at != pts):
+                return False
+            pts = at
+            legs.append(_new(LegAudio, (handle, audio, flags)))
+        if pts is None:
+            return False
+        for _, ready in self._queues:
+            ready.clear()
+        out.append(_new(AudioChunk, (pts, tuple(legs))))
+        return True
+
+    def _take_due(self, out: list[TickOutput], now: float, clock: int) -> None:
+        """Any other tick: slots in rising pts, as far as nobody has to be waited for."""
+        while (pts := self._lowest(out)) is not None and self._complete(pts, now, clock):
+            legs = []
+            for handle, ready in self._queues:
+                if ready and ready[0][0] == pts:
+                    _, audio, flags, _ = ready.popleft()
+                    legs.append(LegAudio(handle, audio or b"", flags))
+            out.append(AudioChunk(pts, tuple(legs)))
+
     def _lowest(self, out: list[TickOutput]) -> int | None:
         """The pts of the next slot; events before it are told on the way."""
         lowest = None
-        for track in self._wanted:
-            ready = track.grid.ready
+        for _, ready in self._queues:
             while ready:
                 pts, _, _, event = ready[0]
                 if event is None:
