@@ -77,6 +77,7 @@ class Conversation:
         self._unheard_ms = 0  # audio offered since the AI was last heard
         self._seq = 0
         self._their_seq = 0
+        self.ack_due = False  # something was heard that our Ack has not named yet
         self._closing = False
         self._writer = AudioWriter()
 
@@ -122,8 +123,10 @@ class Conversation:
             self._queued_events += 1
 
     def acknowledge(self) -> None:
-        """Queues our Ack of everything heard so far, ahead of nothing: it is only an event."""
-        self.event(wire.Ack(self._their_seq))
+        """Queues our Ack of everything heard so far."""
+        if self.ack_due:
+            self.ack_due = False
+            self.event(wire.Ack(self._their_seq))
 
     def close(self, close: Close) -> None:
         """Queues the goodbye. What the AI has not been open for is dropped."""
@@ -206,11 +209,16 @@ class Conversation:
         self._their_seq = heard.seq or self._their_seq + 1
         self.counters.messages_received += 1
         self.counters.ignored += heard.unknown
-        match heard.message:
+        if isinstance(heard.message, wire.Ack):
+            self._acknowledged(heard.message.seq)  # and not acked in turn, for ever
+            return None
+        message = self._accepted(heard.message)
+        self.ack_due = self.acks
+        return message
+
+    def _accepted(self, message: FromAgent | None) -> FromAgent | None:
+        match message:
             case None:
-                return None
-            case wire.Ack(seq):
-                self._acknowledged(seq)
                 return None
             case Opened() as opened if self.opened is None:
                 self._admitted(opened)
@@ -218,13 +226,14 @@ class Conversation:
             case Opened():
                 self.counters.ignored += 1
                 return None
-            case message if self.opened is None:
+            case _ if self.opened is None:
                 raise VendorError(f"the AI sent {type(message).__name__} before Opened")
-            case message:
+            case _:
                 return message
 
     @property
-    def ack_wanted(self) -> bool:
+    def acks(self) -> bool:
+        """Both sides acknowledge; False before Opened too."""
         return self.opened is not None and not self.opened.no_ack
 
     def _acknowledged(self, seq: int) -> None:

@@ -80,6 +80,12 @@ class GrpcAioStream:
         if self.talk.waiting:
             self._work.set()
 
+    def refuse(self) -> None:
+        """Instead of `run`, when there is no connector any more."""
+        self._alarm.cancel()
+        lost = AgentLost("the worker is shutting down", retryable=False)
+        self._loop.call_soon(self._deliver, lost)
+
     async def run(self, method: _Method) -> None:
         """Talks until either side ends it; the receiver then learns why."""
         metadata = tuple(self._options.metadata(self.talk.opening))
@@ -122,18 +128,16 @@ class GrpcAioStream:
                 self._work.clear()
                 while (message := self.talk.next_message()) is not None:
                     await call.write(b"".join(message[1]))
-                    if not self.talk.ack_wanted:
+                    if not self.talk.acks:
                         self.talk.heard()  # without Acks, taking our audio is a sign of life
             await call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             log.debug("the call ended under a write; the reader knows why")
 
     async def _acknowledge(self) -> None:
-        acknowledged = 0
         while True:
             await asyncio.sleep(self._options.ack_seconds)
-            if self.talk.ack_wanted and acknowledged != self.stats.messages_received:
-                acknowledged = self.stats.messages_received
+            if self.talk.ack_due:
                 self.talk.acknowledge()
                 self._work.set()
 
@@ -159,12 +163,16 @@ class GrpcAioConnector:
         self._channel: grpc.aio.Channel | None = None
         self._tasks: dict[asyncio.Task[None], GrpcAioStream] = {}
         self._sum = StreamCounters()
+        self._closed = False
 
     def connect(self, opening: Open, receiver: Callable[[FromAgent], None]) -> GrpcAioStream:
+        stream = GrpcAioStream(opening, receiver, self._options)
+        if self._closed:
+            stream.refuse()
+            return stream
         if self._channel is None:
             self._channel = self._open_channel()
         method: _Method = self._channel.stream_stream(CONVERSE)
-        stream = GrpcAioStream(opening, receiver, self._options)
         task = asyncio.get_running_loop().create_task(stream.run(method))
         self._tasks[task] = stream
         task.add_done_callback(self._ended)
@@ -176,6 +184,7 @@ class GrpcAioConnector:
 
     async def aclose(self) -> None:
         """Ends all within close_seconds and a second: first what has said goodbye already."""
+        self._closed = True
         self.flush()
         closing = [task for task, stream in self._tasks.items() if stream.closing]
         if closing:
@@ -184,8 +193,11 @@ class GrpcAioConnector:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._channel is not None:
-            async with asyncio.timeout(1.0):
-                await self._channel.close()
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._channel.close()
+            except TimeoutError:
+                log.warning("closing the channel to %s took too long", self._target.authority)
 
     @property
     def counters(self) -> StreamCounters:

@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._retired = False
         self._peer_window = _DEFAULT_WINDOW
-        self._idle_alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.TimerHandle | None = None  # idle for too long, or slow to close
 
     # --- for the connector --------------------------------------------------------------------
 
@@ -94,8 +94,7 @@ class Connection(asyncio.Protocol):
         self._h2.send_headers(stream_id, headers)
         self.sender.collect()
         self._streams[stream_id] = stream
-        if self._idle_alarm is not None:
-            self._idle_alarm.cancel()
+        self._cancel_alarm()
         stream.placed(self, stream_id)
 
     def flush(self) -> None:
@@ -119,6 +118,8 @@ class Connection(asyncio.Protocol):
         self.sender.collect()
         self.flush()
         self._transport.close()
+        # A dead path never takes the GOAWAY: the socket would stay for TCP's own limits.
+        self._alarm_in(self._options.close_seconds, self.abort)
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -212,6 +213,7 @@ class Connection(asyncio.Protocol):
             case ev.RemoteSettingsChanged():
                 if not self.ready.done():
                     self.ready.set_result(None)
+                    self._close_when_empty()
                 self._changed()
             case ev.ResponseReceived(stream_id=int(stream_id)):
                 headers = _single(event.headers)
@@ -255,8 +257,7 @@ class Connection(asyncio.Protocol):
         if self.closed.is_set():
             return
         self.closed.set()
-        if self._idle_alarm is not None:
-            self._idle_alarm.cancel()
+        self._cancel_alarm()
         if not self.ready.done():
             self.ready.set_exception(ConnectionError(reason))
         self.sender.take()
@@ -271,9 +272,15 @@ class Connection(asyncio.Protocol):
         if self._retired:
             self.close()
             return
-        if self._idle_alarm is not None:
-            self._idle_alarm.cancel()
-        self._idle_alarm = self._loop.call_later(self._options.idle_seconds, self.retire)
+        self._alarm_in(self._options.idle_seconds, self.retire)
+
+    def _alarm_in(self, seconds: float, act: Callable[[], None]) -> None:
+        self._cancel_alarm()
+        self._alarm = self._loop.call_later(seconds, act)
+
+    def _cancel_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
 
 
 def _single(headers: Iterable[tuple[bytes, bytes]] | None) -> dict[bytes, bytes]:

@@ -121,7 +121,7 @@ class H2Stream:
         self._pump()
 
     def window_opened(self) -> None:
-        if not self.talk.ack_wanted:
+        if not self.talk.acks:
             self.talk.heard()  # without Acks the window is how the AI says that it goes on taking
 
     def lost(self, lost: AgentLost) -> None:
@@ -150,7 +150,7 @@ class H2Stream:
             log.exception("receiver failed on %s", type(message).__name__)
 
     def _acknowledge_later(self) -> None:
-        if self.talk.ack_wanted and self._ack_alarm is None and not self._closing:
+        if self.talk.ack_due and self._ack_alarm is None and not self._closing:
             self._ack_alarm = self._loop.call_later(self._options.ack_seconds, self._acknowledge)
 
     def _acknowledge(self) -> None:

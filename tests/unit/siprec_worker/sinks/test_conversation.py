@@ -161,7 +161,7 @@ def test_without_acks_only_what_waits_is_bounded() -> None:
     for number in range(50):
         talk.audio(number)
     assert talk.kinds.count("audio") == 50
-    assert not talk.conversation.ack_wanted
+    assert not talk.conversation.acks
 
 
 def test_a_backlog_from_before_opened_is_allowed_until_it_is_acked() -> None:
@@ -307,3 +307,13 @@ def test_every_sample_is_sent_or_told_as_shed_in_order(history: list[str]) -> No
     starts = [start for start, _ in spans] + [number * CHUNK]
     assert starts == [0] + [end for _, end in spans]
     assert [one.seq for one in talk.sent] == list(range(1, len(talk.sent) + 1))
+
+
+def test_an_ack_is_not_acked_in_turn() -> None:
+    talk = opened_talk()
+    talk.conversation.acknowledge()
+    talk.ack(1)
+    assert not talk.conversation.ack_due
+    talk.conversation.acknowledge()
+    talk.drain()
+    assert talk.kinds == ["open", "ack"]
