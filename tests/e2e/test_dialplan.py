@@ -197,6 +197,23 @@ async def test_a_queue_that_gives_up_hands_the_caller_back_to_the_app(
     assert back["channel"]["id"] == channel
 
 
+async def test_a_caller_the_app_does_not_want_back_hears_a_goodbye(
+    asterisk: Asterisk, caller: CarrierCaller
+) -> None:
+    await asterisk.cli("dialplan set global VOICEFORK_QUEUE_SECONDS 1")
+    async with open_app(asterisk, "voicefork-0") as app:
+        await ring(caller, asterisk)
+        channel = (await app.event("StasisStart"))["channel"]["id"]
+        await app.post(f"channels/{channel}/continue")
+        await app.event("StasisStart")
+        await app.post(f"channels/{channel}/continue")
+
+        async def it_is_sorry() -> bool:
+            return "Playing 'im-sorry" in asterisk.program.log_text()
+
+        await until(asterisk, it_is_sorry)
+
+
 async def test_a_queue_that_gives_up_without_an_app_says_goodbye(
     asterisk: Asterisk, caller: CarrierCaller
 ) -> None:

@@ -80,6 +80,11 @@ class Asterisk:
     program: Running
 
     @property
+    def http_url(self) -> str:
+        """http://host:port, as the orchestrator is told it."""
+        return self.ari_url.removesuffix("/ari")
+
+    @property
     def authorization(self) -> dict[str, str]:
         """The header of ARI requests (RFC 7617)."""
         account = f"{self.ari_user}:{self.ari_password}".encode()

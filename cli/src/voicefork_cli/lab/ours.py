@@ -16,7 +16,8 @@ from voicefork_cli.lab.processes import Lab, Running
 READY_SECONDS = 20.0
 ANY_PORT = f"{HOST}:0"
 WORKER_RTP_PORTS = 600
-_READY = re.compile(r"\bready((?: [a-z]+=[^\s\"']+:\d+)+)")
+_READY = re.compile(r"\bready\b.*=.*")
+_ADDRESS = re.compile(r"\b([a-z]+)=['\"]?([\w.\[\]:-]+:\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ async def open_orchestrator(lab: Lab, plan: OrchestratorPlan) -> AsyncIterator[S
     asterisk = plan.asterisk
     argv = [
         *("-m", "orchestrator", "--redis", plan.redis, "--node", asterisk.name),
-        *("--ari", asterisk.ari_url, "--ari-user", asterisk.ari_user, "--app", plan.app),
+        *("--ari", asterisk.http_url, "--ari-user", asterisk.ari_user, "--app", plan.app),
+        *("--queue-context", "voicefork-queue", "--queue-extension", "s"),
         *("--grpc", ANY_PORT, "--admin", ANY_PORT),
         *plan.options,
     ]
@@ -99,7 +101,7 @@ async def _service(
 
         async def addresses() -> dict[str, str] | None:
             ready = _READY.search(program.log_text())
-            return dict(pair.split("=", 1) for pair in ready[1].split()) if ready else None
+            return dict(_ADDRESS.findall(ready[0])) if ready else None
 
         yield Service(await program.wait_until(addresses, READY_SECONDS), program)
 
