@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, PingAckReceived, StreamReset
 from h2.settings import SettingCodes
+from hypothesis import given
+from hypothesis import strategies as st
 from siprec_worker.session import model as m
 from siprec_worker.sinks.message_framing import prefixed
 from siprec_worker.sinks.options import AgentOptions
@@ -293,3 +296,28 @@ async def test_a_call_that_never_opened_on_a_dead_path_retires_the_connection() 
     assert not peer.connection.usable
     assert stream.connection is peer.connection
     peer.connection.connection_lost(None)
+
+
+frames = st.builds(
+    lambda kind, flags, stream, body: (
+        len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
+    ),
+    st.integers(0, 12),
+    st.sampled_from([0, 1, 4, 5, 8, 0x20, 0xFF]),
+    st.sampled_from([0, 1, 2, 3, 5, 2**31 - 1]),
+    st.one_of(st.binary(max_size=40), st.sampled_from([b"\x88", b"\x80\0\0\0", bytes(8)])),
+)
+
+
+@given(st.lists(st.one_of(frames, st.binary(max_size=30)), max_size=8))
+def test_any_bytes_are_taken_or_end_the_connection(chunks: list[bytes]) -> None:
+    async def play() -> None:
+        peer = Peer()
+        peer.opened_stream()
+        for data in chunks:
+            if not peer.transport.ended:
+                peer.connection.data_received(data)
+        peer.connection.connection_lost(None)
+        assert isinstance(peer.heard["call"][-1], m.AgentLost)
+
+    asyncio.run(play())
