@@ -15,7 +15,7 @@ import sys
 import time
 from functools import partial
 
-from voicefork.handoff.v1 import handoff_pb2
+from voicefork.handoff.v1.handoff_pb2 import Context, TranscriptLine
 from voicefork_sdk.call import Call
 from voicefork_sdk.escalation import Escalation
 from voicefork_sdk.events import Audio, CallState, Event, HandoffUpdate, PlayState, Speech
@@ -26,13 +26,7 @@ from voicefork_sdk.speech.bank_phrases import NARROW, PHRASES
 from voicefork_sdk.speech.phrases import Heard, PhraseEars, PhraseSpotters
 from voicefork_sdk.speech.voice import synthesise
 
-OPTIONS = AgentOptions(
-    name="receptionist",
-    uplink=(PCM_8K,),
-    downlink=(PCM_8K,),
-    legs=(LegKind.CUSTOMER,),
-    languages=("en-US",),
-)
+OPTIONS = AgentOptions(name="receptionist", uplink=(PCM_8K,), downlink=(PCM_8K,))
 
 LINES = {
     "greeting": "Hello, this is the Voicefork assistant. How can I help you?",
@@ -47,10 +41,7 @@ SUMMARIES = {
     "dispute": "The caller wants to dispute a charge.",
     "human": "The caller asked to speak to a person.",
 }
-SPEAKERS = {
-    "heard": handoff_pb2.TranscriptLine.SPEAKER_CUSTOMER,
-    "said": handoff_pb2.TranscriptLine.SPEAKER_BOT,
-}
+SPEAKERS = {"heard": TranscriptLine.SPEAKER_CUSTOMER, "said": TranscriptLine.SPEAKER_BOT}
 TRANSITION = "transition"  # the utterance that is finished before the caller is put on hold
 _HANDOFF_SECONDS = 15.0  # without a word of the handoff for so long, the caller is told
 
@@ -67,7 +58,7 @@ class Receptionist:
         self._escalation: Escalation | None = None
         self._escalated_at = 0.0
         self._escalations = 0
-        self._turns: list[handoff_pb2.TranscriptLine] = []
+        self._turns: list[TranscriptLine] = []
 
     async def attend(self) -> None:
         async for event in self._call.events():
@@ -98,17 +89,11 @@ class Receptionist:
 
     async def _answer(self, heard: Heard) -> None:
         self._tell("heard", heard.phrase)
-        customer = self._call.opening.leg(LegKind.CUSTOMER)
-        self._call.transcript(
-            heard.phrase,
-            leg=customer.handle if customer else 0,
-            from_pts=heard.from_pts,
-            to_pts=heard.to_pts,
-        )
+        self._call.transcript(heard.phrase, from_pts=heard.from_pts, to_pts=heard.to_pts)
         if self._escalation is not None or not self._call.may_speak:
             return  # a human is on the way
         self._hush()
-        self._call.intent(heard.intent, confidence=heard.confidence, slots=self._slots(heard))
+        self._call.intent(heard.intent, slots=self._slots(heard))
         if heard.intent in SUMMARIES:
             await self._escalate(heard)
         else:
@@ -127,19 +112,18 @@ class Receptionist:
         )
         self._tell("escalated", heard.intent)
 
-    def _context(self, heard: Heard) -> handoff_pb2.Context:
+    def _context(self, heard: Heard) -> Context:
         """What the human sees, and hears, so that the caller need not repeat it."""
-        phrase = handoff_pb2.Evidence(
-            kind="phrase", text=heard.phrase, from_pts=heard.from_pts, to_pts=heard.to_pts
-        )
-        context = handoff_pb2.Context(
+        context = Context(
             summary=SUMMARIES[heard.intent],
             transcript_tail=self._turns,
             customer_reference=self._call.opening.headers.get("X-Account", ""),
-            evidence=[phrase],
             briefing_text=SUMMARIES[heard.intent],
         )
         context.slots.update(self._slots(heard))
+        context.evidence.add(
+            kind="phrase", text=heard.phrase, from_pts=heard.from_pts, to_pts=heard.to_pts
+        )
         return context
 
     async def _watch_handoff(self) -> None:
@@ -175,7 +159,7 @@ class Receptionist:
         call_id, now = self._call.opening.call_id, round(time.time(), 3)
         print_line(json.dumps({"event": event, "call_id": call_id, "t": now, "text": text}))
         if (speaker := SPEAKERS.get(event)) is not None:
-            turn = handoff_pb2.TranscriptLine(speaker=speaker, text=text)
+            turn = TranscriptLine(speaker=speaker, text=text)
             turn.at.GetCurrentTime()
             self._turns = [*self._turns, turn][-20:]
 
@@ -194,10 +178,8 @@ def spotters(lines: dict[str, bytes]) -> PhraseSpotters:
     return PhraseSpotters(PHRASES, pronunciations=NARROW, warm_up=b"".join(lines.values()))
 
 
-async def run(listen: str, voice: str) -> None:
-    lines = await synthesise(LINES, voice)
-    agent = partial(on_call, spotters=spotters(lines), lines=lines)
-    await serve(agent, listen, options=OPTIONS, on_ready=lambda at: print_line(f"ready agent={at}"))
+def print_ready(address: str) -> None:
+    print_line(f"ready agent={address}")
 
 
 def print_line(line: str) -> None:
@@ -212,14 +194,7 @@ def main() -> None:
     parsed = arguments.parse_args()
     lines = synthesise(LINES, parsed.voice)
     agent = partial(on_call, spotters=spotters(lines), lines=lines)
-    asyncio.run(
-        serve(
-            agent,
-            parsed.listen,
-            options=OPTIONS,
-            on_ready=lambda address: print_line(f"ready agent={address}"),
-        )
-    )
+    asyncio.run(serve(agent, parsed.listen, options=OPTIONS, on_ready=print_ready))
 
 
 if __name__ == "__main__":

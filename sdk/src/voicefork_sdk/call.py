@@ -15,7 +15,7 @@ from voicefork_sdk.conversation import Conversation
 from voicefork_sdk.errors import CallEnded, Frozen, NotAllowed
 from voicefork_sdk.escalation import Escalation
 from voicefork_sdk.events import Close, Event, PlayState
-from voicefork_sdk.model import Audience, Barge, CallStatus, Opening, Role
+from voicefork_sdk.model import Audience, Barge, CallStatus, LegKind, Opening, Role
 
 _PIECE_MS = 500  # small enough for a Clear to overtake, large enough to be cheap
 
@@ -163,11 +163,12 @@ class Call:
         final: bool = True,
         confidence: float = 0.0,
     ) -> None:
-        """Tells what was understood; `leg` is a handle of opening.legs."""
+        """Tells what was understood; `leg` is a handle of opening.legs, 0 = the customer's."""
+        customer = self.opening.leg(LegKind.CUSTOMER)
         self._send(
             pb.ConverseResponse(
                 transcript=pb.Transcript(
-                    leg=leg,
+                    leg=leg or (customer.handle if customer else 0),
                     from_pts=from_pts,
                     to_pts=to_pts,
                     text=text,

@@ -13,7 +13,7 @@ PHRASES = (
     Phrase("dispute", "dispute", 1e-16),
     Phrase("to dispute", "dispute", 1e-26),
     *(
-        Phrase(phrase.format(word), "dispute", threshold)
+        Phrase(phrase.format(word), "dispute", threshold, phrase.format("dispute"))
         for word in ("dispute", *NARROW)
         for phrase, threshold in (
             ("want to {}", 1e-30),

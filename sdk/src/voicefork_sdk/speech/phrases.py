@@ -7,7 +7,6 @@ look like nothing it was trained on.
 from __future__ import annotations
 
 import contextlib
-import math
 import queue
 import tempfile
 import threading
@@ -27,6 +26,7 @@ _RATE = 8000
 _CHUNK_BYTES = 640  # 40 ms at 8 kHz to the recogniser at once
 _MAX_WAITING = 150  # chunks as they come, 3 s at 20 ms; beyond it the oldest is dropped, counted
 _MAX_HEARD = 100
+_END_SECONDS = 1.0
 _NOISE = 60.0  # standard deviation, in 16-bit steps: -55 dB of full scale
 
 
@@ -34,7 +34,6 @@ _NOISE = 60.0  # standard deviation, in 16-bit steps: -55 dB of full scale
 class Heard:
     intent: str
     phrase: str
-    confidence: float
     from_pts: int
     to_pts: int
 
@@ -46,6 +45,7 @@ class Phrase:
     text: str
     intent: str
     threshold: float
+    said: str = ""  # what to report instead of `text`, where that has made-up words
 
 
 class PhraseSpotters:
@@ -69,7 +69,7 @@ class PhraseSpotters:
         self._channel_mean = ""
         if warm_up:
             self._channel_mean = self._measure(warm_up)
-        self.intents: Mapping[str, str] = {phrase.text: phrase.intent for phrase in phrases}
+        self.by_text: Mapping[str, Phrase] = {phrase.text: phrase for phrase in phrases}
         self._spare: deque[Decoder] = deque(self._load() for _ in range(ready))
 
     def take(self) -> Decoder:
@@ -126,6 +126,7 @@ class PhraseEars:
     ) -> None:
         self._ending.set()
         self._put(None)
+        self._thread.join(_END_SECONDS)  # one chunk: about 2 ms
 
     def hear(self, pcm: bytes, pts: int) -> None:
         """PCM_S16LE at 8 kHz that begins at `pts`."""
@@ -171,18 +172,18 @@ class PhraseEars:
             found = spotter.hyp()
             if found is not None:
                 end = pts + len(pcm) // 2
-                self._report(found.hypstr, found.prob, max(begun, end - 2 * _RATE), end)
+                self._report(found.hypstr, max(begun, end - 2 * _RATE), end)
                 begun = end
                 spotter.end_utt()
                 spotter.start_utt()
 
-    def _report(self, words: str, log_probability: float, from_pts: int, to_pts: int) -> None:
+    def _report(self, words: str, from_pts: int, to_pts: int) -> None:
         """A hypothesis may name several phrases at once, two spaces apart: the longest counts."""
         phrases = [part.strip() for part in words.split("  ") if part.strip()]
-        phrase = max(phrases, key=len, default="")
-        if (intent := self._spotters.intents.get(phrase)) is not None:
-            confidence = min(1.0, math.exp(min(0.0, log_probability)))
-            self._heard.append(Heard(intent, phrase, confidence, from_pts, to_pts))
+        phrase = self._spotters.by_text.get(max(phrases, key=len, default=""))
+        if phrase is not None:
+            said = phrase.said or phrase.text
+            self._heard.append(Heard(phrase.intent, said, from_pts, to_pts))
 
 
 class Widener:
