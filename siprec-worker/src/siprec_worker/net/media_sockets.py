@@ -12,6 +12,7 @@ from siprec_worker.net.rtp_ports import PortPair, PortsExhausted, RtpPorts
 from siprec_worker.net.rtp_source import SourceLatch
 from siprec_worker.net.rtp_tick import RtpTick
 from siprec_worker.net.talkback import Talkback
+from siprec_worker.protocol.offer_answer import AcceptedLine
 
 VOICE_ORDER = 10  # after the sessions have looked at what came, before the streams are flushed
 
@@ -29,13 +30,18 @@ class RecordedLeg:
         return self._pair.port
 
     def listen(
-        self, receive: Callable[[bytes], None], host: str, port: int, rtcp_port: int | None
+        self, rtp: Callable[[bytes], None], rtcp: Callable[[bytes], None], offered: AcceptedLine
     ) -> None:
+        host, port, rtcp_port = offered.remote_host, offered.remote_port, offered.remote_rtcp_port
         if self._listening:
             self._tick.relatch(self._pair.rtp, host, port)
+            self._tick.relatch(self._pair.rtcp, host, rtcp_port)
             return
+        latch = SourceLatch(self._pair.rtp, host, port)
+        rtcp_latch = SourceLatch(self._pair.rtcp, host, rtcp_port)
+        self._tick.add(self._pair.rtp, rtp, latch)
+        self._tick.add_rtcp(self._pair.rtcp, rtcp, rtcp_latch)
         self._listening = True
-        self._tick.add(self._pair.rtp, receive, SourceLatch(self._pair.rtp, host, port))
 
     def tap(self, receive: Callable[[bytes, float], None] | None) -> None:
         self._tick.tap(self._pair.rtp, receive)
@@ -43,6 +49,7 @@ class RecordedLeg:
     def close(self) -> None:
         if self._listening:
             self._tick.remove(self._pair.rtp)
+            self._tick.remove(self._pair.rtcp)
             self._listening = False
         self._pair.release()
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from siprec_worker.media.call_audio import CallAudio
 from siprec_worker.media.model import AudioChunk, Dtmf, Gap, TalkbackCodec
 from siprec_worker.media.playout import Playout
+from siprec_worker.media.track import Track
 from siprec_worker.media.witness import Witness, WitnessedLeg
 from siprec_worker.protocol.offer_answer import AcceptedLine
 from siprec_worker.protocol.rs_metadata import RecordingMetadata
@@ -59,7 +60,7 @@ class Line:
     accepted: AcceptedLine
     socket: LegSocket
     handle: int
-    receive: Callable[[bytes], None]
+    track: Track
 
 
 @dataclass(slots=True)

@@ -144,15 +144,19 @@ class Intake:
             if known is None:
                 socket = call.spare_sockets.pop(line.index)
                 handle = line.index + 1
-                receive = call.audio.add_track(handle, payloads).receive
-                call.lines[line.index] = Line(line, socket, handle, receive)
+                track = call.audio.add_track(handle, payloads)
+                call.lines[line.index] = Line(line, socket, handle, track)
             else:
                 known.accepted = line
                 call.audio.update_track(known.handle, payloads)
             now_line = call.lines[line.index]
-            now_line.socket.listen(
-                now_line.receive, line.remote_host, line.remote_port, line.remote_rtcp_port
-            )
+            track = now_line.track
+            try:
+                now_line.socket.listen(track.receive, track.receive_rtcp, line)
+            except ValueError as error:
+                raise OfferRejected(
+                    f"m-line {line.index}, {line.remote_host!r}: {error}"
+                ) from error
         for index in call.lines.keys() - {line.index for line in accepted}:
             gone = call.lines.pop(index)
             gone.socket.close()

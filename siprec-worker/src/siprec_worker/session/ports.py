@@ -7,6 +7,7 @@ from typing import Protocol
 
 from siprec_worker.media.model import LegAudio, TalkbackCodec
 from siprec_worker.media.playout import Playout
+from siprec_worker.protocol.offer_answer import AcceptedLine
 from siprec_worker.protocol.sip.events import DialogId
 from siprec_worker.session import effects as fx
 from siprec_worker.session.model import Close, FromAgent, Open, ToAgent
@@ -60,9 +61,12 @@ class LegSocket(Protocol):
     def port(self) -> int: ...
 
     def listen(
-        self, receive: Callable[[bytes], None], host: str, port: int, rtcp_port: int | None
+        self, rtp: Callable[[bytes], None], rtcp: Callable[[bytes], None], offered: AcceptedLine
     ) -> None:
-        """Hands what the offered source sends to `receive`; again = the source has moved."""
+        """Hands on what the offered source sends; again = the source may have moved.
+
+        Raises ValueError when the offered host is no IP address.
+        """
 
     def tap(self, receive: Callable[[bytes, float], None] | None) -> None:
         """Hands every datagram also to `receive`, with the kernel's time of arrival (seconds since
