@@ -72,9 +72,13 @@ class AgentServer:
         self,
         port: int = 0,
         tls: tuple[Path, Path] | None = None,
+        client_ca: Path | None = None,
         options: Sequence[tuple[str, int]] = (),
     ) -> None:
-        """`tls` = key and certificate chain (PEM)."""
+        """`tls` = key and certificate chain (PEM).
+
+        With `client_ca` callers must show a certificate of it.
+        """
         self._server = grpc.aio.server(options=options)
         handler: grpc.RpcMethodHandler[bytes, bytes]
         handler = grpc.stream_stream_rpc_method_handler(self._converse)
@@ -85,8 +89,7 @@ class AgentServer:
         if tls is None:
             self.port = self._server.add_insecure_port(address)
         else:
-            key, chain = (path.read_bytes() for path in tls)
-            credentials = grpc.ssl_server_credentials([(key, chain)])
+            credentials = _credentials(tls, client_ca)
             self.port = self._server.add_secure_port(address, credentials)
         await self._server.start()
 
@@ -160,16 +163,23 @@ class AgentServer:
         return body if isinstance(body, bytes) else b""
 
 
+def _credentials(tls: tuple[Path, Path], client_ca: Path | None) -> grpc.ServerCredentials:
+    key, chain = (path.read_bytes() for path in tls)
+    root = client_ca.read_bytes() if client_ca is not None else None
+    return grpc.ssl_server_credentials([(key, chain)], root, root is not None)
+
+
 @asynccontextmanager
 async def agent_server(
     script: Script | None = None,
     *,
     tls: tuple[Path, Path] | None = None,
+    client_ca: Path | None = None,
     options: Sequence[tuple[str, int]] = (),
 ) -> AsyncIterator[AgentServer]:
     """A server on a free loopback port for the length of the block."""
     server = AgentServer(script or Script())
-    await server.start(tls=tls, options=options)
+    await server.start(tls=tls, client_ca=client_ca, options=options)
     try:
         yield server
     finally:

@@ -9,6 +9,7 @@ import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,24 @@ async def test_tls_with_a_certificate_of_the_own_ca(certificate: tuple[Path, Pat
         await session.opened()
         stream.send_audio(0, chunk(0))
         await session.until(lambda heard: len(heard) == 3)
+
+
+@pytest.mark.parametrize("shown", [True, False], ids=["shown", "not shown"])
+async def test_an_agent_may_ask_for_our_certificate(
+    certificate: tuple[Path, Path], shown: bool
+) -> None:
+    key, chain = certificate
+    options = AgentOptions(ca_file=chain, opening_seconds=0.9, backoff_seconds=2)
+    if shown:
+        options = replace(options, certificate_file=chain, key_file=key)
+    async with (
+        agent_server(tls=certificate, client_ca=chain) as server,
+        h2_connector(server.port, options, client_context(options)) as agent,
+    ):
+        session = Session()
+        agent.connect(opening(), session)
+        await session.until(bool)
+    assert isinstance(session.heard[0], m.Opened if shown else m.AgentLost)
 
 
 async def test_a_certificate_that_is_not_trusted_is_told(certificate: tuple[Path, Path]) -> None:

@@ -315,3 +315,17 @@ async def test_a_server_that_shuts_down_lets_its_calls_finish(scheme: str) -> No
             await new.stop()
     assert [call.open.call_id for call in new.calls] == ["after"]
     assert [call.open.call_id for call in old.calls] == ["before"]
+
+
+async def test_what_is_sent_after_the_loss_goes_nowhere(scheme: str) -> None:
+    async with agent_server(Script(leave_after=0)) as server, connected(scheme, server) as agent:
+        session = Session()
+        stream = agent.connect(opening(), session)
+        lost = await session.lost()
+        for number in range(1000):
+            stream.send_audio(number * CHUNK, chunk(number))
+            stream.send(m.CallState(m.CallStatus.ANSWERED))
+        goodbye(stream)
+        await asyncio.sleep(0.05)
+    assert session.heard[-1] is lost
+    assert [type(one) for one in session.heard] == [m.Opened, m.AgentLost]

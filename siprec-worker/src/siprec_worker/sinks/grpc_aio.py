@@ -57,12 +57,16 @@ class GrpcAioStream:
         return self.talk.unacked_ms
 
     def send_audio(self, pts: int, legs: Sequence[LegAudio]) -> None:
+        if self._verdict.done():
+            return
         self.talk.audio(pts, legs, may_send=False)
         if self.talk.silent:
             seconds = self._options.silence_seconds
             self._decide(AgentLost(f"nothing from the AI for {seconds:g} s of audio"))
 
     def send(self, message: ToAgent) -> None:
+        if self._verdict.done():
+            return
         self.talk.event(message)
         if self.talk.overrun:
             self._decide(AgentLost("the AI does not read: too many events wait"))

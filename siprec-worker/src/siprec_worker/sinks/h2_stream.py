@@ -70,6 +70,8 @@ class H2Stream:
     # --- AgentStream --------------------------------------------------------------------------
 
     def send_audio(self, pts: int, legs: Sequence[LegAudio]) -> None:
+        if self._over:
+            return
         message = self.talk.audio(pts, legs, self.free)
         connection = self.connection
         if message is not None and connection is not None:
@@ -81,6 +83,8 @@ class H2Stream:
             self.lost_soon(AgentLost(f"nothing from the AI for {seconds:g} s of audio"))
 
     def send(self, message: ToAgent) -> None:
+        if self._over:
+            return
         self.talk.event(message)
         self._pump()
         if self.talk.overrun:

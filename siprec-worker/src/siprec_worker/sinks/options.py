@@ -39,4 +39,4 @@ class AgentOptions:
     ca_file: Path | None = None
     certificate_file: Path | None = None
     key_file: Path | None = None
-    metadata: Callable[[Open], Metadata] = no_metadata  # e.g. a call's own bearer token
+    metadata: Callable[[Open], Metadata] = no_metadata  # e.g. a call's token; must not raise
