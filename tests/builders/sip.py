@@ -12,9 +12,12 @@ from siprec_worker.protocol.sip.parsing import parse_message
 from siprec_worker.protocol.sip.settings import UasSettings
 from siprec_worker.protocol.sip.uas import Uas
 
+from tests.builders.sdp import sdp
+
 UDP_FLOW = Flow("udp", "127.0.0.1", 5060)
 TCP_FLOW = Flow("tcp", "127.0.0.1", 40123, connection=7)
 SDP = ("Content-Type", "application/sdp")
+ANSWER = sdp(host="127.0.0.1")
 
 
 def request(  # noqa: PLR0913 - a message has this many parts
@@ -123,3 +126,31 @@ class Bench:
                 call_id=event.request.call_id, body=body, headers=[SDP] if body else [],
             )
         )  # fmt: skip
+
+
+def confirmed_call(bench: Bench) -> Invited:
+    """A call that is answered and acknowledged; what led there is forgotten."""
+    event = bench.accepted(invite(body=sdp()), ANSWER)
+    bench.ack(event)
+    bench.sent.clear()
+    bench.events.clear()
+    return event
+
+
+def to_tag(event: Invited) -> str:
+    """The tag that the endpoint gave its side of the dialog."""
+    return event.dialog_id.split(";local=")[1].split(";")[0]
+
+
+def in_dialog(
+    event: Invited,
+    method: str,
+    cseq: int,
+    body: bytes = b"",
+    headers: Iterable[tuple[str, str]] = (),
+) -> bytes:
+    """A request of the peer within the event's dialog."""
+    branch, tag = f"z9hG4bK{method}{cseq}", to_tag(event)
+    if method == "INVITE":
+        return invite(branch=branch, cseq=cseq, to_tag=tag, body=body, headers=headers)
+    return request(method, branch=branch, cseq=cseq, to_tag=tag, body=body, headers=headers)

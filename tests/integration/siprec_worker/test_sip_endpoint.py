@@ -57,12 +57,12 @@ class Line:
         self.peer = peer
         host, port = peer.address
         self._via = f"SIP/2.0/{kind.upper()} {host}:{port};branch="
-        self._contact = ("Contact", f"<sip:{host}:{port};transport={kind}>;+sip.src")
+        self.contact = ("Contact", f"<sip:{host}:{port};transport={kind}>;+sip.src")
 
     def invite(self, branch: str = "z9hG4bKi") -> bytes:
         return request(
             "INVITE", via=self._via + branch, body=sdp(),
-            headers=[self._contact, ("Content-Type", "application/sdp")],
+            headers=[self.contact, ("Content-Type", "application/sdp")],
         )  # fmt: skip
 
     def request(self, method: str, cseq: int, to_tag: str = "") -> bytes:
@@ -194,7 +194,7 @@ async def test_our_request_goes_over_a_new_connection_when_the_old_one_is_gone()
     host, port = server.sockets[0].getsockname()
     try:
         async with line("tcp") as call:
-            call._contact = ("Contact", f"<sip:{host}:{port};transport=tcp>;+sip.src")
+            call.contact = ("Contact", f"<sip:{host}:{port};transport=tcp>;+sip.src")
             await call.confirmed()
             (dialog_id,) = call.endpoint.uas.dialog_ids
             call.peer.close()

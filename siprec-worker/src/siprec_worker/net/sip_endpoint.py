@@ -95,8 +95,8 @@ class SipEndpoint:
     def reinvite(self, of: DialogId, offer: bytes) -> bool:
         return self._command(partial(self.uas.reinvite, of, offer, self._loop.time()))
 
-    def forget(self, of: DialogId) -> bool:
-        return self._command(partial(self.uas.forget, of, self._loop.time()))
+    def hand_over(self, of: DialogId) -> bool:
+        return self._command(partial(self.uas.hand_over, of, self._loop.time()))
 
     def dialog_state(self, of: DialogId) -> DialogState | None:
         return self.uas.dialog_state(of)

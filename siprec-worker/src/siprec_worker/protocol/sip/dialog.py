@@ -11,7 +11,7 @@ still owed an ACK (`_unacked`)? A cancelled re-INVITE then needs no state of its
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from siprec_worker.errors import MultipartError
@@ -30,11 +30,13 @@ from siprec_worker.protocol.sip.events import (
     UasEvent,
     Unconfirmed,
 )
-from siprec_worker.protocol.sip.in_dialog import SDP_TYPE, in_dialog_request, refreshed_target
+from siprec_worker.protocol.sip.in_dialog import in_dialog_request, refreshed_target
 from siprec_worker.protocol.sip.message import Request, Response
-from siprec_worker.protocol.sip.session_timer import agreed_timer
-from siprec_worker.protocol.sip.settings import ACCEPT, ALLOW, SUPPORTED, UasSettings
+from siprec_worker.protocol.sip.open_request import OpenRequest
+from siprec_worker.protocol.sip.settings import ALLOW, UasSettings
 from siprec_worker.protocol.sip.transaction import TransactionKey
+
+_HANDED_OVER_SECONDS = 4 * 3600.0  # longer than a call; then it is forgotten
 
 
 class _Asking(Enum):
@@ -42,15 +44,6 @@ class _Asking(Enum):
 
     RESCUE = "rescue"
     REINVITE = "reinvite"
-
-
-@dataclass(slots=True)
-class _Open:
-    request: Request
-    key: TransactionKey
-    initial: bool
-    refused_at: float
-    held: tuple[bytes, tuple[tuple[str, str], ...]] | None = None
 
 
 class Dialog:
@@ -61,11 +54,11 @@ class Dialog:
     ) -> None:
         self.state = state
         self.ended = False
+        self.handed_over = False
         self._settings = settings
         self._new_token = new_token
-        self._open: _Open | None = None
+        self._open: OpenRequest | None = None
         self._unacked: AckWait | None = None
-        self._answerable_at = 0.0
         self._asking: _Asking | None = None
         self._last_ack: Request | None = None
         self._session_ends_at: float | None = None
@@ -76,7 +69,6 @@ class Dialog:
 
     def begin(self, invite: Request, key: TransactionKey, now: float) -> None:
         """The INVITE that makes the dialog. Raises MultipartError."""
-        self._answerable_at = now + self._settings.min_answer_delay
         self._offer(invite, key, now, initial=True)
 
     def receive(self, request: Request, key: TransactionKey, now: float) -> None:
@@ -86,10 +78,17 @@ class Dialog:
             return
         self.state = replace(self.state, remote_cseq=request.cseq.number)
         match request.method:
-            case "INVITE":
-                self._reinvited(request, key, now)
-            case "UPDATE":
-                self._updated(request, key, now)
+            case "INVITE" | "UPDATE" if self.handed_over:
+                self._refuse(request, key, 488)
+            # Sections 14.2 and RFC 3311 5.2: an earlier one is unanswered, or our own is out.
+            case "INVITE" | "UPDATE" if self._open is not None:
+                self._refuse(request, key, 500, ("Retry-After", "1"))
+            case "INVITE" | "UPDATE" if self._asking is not None:
+                self._refuse(request, key, 491)
+            case "INVITE" if self._unacked is not None:
+                self._refuse(request, key, 491)
+            case "INVITE" | "UPDATE":
+                self._offer_in_dialog(request, key, now)
             case "BYE":
                 self._hung_up(request, key)
             case "INFO":
@@ -103,22 +102,6 @@ class Dialog:
     ) -> None:
         self._actions.append(Answer(key, request.reply(status, headers=headers)))
 
-    def _reinvited(self, invite: Request, key: TransactionKey, now: float) -> None:
-        if self._open is not None:  # section 14.2: the first INVITE is still unanswered
-            self._refuse(invite, key, 500, ("Retry-After", "1"))
-        elif self._asking is not None or self._unacked is not None:
-            self._refuse(invite, key, 491)
-        else:
-            self._offer_in_dialog(invite, key, now)
-
-    def _updated(self, update: Request, key: TransactionKey, now: float) -> None:
-        if self._open is not None:  # RFC 3311 section 5.2
-            self._refuse(update, key, 500, ("Retry-After", "1"))
-        elif self._asking is not None:
-            self._refuse(update, key, 491)
-        else:
-            self._offer_in_dialog(update, key, now)
-
     def _offer_in_dialog(self, request: Request, key: TransactionKey, now: float) -> None:
         target = refreshed_target(request.headers, self.state.remote_target)
         self.state = replace(self.state, remote_target=target)
@@ -129,7 +112,9 @@ class Dialog:
 
     def _offer(self, request: Request, key: TransactionKey, now: float, initial: bool) -> None:
         content = recording_body(request.content_type, request.body)
-        self._open = _Open(request, key, initial, now + self._settings.answer_limit)
+        answerable_at = now + (self._settings.min_answer_delay if initial else 0.0)
+        refused_at = now + self._settings.answer_limit
+        self._open = OpenRequest(request, key, initial, answerable_at, refused_at)
         if request.method == "UPDATE" and content.sdp is None and content.metadata is None:
             self._answer(b"", (), now)  # a session refresh asks nobody
             return
@@ -163,9 +148,7 @@ class Dialog:
         self, status: int, reason: str = "", headers: Iterable[tuple[str, str]] = ()
     ) -> None:
         if (owed := self._open) is not None:
-            response = owed.request.reply(
-                status, reason, headers=headers, to_tag=self.state.local_tag
-            )
+            response = owed.refusal(status, reason, headers, self.state.local_tag)
             self._actions.append(Answer(owed.key, response))
             self._open = None
 
@@ -174,7 +157,7 @@ class Dialog:
     def accept(self, sdp: bytes, now: float, headers: Iterable[tuple[str, str]]) -> bool:
         if self._open is None or self._open.held is not None:
             return False
-        if self._open.initial and now < self._answerable_at:
+        if now < self._open.answerable_at:
             self._open.held = (sdp, tuple(headers))
         else:
             self._answer(sdp, tuple(headers), now)
@@ -193,7 +176,9 @@ class Dialog:
         """Ends the dialog without an event: the session knows. An open INVITE gets 480."""
         if self.ended:
             return False
-        if self._open is not None and self._open.initial:
+        if self.handed_over:
+            pass  # the call is another's: a BYE of ours would end it there
+        elif self._open is not None and self._open.initial:
             self._refuse_open(480)
         else:
             self._refuse_open(487)
@@ -201,13 +186,26 @@ class Dialog:
         self.ended = True
         return True
 
-    def forget(self) -> bool:
-        """Ends without a word: another worker has the dialog now."""
-        self.ended = True
+    def hand_over(self, now: float) -> bool:
+        """Another worker has the dialog now, but the peer may still send requests here.
+
+        OpenSIPS keeps to the first Contact. A 200 to its re-INVITE would pull the media back and
+        a 481 would end the recording; a 488 changes nothing.
+        """
+        self._refuse_open(488)
+        self._unacked = self._asking = None
+        self.handed_over = True
+        self._session_ends_at = now + _HANDED_OVER_SECONDS
         return True
 
     def reinvite(self, offer: bytes) -> bool:
-        if self.ended or self._asking or self._open is not None or self._unacked is not None:
+        if (
+            self.ended
+            or self.handed_over
+            or self._asking
+            or self._open is not None
+            or self._unacked is not None
+        ):
             return False
         self._ask_reinvite(_Asking.REINVITE, offer)
         return True
@@ -217,15 +215,9 @@ class Dialog:
         if owed is None:
             return
         self._open = None
-        timer = agreed_timer(owed.request.headers)
+        timer = owed.session_timer
         self._session_ends_at = now + timer.seconds if timer else None
-        own = [
-            ("Contact", self._settings.contact(self.state.transport)),
-            ("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", SUPPORTED),
-            ("Server", self._settings.server),
-            *(timer.headers if timer else ()), *headers, *((SDP_TYPE,) if sdp else ()),
-        ]  # fmt: skip
-        response = owed.request.reply(200, body=sdp, headers=own, to_tag=self.state.local_tag)
+        response = owed.ok(sdp, headers, self.state, self._settings)
         self._actions.append(Answer(owed.key, response))
         if sdp:
             self.state = replace(self.state, local_sdp=sdp.decode("utf-8", "surrogateescape"))
@@ -313,8 +305,8 @@ class Dialog:
         if self.ended:
             return None
         times = [self._session_ends_at]
-        if (owed := self._open) is not None:
-            times.append(owed.refused_at if owed.held is None else self._answerable_at)
+        if self._open is not None:
+            times.append(self._open.next_timeout())
         if self._unacked is not None:
             times.append(self._unacked.next_timeout())
         return min((t for t in times if t is not None), default=None)
@@ -323,17 +315,19 @@ class Dialog:
         if self.ended:
             return
         if (owed := self._open) is not None:
-            if owed.held is not None and now >= self._answerable_at:
+            if owed.held is not None and now >= owed.answerable_at:
                 self._answer(*owed.held, now)
             elif owed.held is None and now >= owed.refused_at:
                 self._unanswered(owed)
         if self._unacked is not None:
             self._wait_for_ack(self._unacked, now)
         if self._session_ends_at is not None and now >= self._session_ends_at and not self.ended:
-            self._send_bye("session expired")
-            self._end(HungUp(self.state.id, False, "session expired"))
+            if not self.handed_over:
+                self._send_bye("session expired")
+                self._events.append(HungUp(self.state.id, False, "session expired"))
+            self.ended = True
 
-    def _unanswered(self, owed: _Open) -> None:
+    def _unanswered(self, owed: OpenRequest) -> None:
         """Nobody here answered: our fault, but the peer must not wait for it."""
         self._refuse_open(480)
         if owed.initial:

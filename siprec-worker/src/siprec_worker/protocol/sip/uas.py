@@ -136,7 +136,7 @@ class Uas:
                 self._pump(entry, now)
 
     def _receive_invite(self, invite: Request, key: TransactionKey, flow: Flow, now: float) -> None:
-        if not self.available or len(self._entries) >= self.settings.max_dialogs:
+        if not self.available or self.dialog_count >= self.settings.max_dialogs:
             retry = [("Retry-After", str(self.settings.retry_after))]
             self._respond(key, invite.reply(503, headers=retry), now)
             return
@@ -236,9 +236,11 @@ class Uas:
         self._pump(entry, now)
         return state.id
 
-    def forget(self, of: DialogId, now: float) -> bool:
-        """Drops a dialog that another worker has taken over, without a word to the peer."""
-        return self._command(of, now, Dialog.forget)
+    def hand_over(self, of: DialogId, now: float) -> bool:
+        """Another worker has adopted the dialog: from now on re-INVITE gets 488, BYE its 200 (and
+        HungUp is told, for the new owner); nothing is sent any more.
+        """
+        return self._command(of, now, lambda dialog: dialog.hand_over(now))
 
     # --- output and time ---------------------------------------------------------------------
 
@@ -280,11 +282,12 @@ class Uas:
 
     @property
     def dialog_count(self) -> int:
-        return len(self._entries)
+        """Dialogs of our own, without those handed over."""
+        return len(self.dialog_ids)
 
     @property
     def dialog_ids(self) -> tuple[DialogId, ...]:
-        return tuple(self._entries)
+        return tuple(of for of, e in self._entries.items() if not e.dialog.handed_over)
 
     def next_timeout(self) -> float | None:
         times = (self._deadlines.earliest(), self._transactions.next_timeout())

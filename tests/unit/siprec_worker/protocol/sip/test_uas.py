@@ -4,47 +4,32 @@ from __future__ import annotations
 
 import pytest
 from siprec_worker.protocol.sip.events import (
-    Cancelled,
     Confirmed,
     HungUp,
-    Informed,
     Invited,
     NotRecorded,
-    ReinviteAnswered,
     Unconfirmed,
 )
 from siprec_worker.protocol.sip.settings import UasSettings
 
 from tests.builders.sdp import sdp
-from tests.builders.sip import TCP_FLOW, Bench, invite, request, response_to
+from tests.builders.sip import (
+    ANSWER,
+    TCP_FLOW,
+    Bench,
+    confirmed_call,
+    in_dialog,
+    invite,
+    request,
+    response_to,
+    to_tag,
+)
 from tests.builders.siprec import MULTIPART, metadata, siprec_body
-
-ANSWER = sdp(host="127.0.0.1")
 
 
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
-
-
-def confirmed_call(bench: Bench) -> Invited:
-    event = bench.accepted(invite(body=sdp()), ANSWER)
-    bench.ack(event)
-    bench.sent.clear()
-    bench.events.clear()
-    return event
-
-
-def to_tag(event: Invited) -> str:
-    return event.dialog_id.split(";local=")[1].split(";")[0]
-
-
-def in_dialog(event: Invited, method: str, cseq: int, **kwargs: object) -> bytes:
-    make = invite if method == "INVITE" else request
-    arguments = {"branch": f"z9hG4bK{method}{cseq}", "cseq": cseq, "to_tag": to_tag(event)}
-    if method != "INVITE":
-        return request(method, **arguments, **kwargs)  # type: ignore[arg-type]
-    return make(**arguments, **kwargs)  # type: ignore[arg-type]
 
 
 # --- the answer --------------------------------------------------------------------------------
@@ -221,224 +206,6 @@ def test_an_ack_during_the_rescue_confirms_once_whatever_the_reinvite_gets(bench
         Confirmed(event.dialog_id, b"")
     ]
     assert bench.uas.dialog_count == 1
-
-
-# --- CANCEL, BYE, and more within the dialog ---------------------------------------------------
-
-
-def test_cancel_takes_the_invite_back(bench: Bench) -> None:
-    event = bench.invited(invite(body=sdp()))
-    bench.receive(request("CANCEL"))
-    assert sorted(bench.statuses) == [200, 487]
-    assert bench.events[-1] == Cancelled(event.dialog_id, reinvite=False)
-    assert bench.uas.dialog_count == 0
-
-
-def test_cancel_beats_a_held_answer(bench: Bench) -> None:
-    event = bench.invited(invite(body=sdp()))
-    bench.uas.accept(event.dialog_id, ANSWER, bench.now)
-    bench.receive(request("CANCEL"))
-    bench.run_until(0.1)
-    assert sorted(bench.statuses) == [200, 487]
-
-
-def test_cancel_after_the_answer_changes_nothing(bench: Bench) -> None:
-    bench.accepted(invite(body=sdp()), ANSWER)
-    bench.receive(request("CANCEL"))
-    assert bench.statuses == [200, 200]
-    assert bench.uas.dialog_count == 1
-
-
-def test_a_cancelled_reinvite_keeps_the_call(bench: Bench) -> None:
-    event = confirmed_call(bench)
-    bench.receive(in_dialog(event, "INVITE", 3, body=sdp()))
-    bench.receive(request("CANCEL", branch="z9hG4bKINVITE3", cseq=3, to_tag=to_tag(event)))
-    assert bench.events[-1] == Cancelled(event.dialog_id, reinvite=True)
-    assert bench.uas.dialog_count == 1
-
-
-def test_cancel_of_nothing_gets_481(bench: Bench) -> None:
-    bench.receive(request("CANCEL"))
-    assert bench.statuses == [481]
-
-
-def test_bye_ends_the_dialog(bench: Bench) -> None:
-    event = confirmed_call(bench)
-    bench.receive(in_dialog(event, "BYE", 3))
-    assert bench.statuses == [200]
-    assert bench.events == [HungUp(event.dialog_id, True, "BYE")]
-    assert bench.uas.dialog_count == 0
-
-
-def test_bye_answers_an_open_reinvite_with_487(bench: Bench) -> None:
-    event = confirmed_call(bench)
-    bench.receive(in_dialog(event, "INVITE", 3, body=sdp()))
-    bench.receive(in_dialog(event, "BYE", 4))
-    assert bench.statuses == [200, 487]
-
-
-def test_our_bye_is_sent_again_over_udp_until_answered(bench: Bench) -> None:
-    event = confirmed_call(bench)
-    bench.uas.bye(event.dialog_id, bench.now)
-    bench.collect()
-    bench.run_until(bench.now + 1.6)
-    assert [m.method for m in bench.requests] == ["BYE", "BYE", "BYE"]
-    bench.receive(response_to(bench.requests[0], 405))
-    bench.sent.clear()
-    bench.run_until(bench.now + 40.0)
-    assert bench.sent == []
-
-
-def test_a_reinvite_is_an_event_and_is_answered_at_once(bench: Bench) -> None:
-    event = confirmed_call(bench)
-    bench.receive(in_dialog(event, "INVITE", 3, body=sdp()))
-    again = bench.events[-1]
-    assert isinstance(again, Invited)
-    assert again.reinvite
-    assert again.dialog_id == event.dialog_id
-    bench.uas.accept(event.dialog_id, ANSWER, bench.now)
-    bench.collect()
-    assert bench.statuses == [200]
-
-
-def test_an_update_with_metadata_is_answered_by_accept_without_a_body(bench: Bench) -> None:
-    event = confirmed_call(bench)
-    kind = ("Content-Type", "application/rs-metadata+xml")
-    bench.receive(in_dialog(event, "UPDATE", 3, body=metadata(), headers=[kind]))
-    told = bench.events[-1]
-    assert isinstance(told, Invited)
-    assert told.content.metadata == metadata()
-    bench.uas.accept(event.dialog_id, b"", bench.now)
-    bench.collect()
-    assert (bench.responses[0].status, bench.responses[0].content_type) == (200, "")
-
-
-def test_an_empty_update_is_a_refresh_and_asks_nobody(bench: Bench) -> None:
-    event = confirmed_call(bench)
-    bench.receive(in_dialog(event, "UPDATE", 3))
-    assert bench.statuses == [200]
-    assert bench.events == []
-
-
-def test_a_lower_cseq_gets_500(bench: Bench) -> None:
-    event = confirmed_call(bench)
-    bench.receive(in_dialog(event, "INVITE", 1, body=sdp()))
-    assert bench.statuses == [500]
-
-
-def test_a_second_invite_while_one_is_open_gets_500(bench: Bench) -> None:
-    event = confirmed_call(bench)
-    bench.receive(in_dialog(event, "INVITE", 3, body=sdp()))
-    bench.receive(in_dialog(event, "INVITE", 4, body=sdp()))
-    assert bench.statuses == [500]
-    assert bench.responses[0].headers.get("retry-after") is not None
-
-
-def test_a_reinvite_before_the_ack_gets_491(bench: Bench) -> None:
-    event = bench.accepted(invite(body=sdp()), ANSWER)
-    bench.receive(in_dialog(event, "INVITE", 3, body=sdp()))
-    assert bench.statuses == [200, 491]
-
-
-def test_info_is_answered_and_told(bench: Bench) -> None:
-    event = confirmed_call(bench)
-    bench.receive(in_dialog(event, "INFO", 3))
-    assert bench.statuses == [200]
-    assert isinstance(bench.events[-1], Informed)
-
-
-def test_a_reinvite_without_ack_ends_with_bye(bench: Bench) -> None:
-    event = confirmed_call(bench)
-    bench.receive(in_dialog(event, "INVITE", 3, body=sdp()))
-    bench.uas.accept(event.dialog_id, ANSWER, bench.now)
-    bench.run_until(bench.now + 33.0)
-    assert bench.requests[0].method == "BYE"
-    assert bench.events[-1] == HungUp(event.dialog_id, False, "no ACK to a 200")
-
-
-# --- our own re-INVITE, and adoption -----------------------------------------------------------
-
-
-def test_our_reinvite_keeps_the_route_set(bench: Bench) -> None:
-    routes = [("Record-Route", "<sip:127.0.0.51;lr>, <sip:127.0.0.52;lr>")]
-    event = bench.accepted(invite(body=sdp(), headers=routes), ANSWER)
-    bench.ack(event)
-    bench.uas.reinvite(event.dialog_id, ANSWER, bench.now)
-    (sent,) = bench.uas.messages_to_send()
-    assert (sent.target.host, sent.target.port) == ("127.0.0.51", 5060)
-    assert b"Route: <sip:127.0.0.51;lr>\r\nRoute: <sip:127.0.0.52;lr>\r\n" in sent.data
-
-
-def test_the_answer_to_our_reinvite_is_told(bench: Bench) -> None:
-    event = confirmed_call(bench)
-    assert bench.uas.reinvite(event.dialog_id, ANSWER, bench.now)
-    assert not bench.uas.reinvite(event.dialog_id, ANSWER, bench.now)
-    bench.collect()
-    bench.receive(response_to(bench.requests[0], 200, body=sdp()))
-    assert bench.events == [ReinviteAnswered(event.dialog_id, 200, sdp())]
-
-
-def test_no_answer_to_our_reinvite_is_told_as_408_and_keeps_the_dialog(bench: Bench) -> None:
-    event = confirmed_call(bench)
-    bench.uas.reinvite(event.dialog_id, ANSWER, bench.now)
-    bench.run_until(bench.now + 33.0)
-    assert bench.events == [ReinviteAnswered(event.dialog_id, 408)]
-    assert bench.uas.dialog_count == 1
-
-
-def test_a_481_to_our_reinvite_ends_the_dialog(bench: Bench) -> None:
-    event = confirmed_call(bench)
-    bench.uas.reinvite(event.dialog_id, ANSWER, bench.now)
-    bench.collect()
-    bench.receive(response_to(bench.requests[0], 481))
-    assert isinstance(bench.events[-1], HungUp)
-
-
-def test_another_worker_adopts_the_dialog_with_a_higher_cseq(bench: Bench) -> None:
-    event = confirmed_call(bench)
-    state = bench.uas.dialog_state(event.dialog_id)
-    assert state is not None
-    other = Bench(UasSettings("127.0.0.9", 5094))
-    adopted = other.uas.adopt(state, 0.0)
-    assert other.uas.reinvite(adopted, ANSWER, 0.0)
-    other.collect()
-    (asked,) = other.requests
-    assert adopted == event.dialog_id
-    assert asked.cseq.number > 100
-    assert asked.headers.get("contact") == "<sip:srs@127.0.0.9:5094;transport=udp>;+sip.srs"
-    other.receive(response_to(asked, 200, body=sdp()))
-    assert other.events == [ReinviteAnswered(adopted, 200, sdp())]
-
-
-def test_a_forgotten_dialog_is_dropped_without_a_word(bench: Bench) -> None:
-    event = confirmed_call(bench)
-    assert bench.uas.forget(event.dialog_id, bench.now)
-    bench.collect()
-    assert bench.sent == []
-    assert bench.uas.dialog_count == 0
-
-
-# --- session timer -----------------------------------------------------------------------------
-
-
-def timed_invite(seconds: int) -> bytes:
-    timer = [("Supported", "timer"), ("Session-Expires", str(seconds))]
-    return invite(body=sdp(), headers=timer)
-
-
-def test_a_session_timer_is_left_to_the_peer(bench: Bench) -> None:
-    bench.accepted(timed_invite(1800), ANSWER)
-    answer = bench.responses[0]
-    assert answer.headers.get("session-expires") == "1800;refresher=uac"
-    assert answer.headers.get("require") == "timer"
-
-
-def test_a_session_that_is_not_refreshed_is_ended(bench: Bench) -> None:
-    event = bench.accepted(timed_invite(100), ANSWER)
-    bench.ack(event)
-    bench.run_until(101.0)
-    assert bench.requests[0].method == "BYE"
-    assert bench.events[-1] == HungUp(event.dialog_id, False, "session expired")
 
 
 # --- what is refused before a dialog -----------------------------------------------------------
