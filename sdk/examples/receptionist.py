@@ -1,9 +1,7 @@
 """A receptionist: greets, spots a few phrases, answers, and hands disputes to a human.
 
-python receptionist.py --listen 127.0.0.1:7000
-
-Needs flite on the PATH and the extra `demo` (pocketsphinx, numpy). What it heard and said goes to
-stdout as one JSON object a line: {"event", "call_id", "t", "text"}.
+python receptionist.py --listen 127.0.0.1:7000 (needs flite, and the extra `demo`). What it heard
+and said goes to stdout as one JSON object a line: {"event", "call_id", "t", "text"}.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ LINES = {
     "goodbye": "Thank you for calling. Goodbye.",
     "dispute": "I understand you want to dispute a charge. Let me get a colleague for you.",
     "human": "Of course. Let me get a colleague for you.",
-    "sorry": "I am sorry, nobody is free right now. Is there anything else I can do for you?",
+    "sorry": "I am sorry, nobody is free right now. What else can I do for you?",
 }
 SUMMARIES = {
     "dispute": "The caller wants to dispute a charge.",
