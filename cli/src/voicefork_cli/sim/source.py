@@ -5,6 +5,7 @@ A source belongs to one port: it keeps its place. The pacing thread reads it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Protocol
@@ -77,12 +78,16 @@ class Clip:
 
 
 class Clicks(Clip):
-    """A 10 ms chirp every `spacing_ms`, for mouth to ear (measure.clicks)."""
+    """A 10 ms chirp at the end of every `spacing_ms`, for mouth to ear (measure.clicks).
 
-    def __init__(self, spacing_ms: int = 700) -> None:
-        pcm = np.zeros(SAMPLE_RATE * spacing_ms // 1000, np.int16)
-        pcm[-len(click()) :] = click()
-        super().__init__(pcm, repeat=True)
+    A spacing that is no multiple of 20 ms puts them at every place of a packet.
+    """
+
+    def __init__(self, spacing_ms: int = 731) -> None:
+        one = np.zeros(SAMPLE_RATE * spacing_ms // 1000, np.int16)
+        one[-len(click()) :] = click()
+        until_whole_packets = PACKET_MS // math.gcd(spacing_ms, PACKET_MS)
+        super().__init__(np.tile(one, until_whole_packets), repeat=True)
 
 
 class Script:

@@ -56,6 +56,9 @@ def test_a_script_that_is_over_is_silent() -> None:
         Script([])
 
 
-def test_clicks_come_at_their_spacing() -> None:
-    packets = [(i * 20_000_000, i * 160, 0, f) for i, f in enumerate(frames(Clicks(500), 80))]
-    assert np.diff(find_clicks(packets)) == pytest.approx([500, 500], abs=0.2)
+@pytest.mark.parametrize("spacing_ms", [500, 731])
+def test_clicks_come_at_their_spacing(spacing_ms: int) -> None:
+    played = enumerate(frames(Clicks(spacing_ms), 1000))
+    moments = find_clicks([(i * 20_000_000, i * 160, 0, frame) for i, frame in played])
+    assert len(moments) == 20_000 // spacing_ms
+    assert np.diff(moments) == pytest.approx([spacing_ms] * (len(moments) - 1), abs=0.2)
