@@ -96,13 +96,11 @@ class Entrance:
         asked = tuple(variable for variable, _, _ in _ALL if variable not in given)
         found = dict(zip(asked, await self._pbx.identity(channel_id, asked), strict=True))
         known = {**found, **given}
-        lacking = tuple((variable, header) for variable, header, _ in _ALL if not known[variable])
-        if lacking:
-            functions = tuple(f"PJSIP_HEADER(read,{header})" for _, header in lacking)
+        if not known[_CALL[0]]:
+            # A dialplan without our include: the edge's headers themselves.
+            functions = tuple(f"PJSIP_HEADER(read,{header})" for _, header, _ in _ALL)
             headers = await self._pbx.identity(channel_id, functions)
-            known |= {
-                variable: value for (variable, _), value in zip(lacking, headers, strict=True)
-            }
+            known |= zip((variable for variable, _, _ in _ALL), headers, strict=True)
         call_id = name_or_empty(known[_CALL[0]])
         if not call_id:
             log.warning("a call without an id: it has no fork", channel=channel_id)
