@@ -51,22 +51,22 @@ apt_install() { # packages...: installs them, or says the one command that does
   [ "$code" = 0 ] || fail "apt-get failed; by hand:  sudo $command"
 }
 
-system_packages() {
-  local missing=()
-  has redis-server || missing+=(redis-server)
-  has rtpengine || missing+=(rtpengine-daemon)
-  has flite || missing+=(flite)
-  has sipp || missing+=(sip-tester)
-  has tshark || missing+=(tshark)
-  has setpriv || missing+=(util-linux)
-  compgen -G '/usr/lib/*/libopus.so.0' >/dev/null || compgen -G '/usr/lib*/libopus.so.0' >/dev/null ||
-    missing+=(libopus0)
-  [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
+missing_packages() { # all|python: what apt has to install, one a line
+  venv_ready || "$(find_python)" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+  [ "$1" = all ] || return 0
+  has redis-server || echo redis-server
+  has rtpengine || echo rtpengine-daemon
+  has flite || echo flite
+  has sipp || echo sip-tester
+  has tshark || echo tshark
+  has setpriv || echo util-linux
+  compgen -G '/usr/lib*/libopus.so.0' >/dev/null || compgen -G '/usr/lib/*/libopus.so.0' >/dev/null ||
+    echo libopus0
 }
 
 # --- Python -------------------------------------------------------------------------------------
 
-find_python() {
+find_python() { # the name of one that is new enough
   local name
   for name in python3 python3.13 python3.12 python3.11; do
     if has "$name" && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -77,13 +77,14 @@ find_python() {
   fail "Python 3.11 or newer is needed; found $(python3 --version 2>&1)"
 }
 
+venv_ready() {
+  [ -x .venv/bin/python ] && .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+}
+
 make_venv() {
-  if [ -x .venv/bin/python ] && .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-    return
-  fi
+  if venv_ready; then return; fi
   local python
   python=$(find_python)
-  "$python" -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
   say "making .venv with $("$python" --version)"
   "$python" -m venv --clear .venv
 }
@@ -119,9 +120,12 @@ install_asterisk() {
   bash cli/src/voicefork_cli/lab/asterisk-root.sh
 }
 
+PART=${1:-all}
+find_python >/dev/null
+MISSING=$(missing_packages "$PART")
+[ -z "$MISSING" ] || apt_install $MISSING
 make_venv
 install_packages
-[ "${1:-all}" = all ] || exit 0
-system_packages
+[ "$PART" = all ] || exit 0
 install_asterisk
 say "ready: make demo, make test"
