@@ -49,8 +49,6 @@ def parse_metadata(data: bytes) -> RecordingMetadata:
     if _DOCTYPE.search(data) or data.startswith((b"\xfe\xff", b"\xff\xfe")) or b"\0" in data:
         raise MetadataError("a DOCTYPE or an encoding that could hide one")
     root, warnings = _read_tree(data.strip())
-    if sum(1 for _ in root.iter()) > MAX_ELEMENTS:
-        raise MetadataError(f"more than {MAX_ELEMENTS} elements")
     return _Reader(root, warnings).metadata()
 
 
@@ -107,11 +105,15 @@ def recover_metadata(data: bytes) -> RecordingMetadata:
 
 
 def _local(element: etree._Element) -> str:
-    return etree.QName(element).localname
+    """Taken from the tag's text, as QName refuses what a recovering parser lets through. Entity
+    references that it keeps have no such tag and no name.
+    """
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
 
 
 def _namespace(element: etree._Element) -> str:
-    return etree.QName(element).namespace or ""
+    tag = element.tag if isinstance(element.tag, str) else ""
+    return tag[1:].partition("}")[0] if tag.startswith("{") else ""
 
 
 def _text(element: etree._Element | None) -> str:
@@ -128,6 +130,8 @@ class _Reader:
         self._namespace = _namespace(root)
         if _local(root) not in _ROOTS or self._namespace not in _NAMESPACES:
             raise MetadataError(f"another vocabulary: {root.tag!r}")
+        if sum(1 for _ in root.iter()) > MAX_ELEMENTS:
+            raise MetadataError(f"more than {MAX_ELEMENTS} elements")
 
     def metadata(self) -> RecordingMetadata:
         datamode = self._child(self._root, "datamode")
@@ -237,6 +241,8 @@ class _Reader:
     def _extensions(self, parent: etree._Element) -> Iterator[Extension]:
         in_extensiondata = _local(parent) == "extensiondata"
         for child in parent:
+            if not isinstance(child.tag, str):
+                continue
             if in_extensiondata or _namespace(child) != self._namespace:
                 xml = etree.tostring(child, with_tail=False)
                 yield Extension(_local(child), _namespace(child), _local(parent), xml)

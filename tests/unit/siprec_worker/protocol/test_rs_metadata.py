@@ -72,6 +72,11 @@ def test_a_broken_document_can_still_be_searched() -> None:
     assert read.warnings
 
 
+def test_a_recovered_document_may_hold_prefixes_that_nobody_declared() -> None:
+    broken = metadata([Party("sip:a@h", "1", extension="<sip:src>&x;<sip:y"), BOB])
+    assert recover_metadata(broken).participants[0].aor == "sip:a@h"
+
+
 @pytest.mark.parametrize(
     "namespace",
     ["urn:ietf:params:xml:ns:recording:1", "urn:ietf:params:xml:ns:recording",

@@ -23,6 +23,9 @@ def new_dialog_state(invite: Request, local_tag: str, flow: Flow) -> DialogState
         raise SipError(f"{len(contacts)} Contacts in an INVITE")
     target = parse_name_addr(contacts[0]).uri
     parse_uri(target)
+    routes = tuple(invite.headers.values("record-route"))
+    for route in routes:  # a request of ours will need them
+        parse_uri(parse_name_addr(route).uri)
     to = parse_name_addr(invite.headers.get("to") or "")
     return DialogState(
         call_id=invite.call_id,
@@ -31,7 +34,7 @@ def new_dialog_state(invite: Request, local_tag: str, flow: Flow) -> DialogState
         local_party=f"<{to.uri}>",
         remote_party=invite.headers.get("from") or "",
         remote_target=target,
-        route_set=tuple(invite.headers.values("record-route")),
+        route_set=routes,
         local_cseq=0,
         remote_cseq=invite.cseq.number,
         local_sdp="",

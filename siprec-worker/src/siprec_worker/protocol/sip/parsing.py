@@ -77,7 +77,8 @@ def _request(start_line: str, headers: Headers) -> tuple[Request, tuple[int, str
 def _read_head(head: bytes) -> tuple[str, Headers]:
     """Start line and header fields. Bytes that are no UTF-8 survive as surrogates."""
     text = _FOLD.sub(" ", head.decode("utf-8", "surrogateescape"))
-    start_line, *lines = text.replace("\r\n", "\n").split("\n")
+    # A CR by itself must not reach an answer, where a peer may take it for a line end.
+    start_line, *lines = text.replace("\r\n", "\n").replace("\r", " ").split("\n")
     items = []
     for line in lines:
         name, colon, value = line.partition(":")

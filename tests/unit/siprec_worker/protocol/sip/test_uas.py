@@ -225,6 +225,7 @@ def test_an_ack_during_the_rescue_confirms_once_whatever_the_reinvite_gets(bench
         (invite(body=b"x", headers=[("Content-Encoding", "gzip")]), 415, "accept-encoding"),
         (invite(body=sdp(), headers=[("Accept", "text/plain")]), 406, "call-id"),
         (invite(body=b"x", headers=[MULTIPART]), 400, "call-id"),
+        (invite(body=sdp(), headers=[("Record-Route", "<sip:a;lr")]), 400, "call-id"),
         (request("INVITE", body=sdp()), 415, "accept"),
         (request("OPTIONS").replace(b"2 OPTIONS", b"2 INVITE"), 400, "call-id"),
         (request("OPTIONS").replace(b"SIP/2.0\r", b"SIP/7.0\r", 1), 505, "call-id"),

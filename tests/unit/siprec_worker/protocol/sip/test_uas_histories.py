@@ -10,6 +10,7 @@ from siprec_worker.protocol.sip.events import Cancelled, DialogId, HungUp, Invit
 
 from tests.builders.sdp import sdp
 from tests.builders.sip import Bench, invite, request, response_to
+from tests.builders.siprec import MULTIPART, metadata, siprec_body
 
 METHODS = st.sampled_from(["INVITE", "ACK", "BYE", "CANCEL", "UPDATE", "INFO", "OPTIONS", "REFER"])
 ACTS = st.one_of(
@@ -46,6 +47,33 @@ def act(bench: Bench, what: tuple[object, ...], dialogs: list[DialogId]) -> None
         case ("reinvite",):
             bench.uas.reinvite(of, sdp(), bench.now)
     bench.collect()
+
+
+WHOLE = invite(
+    body=siprec_body(sdp(), metadata()),
+    headers=[MULTIPART, ("Record-Route", "<sip:127.0.0.5;lr>"), ("Require", "siprec")],
+)
+EDITS = st.lists(
+    st.tuples(
+        st.integers(0, len(WHOLE)), st.integers(0, 4), st.text('<>;:",=\r\n @a0', max_size=3)
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=300)
+@given(EDITS)
+def test_a_damaged_invite_never_raises_now_or_later(edits: list[tuple[int, int, str]]) -> None:
+    bench = Bench()
+    data = WHOLE
+    for at, cut, put in edits:
+        data = data[:at] + put.encode() + data[at + cut :]
+    bench.receive(data)
+    for event in bench.events[:]:
+        if isinstance(event, Invited):
+            bench.uas.accept(event.dialog_id, sdp(), bench.now)
+    bench.run_until(200.0)
+    assert bench.uas.dialog_count == 0
 
 
 @settings(max_examples=150)
