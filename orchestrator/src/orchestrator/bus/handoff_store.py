@@ -5,8 +5,8 @@
     voicefork:v1:<tenant>:handoff-of:<call>        id of the call's latest handoff
     voicefork:v1:<tenant>:request:<call>:<request> hash: handoff, fingerprint
 
-`writer` fences: a save passes when it follows on the stored revision, or when this very writer wrote
-last (its earlier save may have been done although no answer came back).
+`writer` fences: a save passes when it follows on the stored revision, or when this very writer
+wrote last (its earlier save may have been done although no answer came back).
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ for i = 1, 4 do redis.call('EXPIRE', KEYS[i], ARGV[8]) end
 return {}
 """
 
-# ARGV: handoff id, expected, revision, writer, state, life, history, context (or empty), then pairs of
-# revision and view.
+# ARGV: handoff id, expected, revision, writer, state, life, history, context (or empty), then pairs
+# of revision and view.
 _SAVE = """
 local stored = redis.call('HMGET', KEYS[1], 'revision', 'writer')
 if stored[1] and stored[1] ~= ARGV[2] then
@@ -85,7 +85,7 @@ class RedisHandoffStore:
             _call_key(tenant, request.call_id),
             _request_key(tenant, request.call_id, request.request_id),
         ]
-        arguments = [
+        arguments: list[str | int] = [
             request.handoff_id,
             record.fingerprint,
             state.revision,

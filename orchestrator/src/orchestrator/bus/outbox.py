@@ -29,8 +29,8 @@ class EnvelopeSink(Protocol):
 class Outbox:
     """Implements handoff.ports.ContextBus on one sink.
 
-    Ordered per handoff: behind a kept envelope the later ones of that handoff are kept too. Bounded:
-    when full, the oldest is dropped and counted (a newer one of its handoff tells more anyway).
+    Ordered per handoff: behind a kept envelope the later ones of that handoff are kept too.
+    Bounded: when full, the oldest is dropped and counted.
     """
 
     def __init__(
