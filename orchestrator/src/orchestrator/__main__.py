@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import structlog
 import uvloop
 
-from orchestrator.app import open_orchestrator
+from orchestrator.app.opening import open_orchestrator
 from orchestrator.config import Settings, load
 from orchestrator.errors import SetupError
 from orchestrator.telemetry import configure_logging

@@ -99,8 +99,15 @@ class Settings(BaseSettings):
     grpc_cert: Path | None = _setting(None, "our certificate (PEM); with --grpc-key: TLS")
     grpc_key: Path | None = _setting(None, "its key (PEM)")
     grpc_ca: Path | None = _setting(None, "CA that peers' certificates must be from (mTLS)")
-    queue_context: str = _setting("voicefork-queue", "dialplan context of the queue callers fall back to")
+    queue_context: str = _setting(
+        "voicefork-queue", "dialplan context of the queue callers fall back to"
+    )
     queue_extension: str = _setting("s", "its extension there")
+    routing: Path | None = _setting(None, "YAML file of the handoffs' rules")
+    target: str = _setting("", "without rules: whom a handoff dials, e.g. PJSIP/alice")
+    agent_context: str = _setting("internal", "dialplan context of extensions that are targets")
+    trunk: str = _setting("", "PJSIP endpoint for targets outside; empty: none")
+    tenant: str = _setting("default", "tenant of handoffs that are asked for by id")
     waiting: Waiting = _setting(Waiting.MUSIC, "what the caller hears until the bot speaks")
     music_class: str = _setting("", "music on hold class; empty: the channel's own")
     ring_tone: str = _setting("440+480/2000|0/4000", "ringing after the answer: Asterisk tone list")

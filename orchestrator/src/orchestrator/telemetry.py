@@ -102,6 +102,9 @@ class Metrics:
         self.ari_unknown = Counter(
             "voicefork_ari_unknown_events", "Events nobody here reads", registry=registry
         )
+        self._handoffs = Counter(
+            "voicefork_handoff_events", "What happens in handoffs", ["what"], registry=registry
+        )
         self.reports = Counter(
             "voicefork_worker_reports", "What workers report", ["event"], registry=registry
         )
@@ -111,3 +114,7 @@ class Metrics:
         self.workers = Gauge(
             "voicefork_workers_connected", "Workers whose reports arrive", registry=registry
         )
+
+    def count(self, name: str) -> None:
+        """One more of something in the handoffs (implements handoff.ports.Tally)."""
+        self._handoffs.labels(name).inc()

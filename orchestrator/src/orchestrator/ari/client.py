@@ -162,12 +162,14 @@ class AriClient:
         caller_id: str = "",
         ring_seconds: int = 30,
         formats: str = "",
+        originator: str = "",
         variables: Mapping[str, str] | None = None,
     ) -> None:
         """Dials `endpoint`; once answered, the leg enters our application with `args`.
 
-        Its Dial events arrive meanwhile: it is ours from the request on. Raises Conflict or a
-        PbxError of 500 when the id is in use.
+        `originator`: the channel whose codecs and call record the leg shares. Its Dial events
+        arrive meanwhile: it is ours from the request on. Raises Conflict or a PbxError of 500
+        when the id is in use.
         """
         params = {
             "endpoint": endpoint,
@@ -176,6 +178,7 @@ class AriClient:
             "callerId": caller_id,
             "timeout": str(ring_seconds),
             "formats": formats,
+            "originator": originator,
         }
         await self._rest.request(
             "POST",

@@ -66,6 +66,11 @@ class Calls:
     def knows_channel(self, channel_id: str) -> bool:
         return channel_id in self._by_channel
 
+    def call_of(self, channel_id: str) -> CallId | None:
+        """Whose caller is on this channel."""
+        runner = self._by_channel.get(channel_id)
+        return None if runner is None else runner.call.call_id
+
     def enter(self, call: EnteredCall) -> bool:
         """Starts a call; False = there is a call of that id or channel already."""
         if call.call_id in self._runners or call.channel_id in self._by_channel:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 from voicefork.handoff.v1 import handoff_pb2
 from voicefork.worker.v1 import worker_pb2
 
+from orchestrator import model
 from orchestrator.errors import PeerError
 from orchestrator.fleet import events as on
 from orchestrator.fleet.call import CallId, ForkHalf, RtpAddress, checked_fork
 from orchestrator.fleet.calls import Calls
+from orchestrator.handoff.registry import Registry
 
 log = structlog.stdlib.get_logger(__name__)
 
-Escalate = Callable[[CallId, handoff_pb2.EscalateRequest], Awaitable[str]]
+Escalate = Callable[[str, handoff_pb2.EscalateRequest], Awaitable[str]]
 """Takes an escalation of a call; the answer is why it was refused, empty = taken."""
 
 
 class Reports:
     """Hands each report to its call. Intents and transcripts go to nobody yet."""
 
-    def __init__(self, calls: Calls, escalate: Escalate) -> None:
+    def __init__(self, calls: Calls, handoffs: Registry, escalate: Escalate) -> None:
         self._calls = calls
+        self._handoffs = handoffs
         self._escalate = escalate
 
     def worker_connected(self, worker_id: str) -> None:
@@ -37,7 +41,17 @@ class Reports:
         call_id = CallId(report.call_id)
         if report.WhichOneof("event") == "escalate":
             return await self._escalate(call_id, report.escalate)
+        if report.WhichOneof("event") == "cancel_escalation":
+            return await self._cancelled(call_id, report.cancel_escalation.request_id)
         self._deal(call_id, report)
+        return ""
+
+    async def _cancelled(self, call_id: CallId, request_id: str) -> str:
+        """Nothing to cancel is no refusal: the human was faster."""
+        handoff = self._handoffs.find_request(model.CallId(call_id), request_id)
+        if handoff is not None:
+            with suppress(PeerError):
+                await self._handoffs.cancel(handoff)
         return ""
 
     def _deal(self, call_id: CallId, report: worker_pb2.ReportRequest) -> None:
@@ -48,11 +62,16 @@ class Reports:
             case "fork_moved":
                 calls.fork_moved(call_id)
             case "fork_ended":
+                self._handoffs.bot_lost(model.CallId(call_id))
                 calls.fork_ended(call_id, report.worker_id, report.fork_ended.reason)
             case "bot_speaks":
                 calls.post(call_id, on.BotSpoke())
             case "bot_failed":
+                self._handoffs.bot_lost(model.CallId(call_id))
                 calls.post(call_id, on.BotFailed(report.bot_failed.reason))
+            case "phrase_ended":
+                ended = report.phrase_ended
+                self._handoffs.phrase_ended(model.CallId(call_id), ended.utterance_id)
             case "hang_up":
                 after = report.hang_up.after
                 seconds = after.ToTimedelta().total_seconds()
@@ -73,13 +92,3 @@ class Reports:
             log.warning("fork report is unusable", call_id=call_id, error=str(error))
             return
         self._calls.fork_started(call_id, fork)
-
-
-def escalate_to_queue(calls: Calls) -> Escalate:
-    """The way of an orchestrator without a handoff machine: every escalation is for the queue."""
-
-    async def escalate(call_id: CallId, request: handoff_pb2.EscalateRequest) -> str:
-        taken = calls.post(call_id, on.SendToQueue("escalated"))
-        return "" if taken else "no such call on this orchestrator"
-
-    return escalate

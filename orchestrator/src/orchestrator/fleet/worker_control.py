@@ -52,28 +52,28 @@ class WorkerControls:
             ari_node=self._node,
         )
         stub = self.stub(fork)
-        await self._within_limit(fork, stub.AttachTalkback(request, timeout=self._limit))
+        await self.within_limit(fork, stub.AttachTalkback(request, timeout=self._limit))
 
     async def tell_answered(self, fork: ForkHalf, call_id: CallId) -> None:
         request = worker_pb2.SetCallStateRequest(
             call_id=call_id, state=agent_pb2.CallState.STATE_ANSWERED
         )
         stub = self.stub(fork)
-        await self._within_limit(fork, stub.SetCallState(request, timeout=self._limit))
+        await self.within_limit(fork, stub.SetCallState(request, timeout=self._limit))
 
     async def tell_party(self, fork: ForkHalf, call_id: CallId, party: Party) -> None:
         request = worker_pb2.SetPartyRequest(
             call_id=call_id, party=agent_pb2.PartyChange.Party.ValueType(party.value)
         )
         stub = self.stub(fork)
-        await self._within_limit(fork, stub.SetParty(request, timeout=self._limit))
+        await self.within_limit(fork, stub.SetParty(request, timeout=self._limit))
 
     async def detach(self, fork: ForkHalf, call_id: CallId, farewell: Farewell) -> None:
         request = worker_pb2.DetachTalkbackRequest(
             call_id=call_id, reason=agent_pb2.Close.Reason.ValueType(farewell.value)
         )
         stub = self.stub(fork)
-        await self._within_limit(fork, stub.DetachTalkback(request, timeout=self._limit))
+        await self.within_limit(fork, stub.DetachTalkback(request, timeout=self._limit))
 
     async def alive(self, fork: ForkHalf) -> bool:
         """Whether the worker answers at all; a worker without a health service is alive, too."""
@@ -117,7 +117,8 @@ class WorkerControls:
             return grpc.aio.secure_channel(address, self._credentials, options=_OPTIONS)
         return grpc.aio.insecure_channel(address, options=_OPTIONS)
 
-    async def _within_limit(self, fork: ForkHalf, reply: Awaitable[object]) -> None:
+    async def within_limit(self, fork: ForkHalf, reply: Awaitable[object]) -> None:
+        """Awaits a worker's answer. Raises CallUnknown, WorkerUnreachable."""
         try:
             # gRPC's own timeout answers first; this one holds even if it does not.
             async with asyncio.timeout(2 * self._limit):

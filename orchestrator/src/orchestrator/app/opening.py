@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,25 +11,23 @@ import structlog
 
 from orchestrator.api.admin import AdminSources, open_admin
 from orchestrator.api.call_events import CallEvents
-from orchestrator.api.handoff_service import NoHandoffs
+from orchestrator.api.handoff_service import HandoffService, in_stream
 from orchestrator.api.server import GrpcServer, Tls, open_server
-from orchestrator.ari import events as ari
+from orchestrator.app.handing import open_handoffs
+from orchestrator.app.node import Node, Readiness
 from orchestrator.ari.client import AriClient, Place
 from orchestrator.ari.connection import AriConnection
-from orchestrator.ari.leftovers import clear_up, sort_out
-from orchestrator.ari.pbx import OWN_LEG, AriPbx
+from orchestrator.ari.pbx import AriPbx
 from orchestrator.ari.rest import open_rest
 from orchestrator.config import Settings
-from orchestrator.errors import StoreError
-from orchestrator.fleet import events as on
-from orchestrator.fleet.call import CallId
+from orchestrator.errors import SetupError
 from orchestrator.fleet.calls import Calls, open_calls
-from orchestrator.fleet.entrance import INBOUND, Entrance
 from orchestrator.fleet.rendezvous import Rendezvous, open_rendezvous
-from orchestrator.fleet.reports import Reports, escalate_to_queue
+from orchestrator.fleet.reports import Reports
 from orchestrator.fleet.runner import Surroundings
 from orchestrator.fleet.states import EntryPolicy
 from orchestrator.fleet.worker_control import open_worker_controls
+from orchestrator.routing.table import RoutingTable, default_table, parse_table, parse_target
 from orchestrator.telemetry import Metrics
 
 log = structlog.stdlib.get_logger(__name__)
@@ -65,6 +63,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
     listened on, a file cannot be read.
     """
     metrics = Metrics()
+    table = _routing(settings)
     tls = _tls(settings)
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(open_server(settings.grpc, tls))
@@ -95,12 +94,24 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             app=settings.app,
         )
         calls = await stack.enter_async_context(open_calls(around, settings.max_calls))
-        node = Node(client, pbx, calls)
+        handoffs = await stack.enter_async_context(
+            open_handoffs(
+                settings,
+                table,
+                client=client,
+                pbx=pbx,
+                calls=calls,
+                controls=workers,
+                metrics=metrics,
+            )
+        )
+        node = Node(client, pbx, calls, handoffs)
         connection = AriConnection(
             rest, client, on_event=node.heard, on_connected=node.compare, metrics=metrics
         )
-        reports = Reports(calls, escalate_to_queue(calls))
-        await server.serve(CallEvents(reports, metrics), NoHandoffs(), reflect=settings.dev)
+        reports = Reports(calls, handoffs, in_stream(handoffs))
+        service = HandoffService(handoffs, settings.tenant)
+        await server.serve(CallEvents(reports, metrics), service, reflect=settings.dev)
         readiness = Readiness(connection, node, meeting, calls)
         admin = await stack.enter_async_context(
             open_admin(
@@ -115,85 +126,6 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
         yield Orchestrator(
             grpc_address, f"{settings.admin.host}:{admin}", calls, server, settings.drain_seconds
         )
-
-
-class Node:
-    """Brings what Asterisk says to the calls, in their own words."""
-
-    def __init__(self, client: AriClient, pbx: AriPbx, calls: Calls) -> None:
-        self._client = client
-        self._pbx = pbx
-        self._calls = calls
-        self._entrance = Entrance(calls, pbx)
-        self.queue_exists: bool | None = None
-
-    def heard(self, event: ari.AriEvent) -> None:
-        match event:
-            case ari.StasisStart(channel) if channel.id.startswith(OWN_LEG):
-                self._pbx.leg_entered(channel.id)
-            case ari.StasisStart(channel, args):
-                self._entrance.enter(
-                    channel.id,
-                    args,
-                    answered=channel.answered,
-                    variables=dict(channel.variables),
-                )
-            case ari.StasisEnd(channel) | ari.ChannelDestroyed(channel) if channel.id.startswith(
-                OWN_LEG
-            ):
-                call_id = self._pbx.leg_gone(channel.id)
-                if call_id is not None:
-                    self._calls.post(CallId(call_id), on.TalkbackLost())
-            case ari.ChannelHangupRequest(channel) | ari.ChannelDestroyed(channel):
-                self._calls.post_to_channel(channel.id, on.CallerHungUp())
-            case ari.StasisEnd(channel):
-                self._calls.post_to_channel(channel.id, on.CallerLeft())
-            case _:
-                pass  # of a handoff's concern
-
-    async def compare(self) -> None:
-        """After a connect: what has become of our calls meanwhile? Raises PbxError."""
-        channels, bridges = await asyncio.gather(self._client.channels(), self._client.bridges())
-        found = sort_out(self._client.app, channels, bridges, self._owned)
-        self._calls.reconcile(found.living)
-        await clear_up(self._client, found)
-        for orphan in found.orphans:
-            log.warning("caller without an owner", channel=orphan.id)
-            self._entrance.enter(
-                orphan.id, (INBOUND,), answered=orphan.answered, variables=dict(orphan.variables)
-            )
-        self.queue_exists = await self._pbx.queue_exists()
-        if self.queue_exists is False:
-            log.error("the queue does not exist: callers sent there would be cut off")
-        elif self.queue_exists is None:
-            log.warning("whether the queue exists cannot be asked (func_dialplan is not loaded)")
-
-    def _owned(self, channel_id: str) -> bool:
-        return self._calls.knows_channel(channel_id) or self._pbx.knows_leg(channel_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether calls should come to us."""
-
-    connection: AriConnection
-    node: Node
-    meeting: Rendezvous
-    calls: Calls
-
-    async def missing(self) -> Sequence[str]:
-        missing = []
-        if not self.connection.connected:
-            missing.append("asterisk")
-        if self.node.queue_exists is False:
-            missing.append("queue")
-        if self.calls.draining:
-            missing.append("draining")
-        try:
-            await self.meeting.ping()
-        except StoreError:
-            missing.append("redis")
-        return missing
 
 
 @asynccontextmanager
@@ -216,6 +148,22 @@ def _pbx(settings: Settings, client: AriClient) -> AriPbx:
         ring_tone=settings.ring_tone,
         limit=settings.ari_limit,
     )
+
+
+def _routing(settings: Settings) -> RoutingTable:
+    """Raises SetupError: the file cannot be read, or is wrong."""
+    if settings.routing is None:
+        try:
+            targets = (parse_target(settings.target),) if settings.target else ()
+        except ValueError as error:
+            raise SetupError(f"--target: {error}") from error
+        return default_table(
+            targets, queue=settings.queue_extension, queue_context=settings.queue_context
+        )
+    try:
+        return parse_table(settings.routing.read_text())
+    except OSError as error:
+        raise SetupError(f"--routing {settings.routing}: {error}") from error
 
 
 def _policy(settings: Settings) -> EntryPolicy:

@@ -1,0 +1,124 @@
+"""What Asterisk says, brought to the calls and the handoffs; and whether calls should come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from orchestrator import model
+from orchestrator.ari import events as ari
+from orchestrator.ari.client import AriClient
+from orchestrator.ari.connection import AriConnection
+from orchestrator.ari.leftovers import clear_up, sort_out
+from orchestrator.ari.pbx import OWN_LEG, AriPbx
+from orchestrator.errors import StoreError
+from orchestrator.fleet import events as on
+from orchestrator.fleet.call import CallId
+from orchestrator.fleet.calls import Calls
+from orchestrator.fleet.entrance import INBOUND, Entrance
+from orchestrator.fleet.rendezvous import Rendezvous
+from orchestrator.handoff.names import agent_of
+from orchestrator.handoff.registry import Registry
+from orchestrator.model import ChannelId
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Node:
+    """Brings what Asterisk says to the calls, in their own words."""
+
+    def __init__(self, client: AriClient, pbx: AriPbx, calls: Calls, handoffs: Registry) -> None:
+        self._client = client
+        self._pbx = pbx
+        self._calls = calls
+        self._handoffs = handoffs
+        self._entrance = Entrance(calls, pbx)
+        self.queue_exists: bool | None = None
+
+    def heard(self, event: ari.AriEvent) -> None:
+        match event:
+            case ari.StasisStart(channel) if agent_of(ChannelId(channel.id)):
+                if not self._handoffs.agent_answered(ChannelId(channel.id)):
+                    self._calls.spawn(self._pbx.hang_up(channel.id))
+            case ari.StasisStart(channel) if channel.id.startswith(OWN_LEG):
+                self._pbx.leg_entered(channel.id)
+            case ari.StasisStart(channel, args):
+                self._entrance.enter(
+                    channel.id,
+                    args,
+                    answered=channel.answered,
+                    variables=dict(channel.variables),
+                )
+            case ari.Dial(peer, "RINGING"):
+                self._handoffs.agent_ringing(ChannelId(peer.id))
+            case ari.ChannelDtmfReceived(channel, digit):
+                self._handoffs.agent_key(ChannelId(channel.id), digit)
+            case ari.ChannelDestroyed(channel, cause, sip_status) if channel.id.startswith(OWN_LEG):
+                self._handoffs.agent_lost(ChannelId(channel.id), sip_status, cause)
+                self._leg_gone(channel.id)
+            case ari.StasisEnd(channel) if channel.id.startswith(OWN_LEG):
+                self._leg_gone(channel.id)
+            case ari.ChannelHangupRequest(channel) | ari.ChannelDestroyed(channel):
+                self._caller_left(channel.id, on.CallerHungUp(), hung_up=True)
+            case ari.StasisEnd(channel):
+                self._caller_left(channel.id, on.CallerLeft(), hung_up=False)
+            case _:
+                pass  # nobody's concern
+
+    def _leg_gone(self, channel_id: str) -> None:
+        if (call_id := self._pbx.leg_gone(channel_id)) is not None:
+            self._calls.post(CallId(call_id), on.TalkbackLost())
+
+    def _caller_left(
+        self, channel_id: str, event: on.CallerHungUp | on.CallerLeft, *, hung_up: bool
+    ) -> None:
+        if (call_id := self._calls.call_of(channel_id)) is not None:
+            self._handoffs.caller_left(model.CallId(call_id), hung_up=hung_up)
+        self._calls.post_to_channel(channel_id, event)
+
+    async def compare(self) -> None:
+        """After a connect: what has become of our calls meanwhile? Raises PbxError."""
+        channels, bridges = await asyncio.gather(self._client.channels(), self._client.bridges())
+        found = sort_out(self._client.app, channels, bridges, self._owned)
+        self._calls.reconcile(found.living)
+        await clear_up(self._client, found)
+        for orphan in found.orphans:
+            log.warning("caller without an owner", channel=orphan.id)
+            self._entrance.enter(
+                orphan.id, (INBOUND,), answered=orphan.answered, variables=dict(orphan.variables)
+            )
+        self.queue_exists = await self._pbx.queue_exists()
+        if self.queue_exists is False:
+            log.error("the queue does not exist: callers sent there would be cut off")
+        elif self.queue_exists is None:
+            log.warning("whether the queue exists cannot be asked (func_dialplan is not loaded)")
+
+    def _owned(self, channel_id: str) -> bool:
+        return self._calls.knows_channel(channel_id) or self._pbx.knows_leg(channel_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether calls should come to us."""
+
+    connection: AriConnection
+    node: Node
+    meeting: Rendezvous
+    calls: Calls
+
+    async def missing(self) -> Sequence[str]:
+        missing = []
+        if not self.connection.connected:
+            missing.append("asterisk")
+        if self.node.queue_exists is False:
+            missing.append("queue")
+        if self.calls.draining:
+            missing.append("draining")
+        try:
+            await self.meeting.ping()
+        except StoreError:
+            missing.append("redis")
+        return missing

@@ -1,0 +1,160 @@
+"""A handoff's steps in channels and bridges of one node (implements handoff.ports.Telephony).
+
+Every step may be repeated: what exists under its id is taken as made, what is gone as removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+
+from orchestrator.ari.client import HOLDING, MIXING, AriClient, Place
+from orchestrator.errors import Conflict, NotFound, PbxError, Unprocessable
+from orchestrator.handoff.ports import ChannelGone
+from orchestrator.model import (
+    BridgeId,
+    ChannelId,
+    DialplanEntry,
+    Endpoint,
+    Extension,
+    NodeName,
+    Queue,
+    SipUri,
+    Target,
+)
+
+AGENT_ENTRY = "agent"
+"""First argument of Stasis for an agent's leg; its channel id says of which handoff."""
+
+_NO_SUCH_CHANNEL = 400  # of addChannel; 404 there is the bridge
+_IN_USE = 500  # of an originate under an id that lives
+
+# The agent's leg must not be forked, or it would get an AI of its own.
+_NOT_FORKED = {"PJSIP_HEADER(add,X-Voicefork-Fork)": "no"}
+
+
+class AriTelephony:
+    """`context` is where extensions are dialled that name none; `trunk` carries SIP URIs."""
+
+    def __init__(self, client: AriClient, *, context: str, trunk: str = "") -> None:
+        self._client = client
+        self._context = context
+        self._trunk = trunk
+
+    async def make_holding(self, node: NodeName, bridge: BridgeId, music: str) -> None:
+        await self._make(bridge, HOLDING)
+        # Without it a holding bridge sends no RTP at all.
+        await self._client.start_bridge_music(bridge, music)
+
+    async def hold(self, node: NodeName, caller: ChannelId, bridge: BridgeId) -> None:
+        await self._move(caller, bridge)
+        # Music of the channel's own, from a bot that was lost, would follow it out of the hold.
+        async with _present(caller):
+            await self._client.stop_music(caller)
+
+    async def make_mix(self, node: NodeName, bridge: BridgeId) -> None:
+        await self._make(bridge, MIXING)
+
+    async def dial(  # noqa: PLR0913 - one originate request
+        self,
+        node: NodeName,
+        channel: ChannelId,
+        target: Target,
+        *,
+        caller: ChannelId,
+        ring_seconds: float,
+        variables: Mapping[str, str],
+    ) -> None:
+        try:
+            await self._client.originate(
+                channel,
+                self._endpoint(target),
+                args=AGENT_ENTRY,
+                ring_seconds=max(1, round(ring_seconds)),
+                originator=caller,
+                variables={**_NOT_FORKED, **variables},
+            )
+        except Conflict:
+            return
+        except PbxError as error:
+            if error.status != _IN_USE or not await self._lives(channel):
+                raise
+
+    async def play(self, node: NodeName, channel: ChannelId, media: str) -> None:
+        async with _present(channel):
+            await self._client.play(channel, f"{channel}-prompt", media)
+
+    async def add_agent(self, node: NodeName, channel: ChannelId, bridge: BridgeId) -> None:
+        await self._move(channel, bridge, absorb_dtmf=True)
+
+    async def move_caller(self, node: NodeName, caller: ChannelId, bridge: BridgeId) -> None:
+        await self._move(caller, bridge)
+
+    async def return_to_bot(self, node: NodeName, caller: ChannelId, bridge: BridgeId) -> None:
+        await self._move(caller, bridge)
+
+    async def continue_in_dialplan(
+        self,
+        node: NodeName,
+        caller: ChannelId,
+        entry: DialplanEntry,
+        *,
+        variables: Mapping[str, str],
+        music: str,
+    ) -> None:
+        async with _present(caller):
+            await self._client.start_music(caller, music)
+            for name, value in variables.items():
+                await self._client.set_variable(caller, name, value)
+            await self._client.resume(caller, Place(entry.context, entry.extension))
+
+    async def hang_up(self, node: NodeName, channel: ChannelId) -> None:
+        with suppress(NotFound):
+            await self._client.hang_up(channel)
+
+    async def destroy_bridge(self, node: NodeName, bridge: BridgeId) -> None:
+        with suppress(NotFound):
+            await self._client.destroy_bridge(bridge)
+
+    async def _make(self, bridge: BridgeId, kind: str) -> None:
+        with suppress(Conflict):
+            await self._client.create_bridge(bridge, kind, name=bridge)
+
+    async def _move(
+        self, channel: ChannelId, bridge: BridgeId, *, absorb_dtmf: bool = False
+    ) -> None:
+        """In one step, out of the bridge it may be in."""
+        try:
+            await self._client.add_to_bridge(bridge, channel, absorb_dtmf=absorb_dtmf)
+        except Unprocessable as error:  # it has left our application
+            raise ChannelGone(channel) from error
+        except PbxError as error:
+            if error.status == _NO_SUCH_CHANNEL:
+                raise ChannelGone(channel) from error
+            raise
+
+    async def _lives(self, channel: ChannelId) -> bool:
+        return any(known.id == channel for known in await self._client.channels())
+
+    def _endpoint(self, target: Target) -> str:
+        match target:
+            case Endpoint(name):
+                return name
+            case Extension(number, context):
+                return f"Local/{number}@{context or self._context}"
+            case SipUri(uri) if self._trunk:
+                return f"PJSIP/{self._trunk}/{uri}"
+            case SipUri(uri):
+                why = "no trunk is configured for targets outside (--trunk)"
+                raise Unprocessable("POST", "/channels", 0, f"{uri}: {why}")
+            case Queue(name):
+                raise Unprocessable("POST", "/channels", 0, f"queue {name} cannot be dialled")
+
+
+@asynccontextmanager
+async def _present(channel: ChannelId) -> AsyncIterator[None]:
+    """A 404 for the channel is news of whoever was on it."""
+    try:
+        yield
+    except (NotFound, Unprocessable) as error:
+        raise ChannelGone(channel) from error
