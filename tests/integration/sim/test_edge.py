@@ -17,6 +17,7 @@ from voicefork_cli.measure.tones import share_of
 from voicefork_cli.sim.caller import CarrierCaller, Identity, open_caller
 from voicefork_cli.sim.edge import Edge, open_edge
 from voicefork_cli.sim.edge_call import EdgePlan
+from voicefork_cli.sim.endpoint import open_sip
 from voicefork_cli.sim.errors import CallRefused, CallTimeout
 from voicefork_cli.sim.pacer import Pacer
 from voicefork_cli.sim.phone import AgentPhone, Behaviour, open_phone
@@ -285,3 +286,32 @@ async def test_a_callers_name_goes_unescaped_into_plain_metadata(
         await scene.dial()
         body = (await recorder.recording()).invite.body
         assert b"<name>A&B <x></name>" in body
+
+
+@pytest.mark.parametrize(("fork", "forked"), [("", True), ("no", False)])
+async def test_a_call_of_the_pbx_keeps_its_identity_and_may_refuse_the_fork(
+    rtpengine: Rtpengine, recorder: Recorder, pacer: Pacer, fork: str, forked: bool
+) -> None:
+    async def pick() -> list[str]:
+        return [recorder.uri()]
+
+    async with open_sip() as pbx, open_phone("carrier", pacer=pacer) as carrier:
+        plan = EdgePlan(pbx.uri(), pick, carrier=carrier.uri)
+        async with (
+            open_edge(plan, (rtpengine.host, rtpengine.port)) as edge,
+            open_caller(pacer=pacer, endpoint=pbx) as caller,
+        ):
+            told = {"X-Voicefork-Call": "placed-1"} | ({"X-Voicefork-Fork": fork} if fork else {})
+            uri = edge.uri.replace("sip:", "sip:+14155550123@")
+            await caller.dial(uri, Tone(CALLER), headers=told)
+            await asyncio.sleep(0.3)
+            call = await carrier.next_call()
+            assert call.invite.uri.startswith("sip:+14155550123@")
+            assert call.invite.get("X-Voicefork-Call") == "placed-1"
+            assert call.invite.get("X-Voicefork-Direction") == "out"
+            assert len(recorder.recordings) == forked
+            if forked:
+                invite = recorder.recordings[0].invite
+                assert invite.get("X-Voicefork-Direction") == "out"
+                assert invite.body.index(b"kind='pbx'") < invite.body.index(b"kind='customer'")
+            assert share_of(tail(call.heard, 0.2), CALLER, BOTH) == 1

@@ -14,6 +14,7 @@ from voicefork_cli.measure.pcm import Pcm, decode
 from voicefork_cli.sim.errors import WireError
 
 SAMPLE_BYTES = 2
+RATES = range(4000, 192_001)
 LONGEST_SECONDS = 4 * 3600
 
 
@@ -27,8 +28,10 @@ def read_wav(content: bytes) -> Pcm:
                 source.getframerate(),
             )
             frames = source.readframes(source.getnframes())
-    except (wave.Error, EOFError) as error:
+    except (wave.Error, EOFError, RuntimeError) as error:  # RuntimeError: a chunk beyond the end
         raise WireError(f"no WAV file: {error}") from error
+    if rate not in RATES:
+        raise WireError(f"WAV of {rate} samples a second")
     if width != SAMPLE_BYTES:
         raise WireError(f"WAV of {8 * width} bits: 16 are needed")
     samples = np.frombuffer(frames[: len(frames) // (2 * channels) * 2 * channels], "<i2")
