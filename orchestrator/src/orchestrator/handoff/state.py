@@ -301,6 +301,8 @@ def view(state: State) -> Handoff:
 
 def dialplan_variables(request: Request) -> Mapping[str, str]:
     """Channel variables for the PBX's own queue and for the agent's phone."""
+    # "s" is the include's way in, which reads this very variable: it would go round for ever.
+    queue = "" if request.plan.queue_name == "s" else request.plan.queue_name
     return {
         "VOICEFORK_HANDOFF": request.handoff_id,
         "VOICEFORK_CALL": request.call_id,
@@ -308,5 +310,5 @@ def dialplan_variables(request: Request) -> Mapping[str, str]:
         "VOICEFORK_LANGUAGE": request.language,
         "VOICEFORK_PRIORITY": str(request.plan.priority),
         "VOICEFORK_CUSTOMER": request.customer_reference,
-        "VOICEFORK_QUEUE": request.plan.queue_name,
+        "VOICEFORK_QUEUE": queue,
     }
