@@ -1,0 +1,55 @@
+"""Who hears what at the caller's end: every party has its own tone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from voicefork_cli.measure.heard import Heard, hear
+from voicefork_cli.measure.packets import Packet
+from voicefork_cli.measure.tones import tones_of
+from voicefork_cli.sim.caller import CarrierCaller
+
+MUSIC, CALLER, BOT, INTRO = 350, 440, 1000, 1600
+TONES = (MUSIC, CALLER, BOT, INTRO)
+SURE_PACKETS = 10
+LIMIT_SECONDS = 12.0
+
+
+async def until_hears(caller: CarrierCaller, hz: int, seconds: float = LIMIT_SECONDS) -> int:
+    """Waits until `hz` alone sounds for 200 ms; the arrival of its first packet after now."""
+    begun, looked = time.time_ns(), 0
+    run: list[Packet] = []
+    async with asyncio.timeout(seconds):
+        while True:
+            heard = caller.heard
+            for packet in heard[looked:]:
+                if packet.arrival_ns < begun:
+                    continue
+                run = [*run, packet] if tones_of(packet, TONES) == {hz} else []
+                if len(run) >= SURE_PACKETS:
+                    return run[0].arrival_ns
+            looked = len(heard)
+            await asyncio.sleep(0.02)
+
+
+def heard_between(caller: CarrierCaller, from_ns: int, to_ns: int) -> list[Packet]:
+    return [packet for packet in caller.heard if from_ns <= packet.arrival_ns < to_ns]
+
+
+def tones(packets: Sequence[Packet]) -> list[frozenset[float]]:
+    """The tones of each packet."""
+    return [tones_of(packet, TONES) for packet in packets]
+
+
+def share(packets: Sequence[Packet], hz: int) -> float:
+    """The part (0..1) of the packets that hold that tone and no other."""
+    found = tones(packets)
+    return sum(each == {hz} for each in found) / len(found) if found else 0.0
+
+
+def since_answer(caller: CarrierCaller, to_ns: int | None = None) -> Heard:
+    """The caller's ear from the 200 OK to now, or to the end of the call."""
+    assert caller.answered_ns is not None
+    return hear(caller.heard, caller.answered_ns, to_ns or caller.ended_ns or time.time_ns())
