@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -24,6 +24,7 @@ class FakeWorker(worker_pb2_grpc.WorkerControlServicer):
         self.told: list[Message] = []
         self.acknowledged: list[worker_pb2.ReportResponse] = []
         self.refuse_attach: grpc.StatusCode | None = None
+        self.die: Callable[[], Awaitable[None]]  # stops answering for good
         self._talkback = talkback
         self._changed = asyncio.Condition()
         self._reports: asyncio.Queue[worker_pb2.ReportRequest | None] = asyncio.Queue(1000)
@@ -54,6 +55,28 @@ class FakeWorker(worker_pb2_grpc.WorkerControlServicer):
     async def SetParty(self, request: Any, context: Any) -> Any:  # noqa: N802
         await self._keep(request)
         return worker_pb2.SetPartyResponse()
+
+    async def Freeze(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._keep(request)
+        return worker_pb2.FreezeResponse()
+
+    async def Unfreeze(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._keep(request)
+        return worker_pb2.UnfreezeResponse()
+
+    async def NotifyHandoff(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._keep(request)
+        return worker_pb2.NotifyHandoffResponse()
+
+    async def StartWitness(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        await self._keep(request)
+        yield worker_pb2.StartWitnessResponse()
+        stop = worker_pb2.StopWitnessRequest
+        await self.wait_told(stop, within=60.0, handoff_id=request.handoff_id)
+
+    async def StopWitness(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._keep(request)
+        return worker_pb2.StopWitnessResponse(report=worker_pb2.WitnessReport(final=True))
 
     async def _keep(self, request: Message) -> None:
         async with self._changed:
@@ -126,7 +149,8 @@ async def open_fake_worker(worker_id: str = "worker-1") -> AsyncIterator[FakeWor
         worker_pb2_grpc.add_WorkerControlServicer_to_server(worker, server)
         worker.control = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
+        worker.die = lambda: server.stop(None)
         try:
             yield worker
         finally:
-            await server.stop(0)
+            await server.stop(None)

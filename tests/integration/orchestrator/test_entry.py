@@ -23,6 +23,7 @@ from voicefork_cli.sim.source import Tone
 
 from tests.fakes.worker_control import FakeWorker
 from tests.integration.orchestrator.conftest import Pbx, Start
+from tests.integration.orchestrator.relay import open_relay
 
 MUSIC, RINGING, BOT = 350, 600, 1000
 HEARD = (MUSIC, RINGING, BOT)
@@ -41,6 +42,7 @@ class Scene:
     caller: CarrierCaller
     call_id: str
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    reporting: asyncio.Task[None] = field(init=False)
 
     @property
     def key(self) -> str:
@@ -99,7 +101,8 @@ class Scene:
 
     def report_to(self, orchestrator: Service) -> None:
         address = orchestrator.addresses["grpc"]
-        self.tasks.append(asyncio.create_task(self.worker.report_to(address)))
+        self.reporting = asyncio.create_task(self.worker.report_to(address))
+        self.tasks.append(self.reporting)
 
     async def stop(self) -> None:
         for task in self.tasks:
@@ -292,3 +295,48 @@ async def test_a_second_orchestrator_process_takes_up_what_a_killed_one_left(
     await scene.attached()
     legs = [c for c in await scene.pbx.listed("channels") if "UnicastRTP" in str(c["name"])]
     assert len(legs) == 1
+
+
+async def test_a_worker_whose_stream_of_reports_breaks_keeps_its_call(
+    start: Start, scene: Scene
+) -> None:
+    orchestrator = await start()
+    await scene.fork()
+    await scene.ring()
+    await scene.talk(orchestrator)
+    await scene.hears(BOT)
+    scene.reporting.cancel()
+    await asyncio.sleep(1.5)  # longer than a worker's grace
+    await scene.hears(BOT)
+    assert await state_of(orchestrator, scene.call_id) == "talking"
+
+
+async def test_a_worker_that_dies_leaves_its_caller_to_music_and_the_queue(
+    start: Start, scene: Scene
+) -> None:
+    orchestrator = await start("--adoption-deadline", "0.5")
+    await scene.fork()
+    await scene.ring()
+    await scene.talk(orchestrator)
+    await scene.hears(BOT)
+    await scene.worker.die()
+    await scene.stop()
+    await scene.hears(MUSIC)
+    await scene.pbx.wait_in_queue()
+
+
+async def test_a_caller_who_hangs_up_while_asterisk_is_out_of_reach_is_noticed_afterwards(
+    start: Start, scene: Scene
+) -> None:
+    async with open_relay(scene.pbx.asterisk.http_url) as relay:
+        orchestrator = await start("--ari", relay.url)
+        await scene.fork()
+        await scene.ring()
+        await scene.talk(orchestrator)
+        await scene.hears(BOT)
+        relay.cut()
+        await scene.caller.hang_up()
+        await asyncio.sleep(0.2)
+        relay.mend()
+        assert await scene.detached() == Close.REASON_CALL_ENDED
+        await scene.pbx.wait_empty()

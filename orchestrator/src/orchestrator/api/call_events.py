@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -55,7 +55,7 @@ class CallEvents(worker_pb2_grpc.CallEventsServicer):
     # The generated stub names its parameters like this, and types the context loosely.
     async def Report(  # noqa: N802
         self, request_iterator: AsyncIterator[worker_pb2.ReportRequest], context: Any
-    ) -> AsyncIterator[worker_pb2.ReportResponse]:
+    ) -> AsyncGenerator[worker_pb2.ReportResponse, None]:
         worker_id = ""
         try:
             async for report in request_iterator:

@@ -1,0 +1,104 @@
+"""The ARI client at a real Asterisk: what it asks, and how Asterisk's refusals come back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from orchestrator.ari.client import HOLDING, AriClient, Place
+from orchestrator.ari.pbx import AriPbx
+from orchestrator.ari.rest import AriRest, open_rest
+from orchestrator.errors import Conflict, NotFound, PbxError, Unreachable
+from orchestrator.telemetry import Metrics
+from voicefork_cli.lab.asterisk import Asterisk
+
+from tests.integration.orchestrator.conftest import Pbx
+
+NO_SUCH = "no-such-channel"
+
+
+@pytest.fixture
+async def rest(asterisk: Asterisk) -> AsyncIterator[AriRest]:
+    async with open_rest(
+        asterisk.http_url,
+        asterisk.ari_user,
+        asterisk.ari_password,
+        limit_seconds=2.0,
+        metrics=Metrics(),
+    ) as rest:
+        yield rest
+
+
+@pytest.fixture
+async def client(rest: AriRest, pbx: Pbx) -> AriClient:
+    return AriClient(rest, "voicefork-test")
+
+
+@pytest.fixture
+async def registered(rest: AriRest, client: AriClient) -> AsyncIterator[None]:
+    """An application exists while a websocket of it is open."""
+    socket = await rest.connect(client.app, 5.0)
+    yield
+    await socket.close()
+
+
+async def test_the_version_is_told(client: AriClient) -> None:
+    assert int((await client.version()).partition(".")[0]) >= 20
+
+
+async def test_a_channel_that_is_gone_is_not_found(client: AriClient) -> None:
+    with pytest.raises(NotFound) as caught:
+        await client.answer(NO_SUCH)
+    assert (caught.value.method, caught.value.status) == ("POST", 404)
+    assert caught.value.path == f"/channels/{NO_SUCH}/answer"
+
+
+async def test_a_bridge_that_exists_is_a_conflict(client: AriClient) -> None:
+    await client.create_bridge("vf-twice", HOLDING, "test")
+    with pytest.raises(Conflict):
+        await client.create_bridge("vf-twice", HOLDING, "test")
+    await client.destroy_bridge("vf-twice")
+
+
+async def test_bridges_are_listed_with_their_names(client: AriClient) -> None:
+    await client.create_bridge("vf-listed", name="voicefork-test c1")
+    assert ("vf-listed", "voicefork-test c1") in [(b.id, b.name) for b in await client.bridges()]
+    await client.destroy_bridge("vf-listed")
+
+
+async def test_a_wrong_password_is_told_as_such(asterisk: Asterisk) -> None:
+    async with open_rest(
+        asterisk.http_url, asterisk.ari_user, "wrong", limit_seconds=2.0, metrics=Metrics()
+    ) as rest:
+        with pytest.raises(PbxError) as caught:
+            await AriClient(rest, "x").channels()
+    assert caught.value.status == 401
+
+
+async def test_a_node_that_does_not_answer_is_unreachable() -> None:
+    async with open_rest(
+        "http://127.0.0.1:9", "u", "p", limit_seconds=1.0, metrics=Metrics()
+    ) as rest:
+        with pytest.raises(Unreachable):
+            await AriClient(rest, "x").channels()
+
+
+@pytest.mark.parametrize(
+    ("queue", "exists"),
+    [(Place("voicefork-queue", "s"), True), (Place("nowhere", "s"), False)],
+)
+@pytest.mark.usefixtures("registered")
+async def test_a_queue_is_looked_for_before_callers_are_sent_there(
+    client: AriClient, queue: Place, exists: bool
+) -> None:
+    pbx = AriPbx(client, queue=queue, music_class="", ring_tone="440", limit=2.0)
+    assert await pbx.queue_exists() is exists
+    assert await client.channels() == []
+
+
+@pytest.mark.usefixtures("registered")
+async def test_external_media_says_where_it_takes_rtp(client: AriClient) -> None:
+    leg = await client.external_media("vf-leg", "127.0.0.1:4000", "ulaw")
+    assert leg.local_host == "127.0.0.1"
+    assert leg.local_port > 1024
+    await client.hang_up("vf-leg")

@@ -1,0 +1,191 @@
+"""Handoffs in a real Redis: one winner, no revision lost, and what a stream follower sees."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from orchestrator.bus.envelope import envelope_of
+from orchestrator.bus.handoff_store import RedisHandoffStore
+from orchestrator.bus.redis_stream import RedisStream
+from orchestrator.errors import StoreError
+from orchestrator.handoff.ports import Created, Fenced, Known, Record
+from orchestrator.handoff.state import State, view
+from orchestrator.model import CallId, Context, HandoffId
+from redis.asyncio import Redis
+
+from tests.builders.handoffs import PLACE, Driven, request
+
+STORY = Context(summary="disputes a charge", slots={"amount": 150})
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    connection: Redis = Redis.from_url(redis_url, protocol=2)
+    yield connection
+    await connection.aclose()
+
+
+@pytest.fixture
+def store(redis: Redis) -> RedisHandoffStore:
+    return RedisHandoffStore(redis, "replica-1")
+
+
+def fresh(**changes: object) -> State:
+    """A handoff of its own tenant, so that tests share one Redis."""
+    tenant = f"t{secrets.token_hex(4)}"
+    asked = request(place=replace(PLACE, tenant=tenant), **changes)
+    return State(asked, created_at=100.0, changed_at=100.0)
+
+
+def later(state: State, revision: int) -> State:
+    return replace(state, revision=revision, changed_at=100.0 + revision)
+
+
+async def test_a_handoff_is_loaded_as_it_was_created(store: RedisHandoffStore) -> None:
+    state = fresh()
+    tenant = state.request.place.tenant
+    assert await store.create(Record(state, STORY, "f1")) == Created()
+    assert await store.load(tenant, state.request.handoff_id) == (state, STORY)
+    assert await store.latest_of_call(tenant, PLACE.call_id) == state.request.handoff_id
+
+
+async def test_the_same_request_is_known(store: RedisHandoffStore) -> None:
+    state = fresh()
+    await store.create(Record(state, STORY, "f1"))
+    again = replace(state, request=replace(state.request, handoff_id=HandoffId("h2")))
+    assert await store.create(Record(again, STORY, "f2")) == Known(HandoffId("h1"), "f1")
+
+
+async def test_of_many_at_once_one_is_created(store: RedisHandoffStore) -> None:
+    state = fresh()
+    many = [
+        replace(state, request=replace(state.request, handoff_id=HandoffId(f"h{number}")))
+        for number in range(10)
+    ]
+    answers = await asyncio.gather(*(store.create(Record(one, STORY, "f")) for one in many))
+    assert answers.count(Created()) == 1
+    assert len({answer.handoff for answer in answers if isinstance(answer, Known)}) == 1
+
+
+async def test_what_was_never_stored_is_nothing(store: RedisHandoffStore) -> None:
+    assert await store.load("nobody", HandoffId("h1")) is None
+    assert await store.latest_of_call("nobody", CallId("call-1")) is None
+
+
+async def test_a_save_keeps_every_view_since_the_last(store: RedisHandoffStore) -> None:
+    state = fresh()
+    tenant, handoff = state.request.place.tenant, state.request.handoff_id
+    await store.create(Record(state, STORY, "f1"))
+    await store.save(later(state, 4), [view(later(state, n)) for n in (2, 3, 4)], 1, None)
+    history = await store.history(tenant, handoff, 0, 0.1)
+    assert [past.revision for past in history] == [1, 2, 3, 4]
+    assert [past.revision for past in await store.history(tenant, handoff, 2, 0.1)] == [3, 4]
+
+
+async def test_another_writer_is_fenced_off_by_the_revision(redis: Redis) -> None:
+    mine, theirs = RedisHandoffStore(redis, "a"), RedisHandoffStore(redis, "b")
+    state = fresh()
+    await mine.create(Record(state, STORY, "f1"))
+    await theirs.save(later(state, 2), [view(later(state, 2))], 1, None)
+    with pytest.raises(Fenced):
+        await mine.save(later(state, 2), [view(later(state, 2))], 1, None)
+
+
+async def test_a_save_that_was_done_unheard_may_be_repeated(store: RedisHandoffStore) -> None:
+    state = fresh()
+    await store.create(Record(state, STORY, "f1"))
+    for _ in range(2):
+        await store.save(later(state, 2), [view(later(state, 2))], 1, None)
+    await store.save(later(state, 3), [view(later(state, n)) for n in (2, 3)], 1, None)
+    history = await store.history(state.request.place.tenant, state.request.handoff_id, 0, 0.1)
+    assert [past.revision for past in history] == [1, 2, 3]
+
+
+async def test_the_past_is_not_written_over(store: RedisHandoffStore) -> None:
+    state = fresh()
+    await store.create(Record(state, STORY, "f1"))
+    await store.save(later(state, 5), [view(later(state, 5))], 1, None)
+    with pytest.raises(Fenced):
+        await store.save(later(state, 4), [view(later(state, 4))], 3, None)
+
+
+async def test_a_handoff_of_a_lost_redis_is_stored_as_new(store: RedisHandoffStore) -> None:
+    state = later(fresh(), 3)
+    tenant, handoff = state.request.place.tenant, state.request.handoff_id
+    await store.save(state, [view(state)], 0, STORY)
+    assert await store.load(tenant, handoff) == (state, STORY)
+    assert await store.latest_of_call(tenant, PLACE.call_id) == handoff
+
+
+async def test_a_changed_context_goes_with_the_state(store: RedisHandoffStore) -> None:
+    state = fresh()
+    await store.create(Record(state, STORY, "f1"))
+    patched = STORY.merged(Context(sentiment="angry"))
+    await store.save(later(state, 2), [view(later(state, 2))], 1, patched)
+    loaded = await store.load(state.request.place.tenant, state.request.handoff_id)
+    assert loaded is not None
+    assert loaded[1] == patched
+
+
+async def test_a_follower_waits_for_the_next_view(store: RedisHandoffStore) -> None:
+    state = fresh()
+    tenant, handoff = state.request.place.tenant, state.request.handoff_id
+    await store.create(Record(state, STORY, "f1"))
+    waiting = asyncio.ensure_future(store.history(tenant, handoff, 1, 5.0))
+    await asyncio.sleep(0.05)
+    await store.save(later(state, 2), [view(later(state, 2))], 1, None)
+    assert [past.revision for past in await waiting] == [2]
+
+
+async def test_everything_lives_a_day(store: RedisHandoffStore, redis: Redis) -> None:
+    state = fresh()
+    await store.create(Record(state, STORY, "f1"))
+    await store.save(later(state, 2), [view(later(state, 2))], 1, None)
+    keys = await redis.keys(f"voicefork:v1:{state.request.place.tenant}:*")
+    lives = [await redis.ttl(key) for key in keys]
+    assert len(keys) == 4
+    assert all(24 * 3600 - 60 < life <= 24 * 3600 for life in lives)
+
+
+async def test_a_redis_that_is_away_is_a_store_error() -> None:
+    async with Redis.from_url("redis://127.0.0.1:1", protocol=2) as away:
+        store = RedisHandoffStore(away, "a")
+        with pytest.raises(StoreError):
+            await store.create(Record(fresh(), STORY, "f1"))
+
+
+async def test_damage_in_redis_is_a_store_error(store: RedisHandoffStore, redis: Redis) -> None:
+    state = fresh()
+    tenant, handoff = state.request.place.tenant, state.request.handoff_id
+    await store.create(Record(state, STORY, "f1"))
+    await redis.hset(f"voicefork:v1:{tenant}:handoff:{handoff}", "state", "{}")
+    with pytest.raises(StoreError):
+        await store.load(tenant, handoff)
+
+
+async def test_a_screen_follows_the_contexts_from_now_on(redis: Redis) -> None:
+    stream = RedisStream(redis)
+    state = Driven(fresh()).state
+    tenant = state.request.place.tenant
+    old, new = (envelope_of(state, replace(STORY, summary=text), 100.0) for text in ("old", "new"))
+    await stream.append(old)
+    following = stream.follow(tenant)
+    first = asyncio.ensure_future(anext(following))
+    await asyncio.sleep(0.05)
+    await stream.append(new)
+    assert (await first)[1] == new
+    await following.aclose()
+
+
+async def test_a_screen_may_read_what_was_kept(redis: Redis) -> None:
+    stream = RedisStream(redis)
+    state = fresh()
+    envelope = envelope_of(state, STORY, 100.0)
+    await stream.append(envelope)
+    following = stream.follow(state.request.place.tenant, "0")
+    assert (await anext(following))[1] == envelope
+    await following.aclose()
