@@ -56,7 +56,7 @@ async def test_an_answer_without_a_codec_is_refused(ng: NgClient) -> None:
 
 async def test_allow_transcoding_makes_a_subset_acceptable(ng: NgClient) -> None:
     await set_up(ng)
-    fork = await ng.subscribe_request("c1", "tt", media_flags=("allow-transcoding",))
+    fork = await ng.subscribe_request("c1", "tt", allow_transcoding=True)
     subset = fork.sdp.replace(b"RTP/AVP 0 101", b"RTP/AVP 0").replace(b"sendonly", b"recvonly")
     await ng.subscribe_answer("c1", fork.to_tag, subset, allow_transcoding=True)
 

@@ -33,7 +33,7 @@ ToneHz = Annotated[
 ]
 Codec = Annotated[str, typer.Option(help=f"One of {', '.join(PAYLOAD_TYPES)}.")]
 Tenant = Annotated[str, typer.Option(help="X-Voicefork-Tenant.")]
-Route = Annotated[str, typer.Option(help="X-Voicefork-Route.")]
+Did = Annotated[str, typer.Option(help="X-Voicefork-DID: the number that was dialled.")]
 
 DEFAULT_WORKER = "sip:127.0.0.1:5080;transport=tcp"
 
@@ -45,10 +45,10 @@ def call(  # noqa: PLR0913, PLR0917 - each is an option
     tone: ToneHz = 440,
     codec: Codec = "PCMU",
     tenant: Tenant = "",
-    route: Route = "",
+    did: Did = "+14155550199",
 ) -> None:
     """One forked call with a tone on each leg."""
-    _run(LoadPlan(worker, 1, 1.0, seconds, tone, codec, tenant=tenant, route=route))
+    _run(LoadPlan(worker, 1, 1.0, seconds, tone, codec, tenant=tenant, did=did))
 
 
 @sim.command()
@@ -60,10 +60,10 @@ def load(  # noqa: PLR0913, PLR0917 - each is an option
     tone: ToneHz = 440,
     codec: Codec = "PCMU",
     tenant: Tenant = "",
-    route: Route = "",
+    did: Did = "+14155550199",
 ) -> None:
     """Many forked calls: how fast they are taken, how many fail."""
-    _run(LoadPlan(worker, calls, rate, seconds, tone, codec, tenant=tenant, route=route))
+    _run(LoadPlan(worker, calls, rate, seconds, tone, codec, tenant=tenant, did=did))
 
 
 def _run(plan: LoadPlan) -> None:

@@ -29,7 +29,7 @@ from voicefork_cli.sim.edge_call import (
 from voicefork_cli.sim.endpoint import SipEndpoint, open_sip
 from voicefork_cli.sim.errors import NgError, WireError
 from voicefork_cli.sim.flows import Flow, UdpPort, bind_pair
-from voicefork_cli.sim.message import Message, parse_message
+from voicefork_cli.sim.message import Header, Message, parse_message
 from voicefork_cli.sim.ng import NgClient, open_ng
 from voicefork_cli.sim.src import SiprecClient
 from voicefork_cli.sim.tasks import TaskOwner
@@ -151,9 +151,7 @@ class Edge:
             other = self.plan.pbx if call.side is Side.CARRIER else self.plan.carrier
             if not other:
                 raise WireError("the PBX calls out, and the plan names no carrier")
-            host, port = host_and_port(other)
-            user = request.uri.partition(":")[2].partition("@")[0]
-            passage = Passage(source, (host, port), "INVITE", f"sip:{user}@{host}:{port}")
+            passage = Passage(source, host_and_port(other), "INVITE", request.uri)
         self._passages[branch, request.method] = passage
         while len(self._passages) > PASSAGES:
             self._passages.popitem(last=False)
@@ -167,7 +165,7 @@ class Edge:
         if request.method == "INVITE":
             headers.append(("Record-Route", f"<sip:{host}:{port};lr>"))
         kept = without_ours(request.headers)
-        headers += [(k, v) for k, v in kept if k != "Route" or not self._is_ours(v)]
+        headers += [_one_hop_on(h) for h in kept if h[0] != "Route" or not self._is_ours(h[1])]
         if request.method == "INVITE" and not request.to_tag:
             headers += call.identity_headers()
             if call.side is Side.PBX and not call.wants_fork:
@@ -214,6 +212,11 @@ class Edge:
     def _send(self, data: bytes, to: Address) -> None:
         if self.udp.transport is not None and data:
             self.udp.transport.sendto(data, to)
+
+
+def _one_hop_on(header: Header) -> Header:
+    name, value = header
+    return (name, str(int(value) - 1)) if name == "Max-Forwards" and value.isdigit() else header
 
 
 @asynccontextmanager

@@ -9,12 +9,12 @@ import secrets
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from voicefork_cli.sim.endpoint import SipEndpoint
 from voicefork_cli.sim.errors import NgError, SimError
-from voicefork_cli.sim.fork_media import NgForkMedia
+from voicefork_cli.sim.fork_media import NgForkMedia, RelayedCall
 from voicefork_cli.sim.message import Header, Message, parse_uri
 from voicefork_cli.sim.ng import Exchange, NgClient
 from voicefork_cli.sim.rs_metadata import Party, RecordedCall, marked_party
@@ -41,9 +41,9 @@ class EdgePlan:
     pbx: str  # URI: calls of carriers go there
     pick: PickWorkers  # SRS URIs for a call, best first
     carrier: str = ""  # URI: calls of the PBX go there
-    tenant: str = ""
-    route: str = ""
+    tenant: str = "default"
     fork: bool = True
+    allow_transcoding: bool = True  # as our script: the worker may answer fewer codecs
     plain_metadata: bool = False  # caller and callee as OpenSIPS writes them by itself, unescaped
     src: SrcSettings = DEFAULTS
 
@@ -82,15 +82,23 @@ class EdgeCall:
         refused = self.invite.get("X-Voicefork-Fork").lower() == "no" and self.side is Side.PBX
         return self.plan.fork and not refused
 
+    @property
+    def tenant(self) -> str:
+        told = self.invite.get("X-Voicefork-Tenant") if self.side is Side.PBX else ""
+        return told or self.plan.tenant
+
     def identity_headers(self) -> list[Header]:
-        """Of the INVITE to the PBX and of `$siprec(headers)`."""
-        headers = [
+        """Of the INVITE sent on."""
+        return [
             ("X-Voicefork-Call", self.voicefork_call),
             ("X-Voicefork-Direction", self.side.value),
-            ("X-Voicefork-Tenant", self.plan.tenant),
-            ("X-Voicefork-Route", self.plan.route),
+            ("X-Voicefork-Tenant", self.tenant),
         ]
-        return [(name, value) for name, value in headers if value]
+
+    def fork_headers(self) -> list[Header]:
+        """`$siprec(headers)`."""
+        dialled = self.invite.uri.partition(":")[2].partition("@")[0]
+        return [*self.identity_headers(), ("X-Voicefork-DID", dialled)]
 
     async def relayed(self, message: Message, source: Address) -> bytes:
         """The body to send on: SDP through rtpengine, anything else as it is.
@@ -107,11 +115,13 @@ class EdgeCall:
     async def start_fork(self, callee_tag: str) -> None:
         """On the first reply with SDP. Never raises: a call without its fork goes on."""
         async with self._starting:
-            media = NgForkMedia(self.ng, self.sip_call_id, self.invite.from_tag, callee_tag)
-            client = SiprecClient(self.recorder, media, self._recorded(), self.plan.src)
+            call = RelayedCall(self.sip_call_id, self.invite.from_tag, callee_tag)
+            media = NgForkMedia(self.ng, call, allow_transcoding=self.plan.allow_transcoding)
+            own = replace(self.plan.src, from_uri=self.recorder.uri("edge"))
+            client = SiprecClient(self.recorder, media, self._recorded(), own)
             self.forks.append(client)
             try:
-                await client.start(await self.plan.pick(), self.identity_headers())
+                await client.start(await self.plan.pick(), self.fork_headers())
             except SimError as error:
                 self.errors.append(f"fork: {error}")
 
@@ -148,7 +158,7 @@ class EdgeCall:
             parties = [_party(caller, "pbx"), _party(callee, "customer")]
         if self.plan.plain_metadata:
             parties = [Party(_aor(caller), _name(caller)), Party(_aor(callee), _name(callee))]
-        return RecordedCall(self.sip_call_id, parties[0], parties[1], self.plan.tenant)
+        return RecordedCall(self.sip_call_id, parties[0], parties[1])
 
 
 def _party(address: str, kind: str) -> Party:

@@ -42,32 +42,46 @@ class ForkMedia(Protocol):
     async def stop(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class RelayedCall:
+    """A call in rtpengine: its Call-ID and both parties' tags."""
+
+    call_id: str
+    caller_tag: str
+    callee_tag: str
+
+
 class NgForkMedia:
     """rtpengine's copies of both legs of one call, by subscription, as the siprec module does."""
 
-    def __init__(self, ng: NgClient, call_id: str, caller_tag: str, callee_tag: str) -> None:
+    def __init__(self, ng: NgClient, call: RelayedCall, *, allow_transcoding: bool = False) -> None:
         self._ng = ng
-        self._call_id = call_id
-        self._caller_tag = caller_tag
-        self._callee_tag = callee_tag
+        self._call = call
+        self._allow_transcoding = allow_transcoding
         self._subscription = ""
 
     async def offer(self) -> ForkOffer:
         subscribed = await self._ng.subscribe_request(
-            self._call_id, self._callee_tag, to_tag=self._subscription
+            self._call.call_id,
+            self._call.callee_tag,
+            to_tag=self._subscription,
+            allow_transcoding=self._allow_transcoding,
         )
         self._subscription = subscribed.to_tag
+        caller = self._call.caller_tag
         streams = (
-            LabelledStream(CALLER if media.from_tag == self._caller_tag else CALLEE, media.label)
+            LabelledStream(CALLER if media.from_tag == caller else CALLEE, media.label)
             for media in subscribed.media
         )
         return ForkOffer(subscribed.sdp, tuple(streams))
 
     async def answered(self, sdp: bytes) -> None:
-        await self._ng.subscribe_answer(self._call_id, self._subscription, sdp)
+        await self._ng.subscribe_answer(
+            self._call.call_id, self._subscription, sdp, allow_transcoding=self._allow_transcoding
+        )
 
     async def stop(self) -> None:
-        await self._ng.unsubscribe(self._call_id, self._subscription)
+        await self._ng.unsubscribe(self._call.call_id, self._subscription)
 
 
 class DirectMedia:

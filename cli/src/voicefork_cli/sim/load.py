@@ -31,7 +31,7 @@ class LoadPlan:
     codec: str = "PCMU"
     host: str = "127.0.0.1"
     tenant: str = ""
-    route: str = ""
+    did: str = "+14155550199"
 
 
 @dataclass(slots=True)
@@ -102,7 +102,7 @@ async def _recorded(
         "X-Voicefork-Call": new_call_id(),
         "X-Voicefork-Direction": "in",
         "X-Voicefork-Tenant": plan.tenant,
-        "X-Voicefork-Route": plan.route,
+        "X-Voicefork-DID": plan.did,
     }
     client = SiprecClient(endpoint, media, call, SrcSettings(no_answer_seconds=5.0))
     began = loop.time()

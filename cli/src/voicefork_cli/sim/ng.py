@@ -19,6 +19,7 @@ from voicefork_cli.sim.errors import NgError, WireError
 ATTEMPTS = 3
 REPLY_SECONDS = 1.0
 MAX_DATAGRAM = 65000
+_TRANSCODING = ("allow-transcoding",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +68,23 @@ class NgClient:
         return await self._sdp("answer", exchange, sdp)
 
     async def subscribe_request(
-        self, call_id: str, from_tag: str, *, to_tag: str = "", media_flags: tuple[str, ...] = ()
+        self, call_id: str, from_tag: str, *, to_tag: str = "", allow_transcoding: bool = False
     ) -> Subscription:
         """Asks for a copy of both legs, as the siprec module does.
 
         Args:
             from_tag: the tag of the reply that started the fork (the callee's).
             to_tag: a running subscription's, to refresh it.
-            media_flags: what `$siprec(media)` would add.
+            allow_transcoding: `$siprec(media) = "RTP/AVP allow-transcoding"`.
         """
         request: dict[str, Encodable] = {"call-id": call_id}
         if to_tag:
             request["to-tag"] = to_tag
-        request["flags"] = ["all", "siprec", *media_flags]
+        flags = ["all", "siprec"]
+        if allow_transcoding:
+            request |= {"flags": [*flags, *_TRANSCODING], "transport-protocol": "RTP/AVP"}
+        else:
+            request["flags"] = flags
         request |= {"from-tag": from_tag, "command": "subscribe request"}
         reply = await self.command(request)
         return Subscription(_text(reply, "to-tag"), _bytes(reply, "sdp"), _forked_media(reply))
@@ -90,7 +95,7 @@ class NgClient:
         """Raises NgError where the answer lacks a codec of the offer (then OpenSIPS sends BYE)."""
         request: dict[str, Encodable] = {"call-id": call_id, "to-tag": to_tag, "sdp": sdp}
         if allow_transcoding:
-            request["flags"] = ["allow-transcoding"]
+            request |= {"flags": [*_TRANSCODING], "transport-protocol": "RTP/AVP"}
         await self.command(request | {"from-tag": to_tag, "command": "subscribe answer"})
 
     async def unsubscribe(self, call_id: str, to_tag: str) -> None:
