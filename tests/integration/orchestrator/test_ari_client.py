@@ -89,11 +89,11 @@ async def test_a_node_that_does_not_answer_is_unreachable() -> None:
 )
 @pytest.mark.usefixtures("registered")
 async def test_a_queue_is_looked_for_before_callers_are_sent_there(
-    client: AriClient, queue: Place, exists: bool
+    client: AriClient, pbx: Pbx, queue: Place, exists: bool
 ) -> None:
-    pbx = AriPbx(client, queue=queue, music_class="", ring_tone="440", limit=2.0)
-    assert await pbx.queue_exists() is exists
-    assert await client.channels() == []
+    asking = AriPbx(client, queue=queue, music_class="", ring_tone="440", limit=2.0)
+    assert await asking.queue_exists() is exists
+    await pbx.wait_empty()
 
 
 @pytest.mark.usefixtures("registered")

@@ -13,6 +13,7 @@ from enum import Enum
 
 from orchestrator.ari.events import Bridge, Channel, parse_bridge, parse_channel
 from orchestrator.ari.rest import AriRest
+from orchestrator.errors import PbxError
 
 MIXING = "mixing,dtmf_events,proxy_media"
 """Type of every bridge people talk in. Plain `mixing` would let two SIP legs' RTP past the core
@@ -213,6 +214,9 @@ class AriClient:
             # Usually in the answer already; some versions leave them out.
             found.append(channel.variable(name) or await self.variable(channel_id, name))
         host, port = found
+        if not port.isdigit():
+            path = f"/channels/{channel_id}"
+            raise PbxError("POST", path, 200, f"no RTP port of externalMedia: {port!r}")
         return ExternalMedia(channel_id, host, int(port))
 
     # --- bridges ----------------------------------------------------------------------------

@@ -87,7 +87,7 @@ class AriRest:
         async with self._session.request(
             method, self._url + where, params=params, json=body
         ) as response:
-            return response.status, await response.text()
+            return response.status, await response.text(errors="replace")
 
     async def connect(self, app: str, heartbeat_seconds: float) -> aiohttp.ClientWebSocketResponse:
         """The websocket on which the events of `app` arrive; registers the app.

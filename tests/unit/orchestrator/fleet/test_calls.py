@@ -1,0 +1,107 @@
+"""Calls live side by side: what fails for one costs neither its caller nor the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from orchestrator.errors import NotFound, Unreachable
+from orchestrator.fleet import events as on
+from orchestrator.fleet.call import CallId, EnteredCall, Tenant
+from orchestrator.fleet.effects import Farewell
+
+from tests.unit.orchestrator.fleet.surroundings import FORK, open_stage
+
+CALL = EnteredCall(CallId("c1"), Tenant("default"), "ch1", "ulaw")
+SECOND = replace(CALL, call_id=CallId("c2"), channel_id="ch2")
+C1 = CALL.call_id
+
+
+async def test_a_call_is_shown_with_its_worker_once_it_talks() -> None:
+    async with open_stage() as stage:
+        stage.calls.enter(CALL)
+        await stage.workers.attached.get()
+        stage.calls.post(C1, on.BotSpoke())
+        await stage.pbx.until("no-music ch1")
+        view = stage.calls.view(C1)
+        assert view is not None
+        assert (view.state, view.worker_id, view.answered) == ("talking", "w1", True)
+
+
+async def test_a_caller_who_is_gone_before_the_answer_leaves_nothing_behind() -> None:
+    async with open_stage() as stage:
+        stage.pbx.failing["answer"] = NotFound("POST", "/channels/ch1/answer", 404, "")
+        stage.calls.enter(CALL)
+        await stage.until_empty()
+        assert "no-bridge c1" in stage.pbx.asked
+        assert "queue ch1" not in stage.pbx.asked
+
+
+async def test_a_bridge_that_cannot_be_made_means_the_queue() -> None:
+    async with open_stage() as stage:
+        stage.pbx.failing["bridge"] = Unreachable("POST", "/bridges/x", 0, "")
+        stage.calls.enter(CALL)
+        await stage.pbx.until("queue ch1")
+
+
+async def test_a_bug_sends_its_caller_to_the_queue_and_leaves_other_calls_alone() -> None:
+    async with open_stage() as stage:
+        stage.calls.enter(SECOND)
+        await stage.workers.attached.get()
+        stage.pbx.failing["talkback"] = ZeroDivisionError()
+        stage.calls.enter(CALL)
+        await stage.pbx.until("queue ch1")
+        assert "queue ch2" not in stage.pbx.asked
+        assert stage.calls.view(SECOND.call_id) is not None
+
+
+async def test_a_second_channel_under_one_id_is_refused() -> None:
+    async with open_stage() as stage:
+        assert stage.calls.enter(CALL)
+        assert not stage.calls.enter(replace(CALL, channel_id="ch9"))
+
+
+async def test_callers_whose_channel_is_gone_after_a_break_have_hung_up() -> None:
+    async with open_stage() as stage:
+        stage.calls.enter(CALL)
+        stage.calls.enter(SECOND)
+        await stage.workers.attached.get()
+        await stage.workers.attached.get()
+        stage.calls.reconcile(["ch2"])
+        assert await stage.workers.detached.get() is Farewell.CALL_ENDED
+        assert stage.calls.view(SECOND.call_id) is not None
+
+
+async def test_a_fork_told_before_the_caller_came_is_remembered() -> None:
+    async with open_stage(fork=None) as stage:
+        stage.calls.fork_started(C1, FORK)
+        stage.calls.enter(CALL)
+        assert (await stage.workers.attached.get()).call_id == C1
+
+
+async def test_a_fork_that_ended_before_the_caller_came_is_forgotten() -> None:
+    async with open_stage(fork=None) as stage:
+        stage.calls.fork_started(C1, FORK)
+        stage.calls.fork_ended(C1, "w1", "bye")
+        stage.calls.enter(CALL)
+        await stage.pbx.until("bridge c1")
+        assert "talkback c1" not in stage.pbx.asked
+
+
+async def test_a_drain_that_is_not_waited_for_sends_the_callers_to_the_queue() -> None:
+    async with open_stage() as stage:
+        stage.calls.enter(CALL)
+        await stage.workers.attached.get()
+        stage.calls.spawn(stage.calls.drain(0.0))
+        await stage.pbx.until("queue ch1")
+        assert not stage.calls.has_room()
+        stage.calls.post(C1, on.CallerLeft())
+        await stage.until_empty()
+
+
+@pytest.mark.parametrize("calls", [(CALL,), (CALL, SECOND)])
+async def test_room_is_what_is_left_of_the_most(calls: tuple[EnteredCall, ...]) -> None:
+    async with open_stage(max_calls=2) as stage:
+        for call in calls:
+            stage.calls.enter(call)
+        assert stage.calls.has_room() is (len(calls) < 2)
