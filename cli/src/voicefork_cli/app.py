@@ -49,12 +49,23 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the call's WAV and its timeline.")] = Path(
         "demo-out"
     ),
+    story: Annotated[
+        str, typer.Option(help="dispute (ends with a human) or question.")
+    ] = "dispute",
+    agent: Annotated[
+        str, typer.Option(help="What the agent's phone does: answer, busy, decline, noanswer.")
+    ] = "answer",
 ) -> None:
     """One whole call: caller, bot, handoff, agent; shown and measured."""
     # Imported here: the demo needs every part of the checkout, the other commands do not.
     try:
-        from voicefork_cli.demo.command import run_demo  # noqa: PLC0415
+        from voicefork_cli.demo.command import DemoPlan, Story, run_demo  # noqa: PLC0415
+        from voicefork_cli.demo.dispute import AgentMood  # noqa: PLC0415
         from voicefork_cli.demo.screen import Screen  # noqa: PLC0415
     except ModuleNotFoundError as error:
         fail(f"The demo cannot start: {error}. Install the whole checkout: make setup")
-    raise typer.Exit(asyncio.run(run_demo(out, Screen())))
+    try:
+        plan = DemoPlan(out, Story(story), AgentMood(agent))
+    except ValueError as error:
+        fail(f"{error}. See voicefork demo --help")
+    raise typer.Exit(asyncio.run(run_demo(plan, Screen())))

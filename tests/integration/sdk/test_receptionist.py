@@ -33,8 +33,8 @@ def lines() -> Lines:
 
 
 @pytest.fixture(scope="module")
-def spotters(lines: Lines) -> PhraseSpotters:
-    return receptionist.spotters(lines)
+def spotters() -> PhraseSpotters:
+    return receptionist.spotters("slt")
 
 
 @pytest.fixture

@@ -17,6 +17,16 @@ from voicefork_cli.sim.edge import Edge, open_edge
 from voicefork_cli.sim.edge_call import EdgePlan
 from voicefork_cli.sim.phone import AgentPhone, open_phone
 
+ROUTING = """\
+default:
+  targets: [PJSIP/agent-1]
+  ring_seconds: 6
+rules:
+  - name: dispute
+    intents: [dispute]
+    freeze: true
+    priority: 9
+"""
 RECEPTIONIST = Path("sdk/examples/receptionist.py")
 
 
@@ -42,19 +52,19 @@ def example(script: Path) -> Path:
 
 
 @asynccontextmanager
-async def open_cast(
-    lab: Lab, progress: Progress, orchestrator_options: tuple[str, ...] = ()
-) -> AsyncIterator[Cast]:
+async def open_cast(lab: Lab, progress: Progress) -> AsyncIterator[Cast]:
     """Raises LabError when something is missing or does not start."""
     async with AsyncExitStack() as stack:
         phone = await stack.enter_async_context(open_phone("agent-1"))
         asterisk = AsteriskPlan(
             agents={"agent-1": phone.uri}, queues={"voicefork": ("agent-1",)}, record=True
         )
+        rules = lab.folder / "routing.yaml"
+        rules.write_text(ROUTING)
         plan = StackPlan(
             agent_script=example(RECEPTIONIST),
             asterisk=asterisk,
-            orchestrator_options=orchestrator_options,
+            orchestrator_options=("--routing", str(rules)),
         )
         running = await stack.enter_async_context(open_stack(lab, plan, progress))
 

@@ -6,51 +6,81 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
+import grpc
+from voicefork.handoff.v1 import handoff_pb2
+
 from voicefork_cli.demo.cast import Cast, open_cast
-from voicefork_cli.demo.figures import Figure, question_figures
+from voicefork_cli.demo.dispute import AgentMood, tell_dispute
+from voicefork_cli.demo.figures import Figure, dispute_figures, question_figures
+from voicefork_cli.demo.question import tell_question
 from voicefork_cli.demo.screen import Screen
-from voicefork_cli.demo.story import follow_vendor, tell_question
+from voicefork_cli.demo.story import follow_vendor
 from voicefork_cli.demo.timeline import Timeline
 from voicefork_cli.lab.errors import LabError
 from voicefork_cli.lab.processes import open_lab
 from voicefork_cli.sim.errors import SimError
 
-STORY_SECONDS = 55.0
+STORY_SECONDS = 75.0
 
 
-async def run_demo(out: Path, screen: Screen) -> int:
+class Story(Enum):
+    """What is told: a caller who ends with a human, or one whom the bot can help."""
+
+    DISPUTE = "dispute"
+    QUESTION = "question"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPlan:
+    out: Path
+    story: Story = Story.DISPUTE
+    agent: AgentMood = AgentMood.ANSWER
+
+
+async def run_demo(plan: DemoPlan, screen: Screen) -> int:
     """The exit code: 0 when every demanded figure is good."""
     timeline = Timeline(screen.show)
+    figures: list[Figure] = []
     try:
         async with open_lab() as lab:
-            began = time.time_ns()
-            timeline.add(began, "lab", "starts redis, rtpengine, Asterisk and Voicefork")
+            timeline.add(time.time_ns(), "lab", "starts redis, rtpengine, Asterisk and Voicefork")
             async with open_cast(lab, screen.step) as cast:
                 timeline.add(time.time_ns(), "lab", "everything runs")
                 async with asyncio.timeout(STORY_SECONDS):
-                    figures = await _told(cast, timeline)
-                _write(out, cast, timeline, figures)
-    except (LabError, SimError, TimeoutError) as error:
-        screen.say(f"[bold red]demo failed:[/] {str(error) or 'it took too long'}")
-        for note in getattr(error, "__notes__", ()):
-            screen.say(str(note))
+                    figures = await _told(plan, cast, timeline, screen)
+                _write(plan.out, cast, timeline, figures)
+    except* (LabError, SimError, TimeoutError, grpc.aio.AioRpcError) as errors:
+        for error in _leaves(errors):
+            screen.say(f"[bold red]demo failed:[/] {str(error) or 'it took too long'}")
+            for note in getattr(error, "__notes__", ()):
+                screen.say(str(note))
+    if not figures:
         return 1
     screen.table("Measured on the RTP that the caller received", figures)
-    screen.say(f"written: {out}/call.wav (left said, right heard), {out}/timeline.json")
+    screen.say(f"written: {plan.out}/call.wav (left said, right heard), {plan.out}/timeline.json")
     return 0 if all(figure.good is not False for figure in figures) else 1
 
 
-async def _told(cast: Cast, timeline: Timeline) -> list[Figure]:
+async def _told(plan: DemoPlan, cast: Cast, timeline: Timeline, screen: Screen) -> list[Figure]:
     follower = asyncio.create_task(follow_vendor(cast, timeline))
+    printer = asyncio.create_task(screen.run())
     try:
-        question = await tell_question(cast, timeline)
+        if plan.story is Story.QUESTION:
+            question = await tell_question(cast, timeline)
+            return question_figures(cast.caller.heard, question)
+        dispute = await tell_dispute(cast, timeline, plan.agent)
+        answers = plan.agent is AgentMood.ANSWER
+        expected = handoff_pb2.OUTCOME_CONNECTED if answers else handoff_pb2.OUTCOME_QUEUED
+        return dispute_figures(cast.caller.heard, dispute, expected)
     finally:
         await asyncio.sleep(0.1)  # what the vendor wrote last
         follower.cancel()
-        await asyncio.gather(follower, return_exceptions=True)
-    return question_figures(cast.caller.heard, question)
+        printer.cancel()
+        await asyncio.gather(follower, printer, return_exceptions=True)
 
 
 def _write(out: Path, cast: Cast, timeline: Timeline, figures: Sequence[Figure]) -> None:
@@ -62,3 +92,10 @@ def _write(out: Path, cast: Cast, timeline: Timeline, figures: Sequence[Figure])
         "timeline": timeline.as_list(zero),
     }
     (out / "timeline.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+    found: list[Exception] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

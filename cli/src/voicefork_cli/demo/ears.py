@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from voicefork_cli.measure.heard import is_silent
 from voicefork_cli.measure.packets import Packet
@@ -32,7 +33,7 @@ async def until_quiet(leg: Leg, after_ns: int, *, quiet_seconds: float, limit: f
     raise CallTimeout(f"nothing to be heard and then quiet in {limit:g} s")
 
 
-def audible_until(packets: list[Packet], before_ns: int) -> int | None:
+def audible_until(packets: Sequence[Packet], before_ns: int) -> int | None:
     """Arrival of the last audible packet before a moment."""
     return next(
         (p.arrival_ns for p in reversed(packets) if p.arrival_ns < before_ns and not is_silent(p)),

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from voicefork.handoff.v1 import handoff_pb2
+
+from voicefork_cli.demo.dispute import AGENT_HZ, CALLER_HZ, MUSIC_HZ, Dispute
+from voicefork_cli.demo.ears import audible_until
+from voicefork_cli.demo.question import Question
 from voicefork_cli.measure.heard import hear
 from voicefork_cli.measure.packets import PACKET_MS, Packet
 from voicefork_cli.measure.tones import tone_timeline
 
 SURE_PACKETS = 5  # a tone is heard when it sounds for 100 ms: speech has chance tones, too
 NS_PER_MS = 1_000_000
+AFTERWARDS_NS = 2_000_000_000
+WITNESS_TOLERANCE_MS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +51,6 @@ def steady_tone_from(
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A call in which the bot alone answers. Times are arrivals at the caller."""
-
-    answered_ns: int
-    ended_ns: int
-    expected: str
-    recognised: Sequence[str]
-    answer: str  # what the bot said to it, by its own diary
-    asked_until_ns: int | None
-    answer_heard_ns: int | None
-
-
 def question_figures(packets: Sequence[Packet], call: Question) -> list[Figure]:
     """From the 200 OK to the hang-up."""
     heard = hear(packets, call.answered_ns, call.ended_ns)
@@ -76,3 +70,55 @@ def question_figures(packets: Sequence[Packet], call: Question) -> list[Figure]:
 
 def _expected_packets(call: Question) -> int:
     return round((call.ended_ns - call.answered_ns) / NS_PER_MS / PACKET_MS)
+
+
+def dispute_figures(
+    packets: Sequence[Packet], call: Dispute, expected: handoff_pb2.Outcome.ValueType
+) -> list[Figure]:
+    """From the escalation to the end of the handoff and 2 s of what came of it.
+
+    Dead air is what this call misses beyond the control call beside it, plus silence.
+    """
+    connected = call.handoff.phase == handoff_pb2.PHASE_CONNECTED
+    until_ns = call.settled_ns + AFTERWARDS_NS
+    candidates = (float(MUSIC_HZ), float(AGENT_HZ), float(CALLER_HZ))
+    held_ns = steady_tone_from(packets, MUSIC_HZ, candidates, call.escalated_ns)
+    spoken_ns = audible_until(packets, held_ns) if held_ns else None
+    agent_ns = steady_tone_from(packets, AGENT_HZ, candidates, call.escalated_ns)
+    heard = hear(packets, call.escalated_ns, until_ns)
+    beyond = heard.beyond(hear(call.control, call.escalated_ns, until_ns))
+    timing = call.handoff.timing
+    witness = timing.silent_ms + timing.missing_ms
+    lead = since(agent_ns or held_ns, call.context_ns)
+    outcome = handoff_pb2.Outcome.Name(call.handoff.outcome).removeprefix("OUTCOME_")
+    rows = [
+        Figure("words recognised by the AI", ", ".join(call.recognised) or "-", _heard(call)),
+        Figure("escalation -> hold music heard", milliseconds(since(held_ns, call.escalated_ns))),
+        Figure("  of it after the bot's last word", milliseconds(since(held_ns, spoken_ns))),
+        Figure(
+            "dead air during the whole handoff",
+            f"{milliseconds(beyond.dead_air_ms)} (missing {beyond.missing_ms:.0f}"
+            f" + silent {beyond.silent_ms:.0f})",
+            round(beyond.dead_air_ms) == 0,
+        ),
+        Figure("longest gap between packets", milliseconds(heard.longest_gap_ms)),
+    ]
+    if connected:
+        answered = since(agent_ns, call.agent_answered_ns)
+        rows.append(Figure("agent answered -> caller hears agent", milliseconds(answered)))
+    what = "the merge" if connected else "the music"
+    published = f"context published before {what} by"
+    rows += [
+        Figure(published, milliseconds(lead), not connected or (lead is not None and lead > 0)),
+        Figure(
+            "witness against caller's own count",
+            f"{witness} ms : {heard.dead_air_ms:.0f} ms",
+            abs(witness - heard.dead_air_ms) <= WITNESS_TOLERANCE_MS,
+        ),
+        Figure("outcome", outcome, call.handoff.outcome == expected),
+    ]
+    return rows
+
+
+def _heard(call: Dispute) -> bool:
+    return any("dispute" in phrase for phrase in call.recognised)

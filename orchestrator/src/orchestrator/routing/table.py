@@ -1,7 +1,7 @@
 """The routing rules as values, and how they are read from YAML.
 
-queue: support              # the way out that always exists: an extension of queue_context
-queue_context: queues
+queue: s                    # the way out that always exists: an extension of queue_context
+queue_context: voicefork-queue
 music: default
 default:                    # what a rule does not say is taken from here
   pattern: attended         # or dialplan
@@ -42,7 +42,7 @@ class Treatment:
 
     pattern: Pattern = Pattern.ATTENDED
     targets: tuple[Target, ...] = ()
-    queue: str = "support"
+    queue: str = "s"
     accept_key: str = ""
     prompt: str = ""
     priority: int = 0
@@ -92,10 +92,10 @@ def parse_table(text: str) -> RoutingTable:
     except yaml.YAMLError as error:
         raise SetupError(f"routing: {error}") from error
     top = _Section("routing", document)
-    queue, music = top.text("queue", "support"), top.text("music", "default")
+    queue, music = top.text("queue", "s"), top.text("music", "default")
     default = _treatment(top.section("default"), Treatment(queue=queue))
     rules = tuple(_rule(section, default) for section in top.sections("rules"))
-    context = top.text("queue_context", "queues")
+    context = top.text("queue_context", "voicefork-queue")
     top.nothing_else()
     return RoutingTable(default, rules, context, music)
 

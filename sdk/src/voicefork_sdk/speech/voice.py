@@ -7,13 +7,15 @@ import shutil
 import subprocess
 import wave
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 
+Name = TypeVar("Name")
 _FLITE_SECONDS = 20.0
 
 
-def synthesise(lines: Mapping[str, str], voice: str = "slt") -> dict[str, bytes]:
+def synthesise(lines: Mapping[Name, str], voice: str = "slt") -> dict[Name, bytes]:
     """Each line as PCM_S16LE at 8 kHz. Raises RuntimeError where flite is missing or fails."""
     return {name: _speak(text, voice) for name, text in lines.items()}
 

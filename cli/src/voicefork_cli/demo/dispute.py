@@ -1,0 +1,155 @@
+"""The dispute: the bot hears it, and hands the caller to a human without a moment of dead air."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+from voicefork.handoff.v1 import handoff_pb2
+
+from voicefork_cli.demo.cast import Cast
+from voicefork_cli.demo.handoffs import contexts, follow_handoff, nanoseconds
+from voicefork_cli.demo.story import ask, call_in, next_line
+from voicefork_cli.demo.timeline import Timeline
+from voicefork_cli.measure.packets import Packet
+from voicefork_cli.sim.caller import open_caller
+from voicefork_cli.sim.phone import Behaviour, PhoneCall
+from voicefork_cli.sim.source import Silence, Tone
+
+T = TypeVar("T")
+COMPLAINT = "I want to dispute this charge."
+CALLER_HZ, AGENT_HZ, MUSIC_HZ = 440, 600, 350
+TALK_SECONDS = 3.0
+CONTROL_NUMBER = "901"  # music on hold, without bot or handoff
+HEARD_SECONDS = 10.0
+TENANT = "default"
+
+
+class AgentMood(Enum):
+    """What the agent's phone does."""
+
+    ANSWER = "answer"
+    BUSY = "busy"
+    DECLINE = "decline"
+    NO_ANSWER = "noanswer"
+
+    @property
+    def behaviour(self) -> Behaviour:
+        tone = Tone(AGENT_HZ)
+        match self:
+            case AgentMood.ANSWER:
+                return Behaviour(ring_seconds=3.0, source=tone)
+            case AgentMood.BUSY:
+                return Behaviour(ring_seconds=0.0, status=486)
+            case AgentMood.DECLINE:
+                return Behaviour(ring_seconds=1.0, status=603)
+            case AgentMood.NO_ANSWER:
+                return Behaviour(status=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """What happened, by the clocks of those it happened to; what was heard is measured later."""
+
+    answered_ns: int
+    escalated_ns: int
+    ended_ns: int
+    recognised: tuple[str, ...]
+    agent_answered_ns: int | None
+    handoff: handoff_pb2.Handoff  # as it was in the end
+    settled_ns: int  # CONNECTED, or the way out taken
+    context_ns: int | None
+    summary: str
+    control: tuple[Packet, ...]  # what a caller without a handoff heard in the same time
+
+
+async def tell_dispute(cast: Cast, timeline: Timeline, mood: AgentMood) -> Dispute:
+    """The whole call, with a control call beside it."""
+    caller = cast.caller
+    cast.phone.behaviour = mood.behaviour
+    async with _control_call(cast) as control, asyncio.TaskGroup() as beside:
+        await call_in(cast, timeline)
+        screen = beside.create_task(_screen(cast, timeline))
+        agent = beside.create_task(_agent(cast, timeline))
+        await ask(cast, timeline, COMPLAINT)
+        escalated = await next_line(cast, "escalated", HEARD_SECONDS)
+        call_id = cast.edge.calls[caller.call_id].voicefork_call
+        address = cast.stack.orchestrator.addresses["grpc"]
+
+        def on_phase(handoff: handoff_pb2.Handoff) -> None:
+            if handoff.phase == handoff_pb2.PHASE_CONNECTED:
+                caller.play(Tone(CALLER_HZ))
+
+        changes = await follow_handoff(address, call_id, timeline, on_phase)
+        await asyncio.sleep(TALK_SECONDS)
+        await caller.hang_up()
+        timeline.add(time.time_ns(), "caller", "hangs up")
+        screen.cancel()
+        agent.cancel()
+        heard = tuple(control)
+    published = await _result(screen)
+    phone_call = await _result(agent)
+    last = changes[-1]
+    settled = next(h for h in changes if h.phase == last.phase)
+    lines = cast.vendor_lines()
+    return Dispute(
+        answered_ns=caller.answered_ns or 0,
+        escalated_ns=int(float(str(escalated["t"])) * 1e9),
+        ended_ns=caller.ended_ns or time.time_ns(),
+        recognised=tuple(str(line["text"]) for line in lines if line["event"] == "heard"),
+        agent_answered_ns=phone_call.answered_ns if phone_call else None,
+        handoff=last,
+        settled_ns=nanoseconds(settled),
+        context_ns=published[0] if published else None,
+        summary=published[1] if published else "",
+        control=heard,
+    )
+
+
+async def _screen(cast: Cast, timeline: Timeline) -> tuple[int, str] | None:
+    """What the agent's screen shows, and when it had it."""
+    async for at_ns, envelope in contexts(cast.stack.redis.url, TENANT):
+        summary = str(envelope["context"]["summary"])
+        timeline.add(at_ns, "screen", f"shows: {summary}")
+        return at_ns, summary
+    return None
+
+
+async def _agent(cast: Cast, timeline: Timeline) -> PhoneCall:
+    call = await cast.phone.next_call(60.0)
+    timeline.add(time.time_ns(), "agent", "phone rings")
+    await _decided(call)
+    if call.answered_ns is not None:
+        timeline.add(call.answered_ns, "agent", "answers")
+    else:
+        timeline.add(time.time_ns(), "agent", f"does not take it: {call.events[-1].text}")
+    return call
+
+
+async def _decided(call: PhoneCall) -> None:
+    """Until the phone has answered, or will not."""
+    while True:
+        if call.answered_ns is not None or call.ended.is_set():
+            return
+        await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def _control_call(cast: Cast) -> AsyncIterator[list[Packet]]:
+    """A caller who only hears music: what this machine's load alone does to a call's packets."""
+    async with open_caller() as control:
+        await control.dial(f"sip:{CONTROL_NUMBER}@{cast.stack.asterisk.sip}", Silence())
+        yield control.heard
+
+
+async def _result(task: asyncio.Task[T]) -> T | None:
+    """None when it was cancelled before it knew."""
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return None

@@ -1,0 +1,92 @@
+"""Following a call's handoff over gRPC, and the story that its agent's screen shows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import redis.asyncio as redis
+from voicefork.handoff.v1 import handoff_pb2, handoff_pb2_grpc
+
+from voicefork_cli.demo.timeline import Timeline
+
+FOUND_SECONDS = 5.0
+
+
+def context_key(tenant: str) -> str:
+    """The Redis stream on which the orchestrator publishes contexts."""
+    return f"voicefork:v1:{tenant}:context"
+
+
+def nanoseconds(handoff: handoff_pb2.Handoff) -> int:
+    """When it became what it is."""
+    return int(handoff.changed_at.ToNanoseconds())
+
+
+def told(handoff: handoff_pb2.Handoff) -> str:
+    """A handoff's state in one line."""
+    phase = handoff_pb2.Phase.Name(handoff.phase).removeprefix("PHASE_")
+    if handoff.outcome:
+        return f"{phase} ({handoff_pb2.Outcome.Name(handoff.outcome).removeprefix('OUTCOME_')})"
+    return phase
+
+
+async def follow_handoff(
+    address: str,
+    call_id: str,
+    timeline: Timeline,
+    on_phase: Callable[[handoff_pb2.Handoff], None],
+) -> list[handoff_pb2.Handoff]:
+    """Every revision of the call's handoff until nothing about it changes any more.
+
+    Raises grpc.aio.AioRpcError, TimeoutError when the call has none within 5 s.
+    """
+    seen: list[handoff_pb2.Handoff] = []
+    async with grpc.aio.insecure_channel(address) as channel:
+        service = handoff_pb2_grpc.HandoffServiceStub(channel)
+        async with asyncio.timeout(FOUND_SECONDS):
+            handoff_id = await _found(service, call_id)
+        phase = handoff_pb2.PHASE_UNSPECIFIED
+        changes: Any = service.WatchHandoff(handoff_pb2.WatchHandoffRequest(handoff_id=handoff_id))
+        async for change in changes:
+            seen.append(change.handoff)
+            if change.handoff.phase != phase:
+                phase = change.handoff.phase
+                timeline.add(nanoseconds(change.handoff), "handoff", told(change.handoff))
+                on_phase(change.handoff)
+    return seen
+
+
+async def _found(service: handoff_pb2_grpc.HandoffServiceStub, call_id: str) -> str:
+    request = handoff_pb2.GetHandoffRequest(call_id=call_id)
+    while True:
+        try:
+            answer: Any = service.GetHandoff(request)
+            return str((await answer).handoff.handoff_id)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise
+            await asyncio.sleep(0.02)
+
+
+async def contexts(
+    url: str, tenant: str, after: str = "$"
+) -> AsyncIterator[tuple[int, dict[str, Any]]]:
+    """(published at, envelope) from now on ("0": everything kept), as an agent's screen gets them.
+
+    Raises redis.RedisError when Redis goes away.
+    """
+    client: redis.Redis = redis.Redis.from_url(url, protocol=2)
+    try:
+        while True:
+            found: Any = await client.xread({context_key(tenant): after}, count=10, block=500)
+            for _, entries in found or []:
+                for entry, fields in entries:
+                    after = entry.decode()
+                    published_ms = int(after.partition("-")[0])
+                    yield published_ms * 1_000_000, json.loads(fields[b"json"])
+    finally:
+        await client.aclose()
