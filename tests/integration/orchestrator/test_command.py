@@ -1,0 +1,80 @@
+"""The command itself: its servers, its signals, its exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+
+import aiohttp
+import grpc
+from grpc_health.v1 import health_pb2
+
+from tests.integration.orchestrator.conftest import Start
+
+NOBODY = "http://127.0.0.1:9"
+
+
+async def command(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "orchestrator", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+
+
+async def test_the_admin_page_tells_readiness_and_metrics(start: Start) -> None:
+    admin = (await start()).addresses["admin"]
+    async with aiohttp.ClientSession(f"http://{admin}") as session:
+        async with session.get("/healthz") as response:
+            assert response.status == 200
+        async with session.get("/readyz") as response:
+            assert await response.json() == {"ready": True, "missing": []}
+        async with session.get("/metrics") as response:
+            assert "voicefork_ari_connected 1.0" in await response.text()
+
+
+async def test_health_is_served_by_grpc(start: Start) -> None:
+    orchestrator = await start("--dev")
+    async with grpc.aio.insecure_channel(orchestrator.addresses["grpc"]) as channel:
+        request = health_pb2.HealthCheckRequest(service="voicefork.worker.v1.CallEvents")
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        answer = await check(request, timeout=5)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_a_term_while_asterisk_is_waited_for_ends_it_at_once() -> None:
+    process = await command("--ari", NOBODY, "--redis", "redis://127.0.0.1:9/0", "--log", "json")
+    assert process.stdout is not None
+    async with asyncio.timeout(15):
+        line = json.loads(await process.stdout.readline())
+        process.send_signal(signal.SIGTERM)
+        output, _ = await process.communicate()
+    assert line["level"] == "warning"
+    assert process.returncode == 0, output.decode()
+
+
+async def test_an_address_in_use_is_told_and_ends_with_2() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = await command("--ari", NOBODY, "--admin", f"127.0.0.1:{port}")
+        async with asyncio.timeout(15):
+            output, _ = await process.communicate()
+    assert process.returncode == 2
+    assert f"--admin 127.0.0.1:{port}: cannot listen" in output.decode()
+
+
+async def test_a_wrong_setting_is_told_and_ends_with_2() -> None:
+    process = await command("--waiting", "silence")
+    output, _ = await process.communicate()
+    assert process.returncode == 2
+    assert "waiting" in output.decode()
