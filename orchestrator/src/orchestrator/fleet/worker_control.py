@@ -20,6 +20,7 @@ _CODECS = {
     "alaw": worker_pb2.TALKBACK_CODEC_PCMA,
     "g722": worker_pb2.TALKBACK_CODEC_G722,
 }
+_MOST_CHANNELS = 256
 _OPTIONS = (
     # A worker that comes back is dialled again soon: a call has two seconds, not gRPC's default.
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -53,6 +54,7 @@ class WorkerControls:
         )
         stub = self.stub(fork)
         await self.within_limit(fork, stub.AttachTalkback(request, timeout=self._limit))
+        await self._close_oldest()
 
     async def tell_answered(self, fork: ForkHalf, call_id: CallId) -> None:
         request = worker_pb2.SetCallStateRequest(
@@ -98,14 +100,14 @@ class WorkerControls:
 
     def _channel(self, fork: ForkHalf) -> grpc.aio.Channel:
         """Kept open: the next call of this worker is likely near."""
-        if fork.control not in self._channels:
-            self._channels[fork.control] = self._dial(fork.control)
-        return self._channels[fork.control]
+        channel = self._channels.pop(fork.control, None) or self._dial(fork.control)
+        self._channels[fork.control] = channel  # the most recently used is the last
+        return channel
 
-    async def close_idle(self, used: set[str]) -> None:
-        """Closes the channels to workers at other control addresses than those in use."""
-        for address in set(self._channels) - used:
-            await self._channels.pop(address).close()
+    async def _close_oldest(self) -> None:
+        """Workers come and go; a channel closed too early is dialled anew."""
+        while len(self._channels) > _MOST_CHANNELS:
+            await self._channels.pop(next(iter(self._channels))).close()
 
     async def aclose(self) -> None:
         while self._channels:
