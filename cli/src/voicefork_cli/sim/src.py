@@ -45,7 +45,8 @@ class SrcSettings:
     """How the client behaves.
 
     Faults of the real thing, to be shown or not: a 200 sooner after the INVITE than
-    `drops_answers_before_ms` is lost without a word (facts of OpenSIPS, section 9);
+    `drops_answers_before_ms` is lost without a word: OpenSIPS marks the session as
+    started only after the INVITE is out (siprec_logic.c, srs_send_invite), and drops it until then;
     `reinvite_status` is what the SRS's re-INVITE gets, whatever it says.
     """
 
