@@ -9,6 +9,7 @@ from voicefork.handoff.v1 import handoff_pb2
 
 from voicefork_cli.demo.dispute import AGENT_HZ, CALLER_HZ, MUSIC_HZ, Dispute
 from voicefork_cli.demo.ears import audible_until
+from voicefork_cli.demo.handoffs import outcome_name
 from voicefork_cli.demo.question import Question
 from voicefork_cli.measure.heard import hear
 from voicefork_cli.measure.packets import PACKET_MS, Packet
@@ -90,7 +91,6 @@ def dispute_figures(
     timing = call.handoff.timing
     witness = timing.silent_ms + timing.missing_ms
     lead = since(agent_ns or held_ns, call.context_ns)
-    outcome = handoff_pb2.Outcome.Name(call.handoff.outcome).removeprefix("OUTCOME_")
     rows = [
         Figure("words recognised by the AI", ", ".join(call.recognised) or "-", _heard(call)),
         Figure("escalation -> hold music heard", milliseconds(since(held_ns, call.escalated_ns))),
@@ -115,7 +115,7 @@ def dispute_figures(
             f"{witness} ms : {heard.dead_air_ms:.0f} ms",
             abs(witness - heard.dead_air_ms) <= WITNESS_TOLERANCE_MS,
         ),
-        Figure("outcome", outcome, call.handoff.outcome == expected),
+        Figure("outcome", outcome_name(call.handoff), call.handoff.outcome == expected),
     ]
     return rows
 

@@ -27,11 +27,21 @@ def nanoseconds(handoff: handoff_pb2.Handoff) -> int:
 
 
 def told(handoff: handoff_pb2.Handoff) -> str:
-    """A handoff's state in one line."""
-    phase = handoff_pb2.Phase.Name(handoff.phase).removeprefix("PHASE_")
-    if handoff.outcome:
-        return f"{phase} ({handoff_pb2.Outcome.Name(handoff.outcome).removeprefix('OUTCOME_')})"
-    return phase
+    """A handoff's state in one line; numbers of a newer contract stay numbers."""
+    phase = _name(handoff_pb2.Phase, handoff.phase, "PHASE_")
+    outcome = _name(handoff_pb2.Outcome, handoff.outcome, "OUTCOME_")
+    return f"{phase} ({outcome})" if handoff.outcome else phase
+
+
+def outcome_name(handoff: handoff_pb2.Handoff) -> str:
+    return _name(handoff_pb2.Outcome, handoff.outcome, "OUTCOME_")
+
+
+def _name(enum: Any, number: int, prefix: str) -> str:
+    try:
+        return str(enum.Name(number)).removeprefix(prefix)
+    except ValueError:
+        return str(number)
 
 
 async def follow_handoff(
