@@ -90,6 +90,11 @@ class BotSpeaks:
 
 
 @dataclass(frozen=True, slots=True)
+class BotReady:
+    """The AI of an unanswered call is there: the caller may be answered."""
+
+
+@dataclass(frozen=True, slots=True)
 class PhraseEnded:
     utterance_id: str
     cut: bool
@@ -101,8 +106,8 @@ class BotFailed:
 
 
 News = (
-    BotSpeaks | PhraseEnded | BotFailed | Escalate | CancelEscalation | Intent | Transcript
-    | HangUp | SendDtmf
+    BotSpeaks | BotReady | PhraseEnded | BotFailed | Escalate | CancelEscalation | Intent
+    | Transcript | HangUp | SendDtmf
 )  # fmt: skip
 
 

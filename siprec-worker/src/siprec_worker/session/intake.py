@@ -11,6 +11,7 @@ from siprec_worker.errors import (
     PeerError,
     SdpError,
 )
+from siprec_worker.media.model import GapCause
 from siprec_worker.protocol import offer_answer as oa
 from siprec_worker.protocol.legs import LegHints
 from siprec_worker.protocol.legs import legs as attribute_legs
@@ -150,6 +151,8 @@ class Intake:
                 known.accepted = line
                 call.audio.update_track(known.handle, payloads)
             now_line = call.lines[line.index]
+            held = GapCause.ON_HOLD if line.on_hold else None
+            call.audio.expect_silence(now_line.handle, held)
             track = now_line.track
             try:
                 now_line.socket.listen(track.receive, track.receive_rtcp, line)

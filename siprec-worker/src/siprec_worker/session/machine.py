@@ -48,6 +48,9 @@ from siprec_worker.session.model import (
     Transcript,
 )
 
+NO_MORE_OF_IT = frozenset(
+    {PlayStatus.FINISHED, PlayStatus.CUT, PlayStatus.STARVED, PlayStatus.OVERRUN}
+)
 REMEMBERED_UTTERANCES = 32  # ended ones, should an escalation name one as its phrase
 
 
@@ -91,6 +94,8 @@ class Conversation:
     _voice: bool = False
     _first_words: str = ""
     _announced: bool = False
+    _unplayed: set[str] = field(default_factory=set)  # utterances with something left to play
+    _parting: HangUp | None = None  # said, and waiting for the last words
     _watched_phrases: set[str] = field(default_factory=set)
     _over_already: dict[str, bool] = field(default_factory=dict)  # utterance -> was it cut?
 
@@ -148,9 +153,10 @@ class Conversation:
 
     def _attached(self, codec: TalkbackCodec, status: CallStatus) -> list[fx.Effect]:
         self.codec = codec
+        self._announced = False  # a new orchestrator must hear it again
         effects = self._dial(lambda seat: seat.role is not Role.ASSIST)
         effects += self._status_changed(status)
-        return effects + self._start_voice()
+        return [*effects, *self._start_voice(), *self._announce()]
 
     def _detached(self, reason: CloseReason) -> list[fx.Effect]:
         """The bot's leg is gone: PRIMARY has nothing to say any more."""
@@ -210,6 +216,9 @@ class Conversation:
                 return self._order(agent, message)
             case Escalate():
                 return self._escalated(message)
+            case HangUp(_, None) if self._unplayed:
+                self._parting = message  # once everything has been played
+                return []
             case Intent() | CancelEscalation() | HangUp() | SendDtmf():
                 return [fx.Report(message)]
             case _:
@@ -265,14 +274,21 @@ class Conversation:
     # --- the voice --------------------------------------------------------------------------
 
     def _start_voice(self) -> list[fx.Effect]:
-        """Once the call is answered, has a leg for the bot, and the bot is there: let it speak."""
+        """Once the call is answered, has a leg for the bot, and the bot is there: let it speak.
+
+        Where only the answer is missing, the orchestrator is told: it may wait for just this.
+        """
         primary = self._primary()
         if self._voice or primary is None or self.codec is None:
             return []
-        if primary[1].stage is not Stage.OPEN or self.status is not CallStatus.ANSWERED:
+        if primary[1].stage is not Stage.OPEN:
+            return []
+        if self.status is CallStatus.EARLY:
+            return [fx.Report(fx.BotReady())]
+        if self.status is not CallStatus.ANSWERED:
             return []
         self._voice = True
-        return [fx.StartVoice(self.codec), *self._announce()]
+        return [fx.StartVoice(self.codec)]
 
     def _stop_voice(self) -> list[fx.Effect]:
         if not self._voice:
@@ -281,11 +297,12 @@ class Conversation:
         return [fx.StopVoice()]
 
     def _announce(self) -> list[fx.Effect]:
-        """Tells the orchestrator, once and just before it is heard, that the bot speaks now.
+        """Tells the orchestrator, once for each leg it gives us, that the bot has words to say.
 
-        Ringing or music stops on this, in the playout's lead-in, so that no word is covered.
+        An early call is answered on this; ringing or music stops on it, in the playout's lead-in,
+        so that no word is covered.
         """
-        if not self._voice or self._announced or not self._first_words:
+        if self.codec is None or self._announced or not self._first_words:
             return []
         self._announced = True
         return [fx.Report(fx.BotSpeaks(self._first_words))]
@@ -295,10 +312,16 @@ class Conversation:
             if self.frozen and order.utterance_id != self.phrase:
                 return [fx.Tell(agent, PlayState(order.utterance_id, PlayStatus.CUT))]
             self._first_words = self._first_words or order.utterance_id
+            self._unplayed.add(order.utterance_id)
         return [fx.Play(order), *self._announce()]
 
     def _played(self, state: PlayState) -> list[fx.Effect]:
         effects: list[fx.Effect] = []
+        if state.status in NO_MORE_OF_IT:
+            self._unplayed.discard(state.utterance_id)
+            if self._parting is not None and not self._unplayed:
+                effects.append(fx.Report(self._parting))
+                self._parting = None
         if (primary := self._primary()) and primary[1].stage is Stage.OPEN:
             effects.append(fx.Tell(primary[0], state))
         if state.status in (PlayStatus.FINISHED, PlayStatus.CUT):

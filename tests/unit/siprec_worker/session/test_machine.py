@@ -118,11 +118,35 @@ def test_nothing_is_spoken_before_the_call_is_answered() -> None:
     call.handle(ev.Recording((CUSTOMER,)))
     call.handle(replace(ATTACHED, status=CallStatus.EARLY))
     call.handle(said(OPENED))
-    assert call.handle(said(HELLO)) == [fx.Play(HELLO)]
+    assert call.handle(said(HELLO)) == [fx.Play(HELLO), fx.Report(fx.BotSpeaks("hello"))]
     assert not call.speaking
     answered = call.handle(ev.StatusChanged(CallStatus.ANSWERED))
     assert fx.StartVoice(TalkbackCodec.PCMU) in answered
-    assert fx.Report(fx.BotSpeaks("hello")) in answered
+
+
+def test_an_orchestrator_that_attaches_again_hears_of_the_bot_again() -> None:
+    call = talking()
+    call.handle(said(HELLO))
+    assert fx.Report(fx.BotSpeaks("hello")) in call.handle(ATTACHED)
+
+
+def test_a_goodbye_is_played_before_the_hang_up_is_reported() -> None:
+    call = talking()
+    call.handle(said(HELLO))
+    parting = HangUp("bye")
+    assert call.handle(said(parting)) == []
+    assert fx.Report(parting) in call.handle(ev.Played(PlayState("hello", PlayStatus.FINISHED)))
+
+
+def test_a_hang_up_with_nothing_left_to_play_is_reported_at_once() -> None:
+    call = talking()
+    assert call.handle(said(HangUp("bye"))) == [fx.Report(HangUp("bye"))]
+
+
+def test_a_hang_up_after_a_given_time_is_reported_at_once() -> None:
+    call = talking()
+    call.handle(said(HELLO))
+    assert call.handle(said(HangUp("bye", 500))) == [fx.Report(HangUp("bye", 500))]
 
 
 def test_the_first_words_are_announced_once() -> None:
