@@ -61,15 +61,21 @@ async def running(
     prefix: str = "h",
     **treatment: Any,
 ) -> AsyncIterator[Lab]:
-    usual = replace(Treatment(targets=(ALICE, BOB)), **treatment)
+    usual = replace(Treatment(targets=(ALICE, BOB), queue="support"), **treatment)
     pbx, worker, counts, calls = FakePbx(), FakeWorker(), Counts(), FakeCalls()
     place = pbx.place(CALL)
     calls[CALL] = place
     numbers = count(1)
     lab = Lab(
-        pbx, worker, store or FakeStore(), bus or FakeBus(), calls, counts,
-        RoutingTable(usual), place,
-    )  # fmt: skip
+        pbx=pbx,
+        worker=worker,
+        store=FakeStore() if store is None else store,
+        bus=FakeBus() if bus is None else bus,
+        calls=calls,
+        counts=counts,
+        table=RoutingTable(usual),
+        place=place,
+    )
     ports = Ports(pbx, worker, lab.bus, lab.store, LoopClock(), counts)
     lab.registry = pbx.registry = Registry(
         ports,

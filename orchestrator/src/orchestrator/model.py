@@ -227,7 +227,7 @@ class Place:
     tenant: str
     node: NodeName
     caller: ChannelId
-    bot: ChannelId
+    bot: ChannelId  # "" = there is none just now
     bridge: BridgeId
 
 

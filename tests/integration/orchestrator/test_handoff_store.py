@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
@@ -173,12 +174,11 @@ async def test_a_screen_follows_the_contexts_from_now_on(redis: Redis) -> None:
     tenant = state.request.place.tenant
     old, new = (envelope_of(state, replace(STORY, summary=text), 100.0) for text in ("old", "new"))
     await stream.append(old)
-    following = stream.follow(tenant)
-    first = asyncio.ensure_future(anext(following))
-    await asyncio.sleep(0.05)
-    await stream.append(new)
-    assert (await first)[1] == new
-    await following.aclose()
+    async with aclosing(stream.follow(tenant)) as following:
+        first = asyncio.ensure_future(anext(following))
+        await asyncio.sleep(0.05)
+        await stream.append(new)
+        assert (await first)[1] == new
 
 
 async def test_a_screen_may_read_what_was_kept(redis: Redis) -> None:
@@ -186,6 +186,5 @@ async def test_a_screen_may_read_what_was_kept(redis: Redis) -> None:
     state = fresh()
     envelope = envelope_of(state, STORY, 100.0)
     await stream.append(envelope)
-    following = stream.follow(state.request.place.tenant, "0")
-    assert (await anext(following))[1] == envelope
-    await following.aclose()
+    async with aclosing(stream.follow(state.request.place.tenant, "0")) as following:
+        assert (await anext(following))[1] == envelope

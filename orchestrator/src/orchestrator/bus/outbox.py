@@ -9,6 +9,7 @@ from typing import Protocol
 
 from orchestrator.bus.envelope import Envelope, envelope_of
 from orchestrator.errors import PeerError, StoreError
+from orchestrator.handoff.cancellation import heed_cancellation
 from orchestrator.handoff.ports import Clock, Tally
 from orchestrator.handoff.state import State
 from orchestrator.model import Context
@@ -62,6 +63,7 @@ class Outbox:
     async def run(self) -> None:
         """Sends what was kept, oldest first, until cancelled."""
         while True:
+            heed_cancellation()
             await self._blocked.wait()
             await asyncio.sleep(RETRY_SECONDS)
             await self.flush()

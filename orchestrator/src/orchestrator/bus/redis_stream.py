@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
 from redis.asyncio import Redis
@@ -40,7 +40,7 @@ class RedisStream:
 
     async def follow(
         self, tenant: str, after: str = "$", wait_seconds: float = 1.0
-    ) -> AsyncIterator[tuple[str, Envelope]]:
+    ) -> AsyncGenerator[tuple[str, Envelope], None]:
         """(stream id, envelope) from `after` on, without end; "0" = everything kept.
 
         Envelopes of another version are logged and left out. Raises StoreError.

@@ -163,9 +163,7 @@ def caller_gone(state: State, outcome: Outcome, at: float) -> Step:
     """The caller hung up (or must be): everything comes down."""
     state, effects = drop_agent(state)
     moved, more = finish(replace(state, caller=Left()), outcome, Phase.FAILED, at)
-    place = state.request.place
-    bot = (hang_up(state, place.bot), _tear_down(state, place.bridge))
-    return moved, (*effects, *more, *bot, *_remains(state))
+    return moved, (*effects, *more, *_bot_leg(state), *_remains(state))
 
 
 def superseded(state: State, at: float) -> Step:
@@ -215,12 +213,14 @@ def stop_witness(state: State) -> Step:
 
 def release_bot(state: State, reason: Release) -> tuple[Effect, ...]:
     """The bot leaves for good: its stream, its channel, and the bridge it shared."""
+    return (DropBot(effect_id(state, "drop-bot"), reason), *_bot_leg(state))
+
+
+def _bot_leg(state: State) -> tuple[Effect, ...]:
+    """The bot's channel, where there is one just then, and the bridge it shared."""
     place = state.request.place
-    return (
-        DropBot(effect_id(state, "drop-bot"), reason),
-        hang_up(state, place.bot),
-        _tear_down(state, place.bridge),
-    )
+    bridge = _tear_down(state, place.bridge)
+    return (hang_up(state, place.bot), bridge) if place.bot else (bridge,)
 
 
 def _remains(state: State) -> tuple[Effect, ...]:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 
 from orchestrator.errors import StoreError
+from orchestrator.handoff.cancellation import heed_cancellation
 from orchestrator.handoff.ports import Fenced, Store, Tally
 from orchestrator.handoff.state import State, view
 from orchestrator.model import Context, Handoff
@@ -61,6 +62,7 @@ class Journal:
     async def keep_up(self) -> None:
         """Writes later what could not be written; runs as long as the handoff does."""
         while True:
+            heed_cancellation()
             await self._behind.wait()
             await asyncio.sleep(RETRY_SECONDS)
             await self._flush()

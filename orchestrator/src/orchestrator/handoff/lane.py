@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from orchestrator.handoff.cancellation import heed_cancellation
 from orchestrator.handoff.ports import Tally
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ class EffectLane(Generic[T]):
 
     async def run(self) -> None:
         while True:
+            heed_cancellation()
             effect = await self._queue.get()
             try:
                 await self._perform(effect)

@@ -114,7 +114,8 @@ def step(state: State, event: Event) -> Step:
     if moved == state:
         return state, (*effects, *joint)
     moved = replace(moved, revision=state.revision + 1, changed_at=event.at)
-    if (moved.phase, moved.outcome) == (state.phase, state.outcome):
+    told = (moved.phase, moved.outcome) == (state.phase, state.outcome)
+    if told and not isinstance(event, Requested):
         return moved, (*effects, *joint)
     return moved, (*effects, *joint, Notify(effect_id(moved, "notify", moved.revision)))
 

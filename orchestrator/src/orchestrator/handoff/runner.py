@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from orchestrator.errors import PeerError
+from orchestrator.handoff.cancellation import heed_cancellation
 from orchestrator.handoff.effects import (
     ClearDeadline,
     DropBot,
@@ -178,6 +179,7 @@ class HandoffRunner:
                 ]
                 await self._take(Requested(self._ports.clock.now()))
                 while not self._may_leave():
+                    heed_cancellation()
                     await self._take(await self._inbox.get())
                 for task in owned:
                     task.cancel()

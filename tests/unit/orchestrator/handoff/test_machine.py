@@ -68,7 +68,16 @@ from orchestrator.handoff.state import (
     Waiting,
     view,
 )
-from orchestrator.model import BridgeId, Fallback, Limits, Outcome, Pattern, Phase, Witness
+from orchestrator.model import (
+    BridgeId,
+    ChannelId,
+    Fallback,
+    Limits,
+    Outcome,
+    Pattern,
+    Phase,
+    Witness,
+)
 
 from tests.builders.handoffs import ALICE, BOB, HOLD, MIX, PLACE, QUEUE, agent, started
 
@@ -509,3 +518,12 @@ def test_a_dial_that_failed_late_does_not_touch_the_agent_who_answered() -> None
     handoff = started(accept_key="1").held().feed(AgentAnswered(104.0, agent()))
     before = replace(handoff.state)
     assert handoff.feed(AriFailed(104.1, "h1:dial:1", Outcome.PBX_ERROR)).state == before
+
+
+def test_the_ai_is_told_at_once_that_the_request_was_taken() -> None:
+    assert started().wants(Notify)
+
+
+def test_a_bot_that_has_no_leg_just_now_is_not_hung_up() -> None:
+    handoff = started(place=replace(PLACE, bot=ChannelId(""))).held().feed(CallerLeft(103.0))
+    assert {effect.channel for effect in handoff.wants(HangUp)} == {agent()}
