@@ -83,13 +83,14 @@ class PbxModel:
         if self._caller == "gone" and not self._todo:
             return []
         wishes = ["hang-up", "cancel", "supersede"] if self._caller != "gone" else []
+        # The usual is drawn more often, so that histories get as far as a merge.
         return [
-            *(["perform"] * 4 + ["fail", "half"] if self._todo else []),
-            *(["context", "no-context"] if self._context else []),
-            *(["phrase"] if self._phrase else []),
+            *(["perform"] * 16 + ["fail", "half"] if self._todo else []),
+            *(["context"] * 4 + ["no-context"] if self._context else []),
+            *(["phrase"] * 4 if self._phrase else []),
             *(f"deadline:{which.value}" for which in sorted(self._deadlines, key=str)),
             *(f"{what}:{channel}" for channel in sorted(self.agents_up)
-              for what in ("ring", "answer", "key", "lose")),
+              for what in ("ring", "answer", "answer", "answer", "key", "key", "lose")),
             *wishes,
         ]  # fmt: skip
 

@@ -65,8 +65,15 @@ CLEANUP = (
 requests: st.SearchStrategy[Request] = st.builds(
     request,
     pattern=st.sampled_from([Pattern.ATTENDED, Pattern.ATTENDED, Pattern.DIALPLAN]),
-    targets=st.sampled_from([(ALICE,), (ALICE, BOB)]),
-    fallbacks=st.lists(st.sampled_from(Fallback), max_size=3, unique=True).map(tuple),
+    targets=st.sampled_from([(ALICE, BOB), (ALICE,)]),
+    fallbacks=st.sampled_from(
+        [
+            (Fallback.NEXT_TARGET,),
+            (Fallback.NEXT_TARGET, Fallback.RETURN_TO_BOT),
+            (Fallback.VOICEMAIL, Fallback.RETURN_TO_BOT),
+            (),
+        ]
+    ),
     accept_key=st.sampled_from(["", "1"]),
     prompt=st.sampled_from(["", "sound:accept"]),
     freeze_bot=st.booleans(),

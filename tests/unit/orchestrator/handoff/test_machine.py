@@ -427,6 +427,13 @@ def test_the_following_handoff_removes_the_left_over_music_once_it_holds_the_cal
     assert handoff.wants(TearDown)[0].bridges == ("vf-h0-hold",)
 
 
+def test_the_left_over_music_is_removed_also_when_the_queue_takes_the_caller() -> None:
+    handoff = started(leftovers=(BridgeId("vf-h0-hold"),), pattern=Pattern.DIALPLAN)
+    handoff.feed(QueueEntered(100.1, 1))
+    torn = {bridge for effect in handoff.wants(TearDown) for bridge in effect.bridges}
+    assert "vf-h0-hold" in torn
+
+
 # --- dialplan -------------------------------------------------------------------------------
 
 
