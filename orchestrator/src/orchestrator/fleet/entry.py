@@ -1,7 +1,8 @@
 """How a call meets its bot, and what becomes of it when the bot fails: a pure state machine.
 
     start -> Seeking --fork--> Connecting --attached--> Expecting --bot speaks--> Talking
-                |                  |                        |  (unanswered: Answering)  | ^
+                |                  |                        | ^ (bot ready, caller      | ^
+                |                  |                        | |  unanswered: Answering) | |
                 | 2 s              | 5 s, failure           | 5 s                       v |
                 +------------------+------------> Leaving <-+--failure-- Talking       Lent
                                                     |                      |       (to a handoff)
@@ -155,8 +156,9 @@ def _meeting(
                 return state, ()
             if spoke:
                 return _speak(answered, fork, policy, now)
-            party = Party.MUSIC if policy.waiting is Waiting.MUSIC else Party.RINGING
-            return Expecting(answered, fork, deadline), (do.TellParty(fork, party),)
+            if state.ready and not answered:
+                return Answering(fork, deadline, spoke=False), (do.AnswerCaller(tell=True),)
+            return Expecting(answered, fork, deadline), (do.TellParty(fork, _waiting(policy)),)
         case Connecting(_, fork), on.TalkbackFailed(worker, why) if worker == fork.worker_id:
             return _leave(state, f"talk-back: {why}", policy, now)
         case Connecting(_, fork), on.AttachFailed(worker, why) if worker == fork.worker_id:
@@ -165,6 +167,16 @@ def _meeting(
             return replace(state, spoke=True), ()
         case Expecting(answered, fork), on.BotSpoke():
             return _speak(answered, fork, policy, now)
+        case Connecting(), on.BotReady():
+            return replace(state, ready=True), ()
+        case Expecting(False, fork, deadline), on.BotReady():
+            return Answering(fork, deadline, spoke=False), (do.AnswerCaller(tell=True),)
+        case Answering(fork, deadline, False), on.BotSpoke():
+            return Answering(fork, deadline), ()
+        case Answering(fork, deadline, False), on.Answered():
+            # It begins to speak when it is told; until then the caller hears what he heard.
+            telling = (do.TellAnswered(fork), do.TellParty(fork, _waiting(policy)))
+            return Expecting(True, fork, deadline), (_wait_audibly(policy), *telling)
         case Answering(fork), on.Answered():
             effects = (do.TellAnswered(fork), do.TellParty(fork, Party.BOT))
             return Talking(fork), (*_stop_waiting(policy, answered=False), *effects)
@@ -242,6 +254,17 @@ def _speak(answered: bool, fork: ForkHalf, policy: EntryPolicy, now: float) -> S
     if not answered:
         return Answering(fork, now + policy.bot_speaks_seconds), (do.AnswerCaller(tell=True),)
     return Talking(fork), (*_stop_waiting(policy, answered=True), do.TellParty(fork, Party.BOT))
+
+
+def _wait_audibly(policy: EntryPolicy) -> Effect:
+    """After the answer, which has ended music and ringing."""
+    if policy.waiting is Waiting.MUSIC:
+        return do.StartMusic()
+    return do.StartRinging(answered=True)
+
+
+def _waiting(policy: EntryPolicy) -> Party:
+    return Party.MUSIC if policy.waiting is Waiting.MUSIC else Party.RINGING
 
 
 def _stop_waiting(policy: EntryPolicy, *, answered: bool) -> tuple[Effect, ...]:

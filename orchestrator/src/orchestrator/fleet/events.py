@@ -86,6 +86,11 @@ class BotSpoke:
 
 
 @dataclass(frozen=True, slots=True)
+class BotReady:
+    """The AI of an unanswered call has opened: it speaks once the caller is answered."""
+
+
+@dataclass(frozen=True, slots=True)
 class BotFailed:
     """The AI cannot serve this call (any more)."""
 
@@ -149,7 +154,7 @@ class SendToQueue:
 
 Event = (
     Answered | PbxFailed | TalkbackReady | TalkbackFailed | TalkbackLost | CallerHungUp
-    | CallerLeft | QueueRefused | ForkArrived | Attached | AttachFailed | BotSpoke | BotFailed
-    | ForkEnded | WorkerLost | WorkerBack | BotHangsUp | BotSendsDtmf | DeadlinePassed
+    | CallerLeft | QueueRefused | ForkArrived | Attached | AttachFailed | BotReady | BotSpoke
+    | BotFailed | ForkEnded | WorkerLost | WorkerBack | BotHangsUp | BotSendsDtmf | DeadlinePassed
     | HandoffTook | HandoffReturned | SendToQueue
 )  # fmt: skip

@@ -64,6 +64,8 @@ class Reports:
             case "fork_ended":
                 self._handoffs.bot_lost(model.CallId(call_id))
                 calls.fork_ended(call_id, report.worker_id, report.fork_ended.reason)
+            case "bot_ready":
+                calls.post(call_id, on.BotReady())
             case "bot_speaks":
                 calls.post(call_id, on.BotSpoke())
             case "bot_failed":

@@ -29,12 +29,13 @@ class Seeking:
 
 @dataclass(frozen=True, slots=True)
 class Connecting:
-    """The bot's leg is being made and told to the worker. `spoke`: it was quicker than that."""
+    """The bot's leg is being made and told to the worker. The bot may be quicker than that."""
 
     answered: bool
     fork: ForkHalf
     deadline: float
     spoke: bool = False
+    ready: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,11 @@ class Expecting:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """The bot is about to speak: the caller is being answered first."""
+    """The bot is there: the caller is being answered. `spoke`: it already has something to say."""
 
     fork: ForkHalf
     deadline: float
+    spoke: bool = True
 
 
 @dataclass(frozen=True, slots=True)

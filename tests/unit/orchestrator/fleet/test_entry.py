@@ -131,6 +131,35 @@ def test_an_early_call_is_answered_when_the_bot_is_about_to_speak() -> None:
     assert entry.state == Talking(FORK)
 
 
+def test_an_early_call_is_answered_when_the_bot_is_ready_and_the_music_goes_on() -> None:
+    entry = Entry(EARLY)
+    entry.tell(on.ForkArrived(FORK), READY, on.Attached("w1"))
+    assert entry.tell(on.BotReady()) == (do.AnswerCaller(tell=True),)
+    told = (do.StartMusic(), do.TellAnswered(FORK), do.TellParty(FORK, Party.MUSIC))
+    assert entry.tell(on.Answered()) == told
+    assert entry.tell(on.BotSpoke()) == (do.StopMusic(), do.TellParty(FORK, Party.BOT))
+    assert entry.state == Talking(FORK)
+
+
+def test_a_bot_that_is_ready_before_the_attachment_is_known_is_not_forgotten() -> None:
+    entry = Entry(EARLY)
+    entry.tell(on.ForkArrived(FORK), READY, on.BotReady())
+    assert entry.tell(on.Attached("w1")) == (do.AnswerCaller(tell=True),)
+
+
+def test_a_bot_that_speaks_while_the_caller_is_answered_needs_no_more_music() -> None:
+    entry = Entry(EARLY)
+    entry.tell(on.ForkArrived(FORK), READY, on.Attached("w1"), on.BotReady(), on.BotSpoke())
+    told = (do.StopMusic(), do.TellAnswered(FORK), do.TellParty(FORK, Party.BOT))
+    assert entry.tell(on.Answered()) == told
+
+
+def test_an_answered_call_does_not_wait_for_the_bot_to_be_ready() -> None:
+    entry = Entry()
+    entry.tell(on.ForkArrived(FORK), READY, on.Attached("w1"))
+    assert entry.tell(on.BotReady()) == ()
+
+
 def test_an_early_call_is_attached_as_early() -> None:
     entry = Entry(EARLY)
     entry.tell(on.ForkArrived(FORK))

@@ -124,6 +124,13 @@ def test_nothing_is_spoken_before_the_call_is_answered() -> None:
     assert fx.StartVoice(TalkbackCodec.PCMU) in answered
 
 
+def test_a_bot_that_is_ready_before_the_answer_is_told_to_the_orchestrator() -> None:
+    call = conversation()
+    call.handle(ev.Recording((CUSTOMER,)))
+    call.handle(replace(ATTACHED, status=CallStatus.EARLY))
+    assert fx.Report(fx.BotReady()) in call.handle(said(OPENED))
+
+
 def test_an_orchestrator_that_attaches_again_hears_of_the_bot_again() -> None:
     call = talking()
     call.handle(said(HELLO))
