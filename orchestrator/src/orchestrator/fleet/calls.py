@@ -131,7 +131,8 @@ class Calls:
         self._tell_worker_calls(on.WorkerBack(worker_id))
 
     def worker_disconnected(self, worker_id: str) -> None:
-        if worker_id not in self._gone:
+        # Not when it is we who go: streams end after the calls.
+        if worker_id not in self._gone and self._fork_of(worker_id) is not None:
             self._gone[worker_id] = self.spawn(self._worker_lost(worker_id))
 
     # --- ourselves ----------------------------------------------------------------------------
