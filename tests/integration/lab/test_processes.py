@@ -132,6 +132,18 @@ async def test_a_program_that_ends_early_shows_the_end_of_its_log() -> None:
             await program.wait_until(never, 10)
 
 
+async def test_a_program_started_again_under_its_name_shows_only_its_own_words() -> None:
+    async def spoken(program: Running) -> str:
+        await program.wait()
+        return program.log_text()
+
+    async with open_lab() as lab:
+        for words in ("one\n", "two\n"):
+            async with lab.program("again", ["echo", words.strip()]) as program:
+                assert await spoken(program) == words
+        assert program.log.read_text() == "one\ntwo\n"
+
+
 async def test_a_program_that_is_never_ready_is_an_error_after_the_limit() -> None:
     async with open_lab() as lab, lab.program("slow", ["sleep", "600"]) as program:
         with pytest.raises(FailedProgramError, match=r"slow was not ready in 0\.1 s"):

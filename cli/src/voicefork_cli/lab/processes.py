@@ -26,9 +26,12 @@ LOG_TAIL_LINES = 25
 class Running:
     """A program that was started: its pid, its log, and whether it still runs."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(
+        self, name: str, process: asyncio.subprocess.Process, log: Path, log_from: int = 0
+    ) -> None:
         self.name = name
         self.log = log
+        self._log_from = log_from  # earlier lines are of another program of this name
         self._process = process
 
     @property
@@ -42,7 +45,7 @@ class Running:
 
     def log_text(self) -> str:
         """Everything it has written so far, stdout and stderr together."""
-        return self.log.read_text(errors="replace")
+        return self.log.read_bytes()[self._log_from :].decode(errors="replace")
 
     def log_tail(self) -> str:
         return "\n".join(self.log_text().splitlines()[-LOG_TAIL_LINES:])
@@ -122,6 +125,7 @@ class Lab:
         if shutil.which(command[0]) is None:
             raise MissingProgramError(command[0], "see `make setup`")
         with log.open("ab") as output:
+            log_from = output.tell()
             process = await asyncio.create_subprocess_exec(
                 *_parent_death_signal(),
                 *command,
@@ -133,7 +137,7 @@ class Lab:
                 start_new_session=True,
             )
         self.reaper.watch(process.pid)
-        running = Running(name, process, log)
+        running = Running(name, process, log, log_from)
         try:
             yield running
         finally:
