@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from redis.asyncio import Redis as RedisClient
 from voicefork_cli.lab.asterisk import Asterisk, open_asterisk
 from voicefork_cli.lab.ours import (
     OrchestratorPlan,
@@ -136,14 +137,26 @@ class Stage:
 
     async def rendezvous(self) -> list[str]:
         """What is left in Redis of calls' two halves."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.redis.port)
-        try:
-            writer.write(b"KEYS voicefork:v1:*:call:*\r\n")
-            keys = int((await reader.readline())[1:])
-            lines = [await reader.readline() for _ in range(2 * keys)]
-            return [line.decode().strip() for line in lines[1::2]]
-        finally:
-            writer.close()
+        async with self._store() as store:
+            return [str(key) for key in await store.keys("voicefork:v1:*:call:*")]
+
+    async def sweep(self) -> None:
+        """Whatever a test left behind is gone: it must not fail the next one."""
+        for channel in await self.ari("channels"):
+            url = f"{self.asterisk.ari_url}/channels/{channel['id']}"
+            await self.session.delete(url, headers=self.asterisk.authorization)
+        for bridge in await self.ari("bridges"):
+            url = f"{self.asterisk.ari_url}/bridges/{bridge['id']}"
+            await self.session.delete(url, headers=self.asterisk.authorization)
+        await self.forget()
+
+    async def forget(self) -> None:
+        """What a program that was killed could not take away: Redis forgets it in six hours."""
+        async with self._store() as store:
+            await store.flushdb()
+
+    def _store(self) -> RedisClient:
+        return RedisClient.from_url(self.redis.url, protocol=2, decode_responses=True)
 
     async def wait_in_queue(self, seconds: float = GONE_SECONDS) -> None:
         """Somebody waits in the queue, and no bridge is left."""
@@ -185,7 +198,7 @@ class Stage:
 async def open_stage(lab: Lab, guests: Mapping[str, Guest]) -> AsyncIterator[Stage]:
     """redis, rtpengine, Asterisk and all agents, started together."""
     async with AsyncExitStack() as opened:
-        redis = await opened.enter_async_context(open_redis(lab))
+        store = await opened.enter_async_context(open_redis(lab))
         rtpengine = await opened.enter_async_context(open_rtpengine(lab))
         asterisk = await opened.enter_async_context(open_asterisk(lab))
         agents = {
@@ -195,4 +208,4 @@ async def open_stage(lab: Lab, guests: Mapping[str, Guest]) -> AsyncIterator[Sta
             for name, guest in guests.items()
         }
         session = await opened.enter_async_context(aiohttp.ClientSession())
-        yield Stage(lab, redis, rtpengine, asterisk, agents, guests, session)
+        yield Stage(lab, store, rtpengine, asterisk, agents, guests, session)
