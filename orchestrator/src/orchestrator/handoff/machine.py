@@ -30,6 +30,7 @@ from orchestrator.handoff import endings, names, steps
 from orchestrator.handoff.causes import outcome_of
 from orchestrator.handoff.effects import (
     ClearDeadline,
+    DropBot,
     Effect,
     FreezeBot,
     MakeHolding,
@@ -117,7 +118,10 @@ def step(state: State, event: Event) -> Step:
     told = (moved.phase, moved.outcome) == (state.phase, state.outcome)
     if told and not isinstance(event, Requested):
         return moved, (*effects, *joint)
-    return moved, (*effects, *joint, Notify(effect_id(moved, "notify", moved.revision)))
+    notify = Notify(effect_id(moved, "notify", moved.revision))
+    if any(isinstance(effect, DropBot) for effect in effects):  # a bot that is gone hears nothing
+        return moved, (notify, *effects, *joint)
+    return moved, (*effects, *joint, notify)
 
 
 def _row(state: State, event: Event) -> Step:

@@ -179,6 +179,11 @@ def test_the_merge_connects_and_removes_bot_and_music() -> None:
     assert (handoff.state.phase, handoff.state.caller) == (Phase.CONNECTED, Bridged())
 
 
+def test_the_bot_hears_how_it_ended_before_it_leaves() -> None:
+    told = [type(e) for e in started().connected().effects if isinstance(e, Notify | DropBot)]
+    assert told == [Notify, DropBot]
+
+
 def test_the_timing_is_that_of_the_events() -> None:
     handoff = started().feed(ContextPublished(100.1, 1), HoldReady(100.2), MixReady(100.3))
     handoff.feed(CallerHeld(100.3, 1), AgentAnswered(103.2, agent()))
