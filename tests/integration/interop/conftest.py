@@ -6,7 +6,7 @@ import re
 
 from _pytest.terminal import TerminalReporter
 
-_CORPUS = re.compile(r"interop/test_(?:siprec|torture)_corpus\.py")
+_CORPUS = re.compile(r"interop/test_(?:siprec|torture|worker)_corpus\.py")
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:

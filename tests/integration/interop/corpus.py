@@ -44,8 +44,13 @@ class Case:
 
 def cases(kind: str) -> list[Case]:
     """Every case of `sip` or `torture`, once per transport; none where the corpus is absent."""
+    return cases_in(FOLDER / kind)
+
+
+def cases_in(folder: Path) -> list[Case]:
+    """Every case of one folder."""
     found = []
-    for path in sorted((FOLDER / kind).glob("*.expect.json")):
+    for path in sorted(folder.glob("*.expect.json")):
         expected = json.loads(path.read_text())
         name = path.name.removesuffix(".expect.json")
         found += [Case(name, t, expected, path.parent) for t in expected["transports"]]

@@ -9,7 +9,7 @@ from siprec_worker.protocol.sip.settings import UasSettings
 from tests.integration.interop.client import connected_peer
 from tests.integration.interop.corpus import Case, addressed, cases
 from tests.integration.interop.recorder import Recorder
-from tests.integration.interop.test_siprec_corpus import assert_alive, assert_expected
+from tests.integration.interop.walk import assert_alive, assert_expected
 
 CASES = cases("torture")
 

@@ -60,6 +60,7 @@ class CallBuilder:
             session_id=SessionId(self.fresh_id()),
             dialog_id=dialog_id,
             sip_call_id=request.call_id,
+            peer_host=request.top_via.param("received") or request.top_via.host,
             begun=now,
             started_at=self.around.wall(),
             conversation=Conversation(
@@ -72,6 +73,5 @@ class CallBuilder:
             around=self.around,
             route=route.name,
             language=route.language,
-            metadata=metadata,
             sdp_session=secrets.randbits(53),
         )

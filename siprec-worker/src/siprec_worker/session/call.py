@@ -79,6 +79,7 @@ class RecordedCall:
     session_id: SessionId
     dialog_id: DialogId
     sip_call_id: str
+    peer_host: str  # where its INVITE came from
     begun: float  # on the clock of `now`
     started_at: float  # wall clock
     conversation: Conversation
@@ -92,7 +93,9 @@ class RecordedCall:
     sdp_session: int
     sdp_version: int = 0
     local_sdp: SessionDescription | None = None
-    metadata: RecordingMetadata | None = None
+    remote_sdp: SessionDescription | None = None
+    metadata: RecordingMetadata | None = None  # all documents so far, merged
+    recovered_metadata: RecordingMetadata | None = None  # what was left of one that is broken
     legs: tuple[Leg, ...] = ()
     lines: dict[int, Line] = field(default_factory=dict)  # by m-line index
     spare_sockets: dict[int, LegSocket] = field(default_factory=dict)  # of lines not agreed yet

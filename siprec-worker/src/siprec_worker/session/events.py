@@ -23,6 +23,13 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class LegsChanged:
+    """A line or a party came or went, or the SRC says something else about them."""
+
+    legs: tuple[Leg, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TalkbackAttached:
     """The PBX has a leg for the bot's voice."""
 
@@ -104,6 +111,6 @@ class Ended:
 
 
 Event = (
-    Recording | TalkbackAttached | TalkbackDetached | StatusChanged | PartyChanged | AgentSaid
-    | Played | Heard | FreezeAsked | UnfreezeAsked | HandoffChanged | Refused | Ended
+    Recording | LegsChanged | TalkbackAttached | TalkbackDetached | StatusChanged | PartyChanged
+    | AgentSaid | Played | Heard | FreezeAsked | UnfreezeAsked | HandoffChanged | Refused | Ended
 )  # fmt: skip

@@ -112,6 +112,9 @@ class Conversation:
             case ev.Recording(legs):
                 self.legs = legs
                 return self._dial(lambda seat: seat.dial_on_fork or seat.role is Role.SHADOW)
+            case ev.LegsChanged(legs):
+                self.legs = legs
+                return [fx.Listen(i, self._wanted(self.seats[i])) for i in self._open_seats()]
             case ev.TalkbackAttached(codec, status):
                 return self._attached(codec, status)
             case ev.TalkbackDetached(reason):

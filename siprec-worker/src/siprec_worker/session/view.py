@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from siprec_worker.protocol.rs_metadata import RecordingMetadata
 from siprec_worker.session.call import RecordedCall
+from siprec_worker.session.model import Leg
+from siprec_worker.session.source_view import metadata_view, offer_view
 
 
 def view(call: RecordedCall) -> dict[str, object]:
     """Everything of one call; audio and transcripts are not in it."""
-    metadata = call.metadata
+    metadata, recovered = call.metadata, call.recovered_metadata
     return {
         "call_id": call.identity.call_id,
         "session_id": call.session_id,
@@ -20,19 +21,10 @@ def view(call: RecordedCall) -> dict[str, object]:
         "started_at": call.started_at,
         "ended_at": call.ended_at or None,
         "ended_reason": call.ended_reason or None,
-        "legs": [
-            {
-                "handle": leg.handle,
-                "kind": leg.kind.name.lower(),
-                "label": leg.label,
-                "aor": leg.aor,
-                "name": leg.name,
-                "warnings": list(leg.warnings),
-                "counters": call.counters().get(leg.handle, {}),
-            }
-            for leg in call.legs
-        ],
-        "metadata": None if metadata is None else _metadata(metadata),
+        "legs": [_leg(call, leg) for leg in call.legs],
+        "offer": None if call.remote_sdp is None else offer_view(call.remote_sdp),
+        "metadata": None if metadata is None else metadata_view(metadata),
+        "metadata_recovered": None if recovered is None else metadata_view(recovered),
         "agents": [
             {"url": url, "role": seat.role.name.lower(), "stage": seat.stage.value}
             for url, seat in zip(call.agents, call.conversation.seats, strict=True)
@@ -60,26 +52,19 @@ def summary(call: RecordedCall) -> dict[str, object]:
     }
 
 
-def _metadata(metadata: RecordingMetadata) -> dict[str, object]:
-    """What the SRC said of the call, normalised: streams by their labels."""
+def _leg(call: RecordedCall, leg: Leg) -> dict[str, object]:
+    line = call.lines.get(leg.handle - 1)
+    accepted = None if line is None else line.accepted
     return {
-        "datamode": metadata.datamode,
-        "sessions": [{"id": s.id, "sip_session_id": s.sip_session_id} for s in metadata.sessions],
-        "groups": [group.id for group in metadata.groups],
-        "participants": [
-            {
-                "id": participant.id,
-                "aors": [{"aor": n.aor, "name": n.name} for n in participant.name_ids],
-                "send": metadata.labels(participant.sends),
-                "recv": metadata.labels(participant.receives),
-                "session": participant.session_id,
-            }
-            for participant in metadata.participants
-        ],
-        "streams": [
-            {"id": stream.id, "label": stream.label, "session": stream.session_id}
-            for stream in metadata.streams
-        ],
-        "stream_owner": metadata.stream_owner,
-        "warnings": list(metadata.warnings),
+        "handle": leg.handle,
+        "kind": leg.kind.name.lower(),
+        "label": leg.label,
+        "aor": leg.aor,
+        "name": leg.name,
+        "warnings": list(leg.warnings),
+        "on_hold": None if accepted is None else accepted.on_hold,
+        "codecs": [] if accepted is None else [p.name for p in accepted.payloads.values()],
+        "local_port": None if accepted is None else accepted.local_port,
+        "remote": None if accepted is None else [accepted.remote_host, accepted.remote_port],
+        "counters": call.counters().get(leg.handle, {}),
     }

@@ -1,0 +1,118 @@
+"""Offers and answers of one recorded call, and the sockets and tracks they lead to (RFC 3264)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+
+from siprec_worker.errors import OfferRejected
+from siprec_worker.protocol import offer_answer as oa
+from siprec_worker.protocol.sdp import SessionDescription, parse_sdp
+from siprec_worker.session.call import Line, RecordedCall
+from siprec_worker.session.ports import LegSocket, MediaSockets
+
+OFFERED_LINES = 2  # in the answer to an INVITE without an offer: one per party
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiation:
+    """What every call's descriptions have in common."""
+
+    sockets: MediaSockets
+    capabilities: oa.Capabilities
+    host: str  # in our descriptions
+
+    def answer(self, call: RecordedCall, offered: bytes | None) -> bytes:
+        """The SDP that answers `offered` (or offers, if it is None); sockets listen from now on.
+
+        Lines that were there keep their ports (RFC 3264 section 8). Raises OfferRejected,
+        SdpError, NoPorts; nothing has changed then but sockets that were leased.
+        """
+        call.sdp_version += 1
+        return self._offer(call) if offered is None else self._answer(call, parse_sdp(offered))
+
+    def _offer(self, call: RecordedCall) -> bytes:
+        version = call.sdp_version
+        if call.local_sdp is not None:
+            offer = oa.reoffer(call.local_sdp, self.host, _ports(call), version)
+        else:
+            for index in range(OFFERED_LINES):
+                call.spare_sockets[index] = self.sockets.leg()
+            ports = [socket.port for socket in call.spare_sockets.values()]
+            offer = oa.first_offer(self.host, ports, self.capabilities, call.sdp_session, version)
+        call.local_sdp = offer
+        return offer.encode()
+
+    def _answer(self, call: RecordedCall, offer: SessionDescription) -> bytes:
+        wanted = oa.recordable_lines(offer, self.capabilities)
+        for index in wanted:
+            if index not in call.lines and index not in call.spare_sockets:
+                call.spare_sockets[index] = self.sockets.leg()
+        ports = {i: socket.port for i, socket in _sockets(call).items() if i in wanted}
+        answer = oa.answer(
+            offer, self.capabilities, self.host, ports, call.sdp_session, call.sdp_version
+        )
+        call.local_sdp, call.remote_sdp = answer.sdp, offer
+        _record(call, answer.lines, offer)
+        return answer.body
+
+    def take_answer(self, call: RecordedCall, body: bytes) -> None:
+        """The peer's answer to an offer of ours. Raises SdpError."""
+        if call.local_sdp is None:
+            return
+        answer = parse_sdp(body)
+        call.remote_sdp = answer
+        _record(call, oa.accepted_lines(call.local_sdp, answer), answer)
+
+
+def _record(
+    call: RecordedCall, accepted: tuple[oa.AcceptedLine, ...], theirs: SessionDescription
+) -> None:
+    """Tracks and sockets as the answer says; a line that is gone gives its ports back."""
+    for named in accepted:
+        line = replace(named, remote_host=_source(call, named, theirs))
+        payloads = {pt: (p.name, p.rate) for pt, p in line.payloads.items()}
+        known = call.lines.get(line.index)
+        if known is None:
+            socket = call.spare_sockets.pop(line.index)
+            handle = line.index + 1
+            track = call.audio.add_track(handle, payloads)
+            call.lines[line.index] = Line(line, socket, handle, track)
+        else:
+            known.accepted = line
+            call.audio.update_track(known.handle, payloads)
+        now_line = call.lines[line.index]
+        track = now_line.track
+        try:
+            now_line.socket.listen(track.receive, track.receive_rtcp, line)
+        except ValueError as error:
+            raise OfferRejected(f"m-line {line.index}, {line.remote_host!r}: {error}") from error
+    for index in call.lines.keys() - {line.index for line in accepted}:
+        gone = call.lines.pop(index)
+        gone.socket.close()
+        call.audio.remove_track(gone.handle)
+
+
+def _source(call: RecordedCall, line: oa.AcceptedLine, theirs: SessionDescription) -> str:
+    """Where a line's RTP comes from: its c=, else o=, else where the INVITE came from.
+
+    Neither a missing c= nor a host name (which nothing here looks up) costs a recording.
+    """
+    origin = theirs.origin.split()
+    for host in (line.remote_host, origin[-1] if origin else ""):
+        try:
+            return str(ip_address(host))
+        except ValueError:
+            continue
+    return call.peer_host
+
+
+def _sockets(call: RecordedCall) -> dict[int, LegSocket]:
+    return {
+        **{i: line.socket for i, line in call.lines.items()},
+        **call.spare_sockets,
+    }
+
+
+def _ports(call: RecordedCall) -> dict[int, int]:
+    return {i: socket.port for i, socket in _sockets(call).items()}
