@@ -151,10 +151,16 @@ class Phase(_WireEnum):
     RETURNED = 13
     FAILED = 14
     CANCELLED = 15
+    QUEUED = 16
 
     @property
     def is_final(self) -> bool:
-        return self in (Phase.CONNECTED, Phase.RETURNED, Phase.FAILED, Phase.CANCELLED)
+        return self in _FINAL_PHASES
+
+
+_FINAL_PHASES = frozenset(
+    {Phase.CONNECTED, Phase.RETURNED, Phase.FAILED, Phase.CANCELLED, Phase.QUEUED}
+)
 
 
 class Outcome(_WireEnum):

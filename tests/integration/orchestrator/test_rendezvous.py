@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from orchestrator.errors import StoreError
-from orchestrator.fleet.call import CallId, ForkHalf, PbxHalf, RtpAddress, Tenant
+from orchestrator.fleet.call import ForkHalf, PbxHalf, RtpAddress, Tenant
 from orchestrator.fleet.rendezvous import Rendezvous, call_key, open_rendezvous
+from orchestrator.model import CallId
 from redis.asyncio import Redis
 
 TENANT = Tenant("acme")

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
-import grpc
 from google.protobuf import duration_pb2
 from google.protobuf.message import Message
 from google.rpc import (  # type: ignore[import-untyped]
@@ -37,17 +36,6 @@ _INSTEAD = (
     "this orchestrator runs no handoffs: escalate in the call's own Converse stream, "
     "which sends the caller to the queue"
 )
-
-
-class NoHandoffs(handoff_pb2_grpc.HandoffServiceServicer):
-    """Answers UNIMPLEMENTED to every method, with a way out in the text."""
-
-    async def _refuse(self, request: Any, context: Any) -> NoReturn:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, _INSTEAD)
-        raise AssertionError("abort raises")
-
-    Escalate = CancelHandoff = GetHandoff = PatchContext = _refuse
-    ListTargets = ReportOutcome = PlaceCall = WatchHandoff = _refuse  # type: ignore[assignment]
 
 
 class HandoffService(handoff_pb2_grpc.HandoffServiceServicer):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from orchestrator import model
 from orchestrator.ari import events as ari
 from orchestrator.ari.client import AriClient
 from orchestrator.ari.connection import AriConnection
@@ -16,13 +15,12 @@ from orchestrator.ari.leftovers import clear_up, sort_out
 from orchestrator.ari.pbx import OWN_LEG, AriPbx
 from orchestrator.errors import StoreError
 from orchestrator.fleet import events as on
-from orchestrator.fleet.call import CallId
 from orchestrator.fleet.calls import Calls
 from orchestrator.fleet.entrance import INBOUND, Entrance
 from orchestrator.fleet.rendezvous import Rendezvous
 from orchestrator.handoff.names import agent_of
 from orchestrator.handoff.registry import Registry
-from orchestrator.model import ChannelId
+from orchestrator.model import CallId, ChannelId
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -76,7 +74,7 @@ class Node:
         self, channel_id: str, event: on.CallerHungUp | on.CallerLeft, *, hung_up: bool
     ) -> None:
         if (call_id := self._calls.call_of(channel_id)) is not None:
-            self._handoffs.caller_left(model.CallId(call_id), hung_up=hung_up)
+            self._handoffs.caller_left(call_id, hung_up=hung_up)
         self._calls.post_to_channel(channel_id, event)
 
     async def compare(self) -> None:

@@ -11,9 +11,7 @@ from typing import NewType
 from uuid import UUID
 
 from orchestrator.errors import PeerError
-
-CallId = NewType("CallId", str)
-"""X-Voicefork-Call: the call's identity in every part of Voicefork (a UUIDv7)."""
+from orchestrator.model import CallId
 
 Tenant = NewType("Tenant", str)
 DEFAULT_TENANT = Tenant("default")

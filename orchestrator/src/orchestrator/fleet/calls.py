@@ -12,11 +12,12 @@ import structlog
 
 from orchestrator.errors import PeerError, StoreError
 from orchestrator.fleet import events as on
-from orchestrator.fleet.call import CallId, EnteredCall, ForkHalf, Tenant
+from orchestrator.fleet.call import EnteredCall, ForkHalf, Tenant
 from orchestrator.fleet.events import Event
 from orchestrator.fleet.recent import Recent
 from orchestrator.fleet.runner import CallRunner, Surroundings
 from orchestrator.fleet.states import Answering, Closed, Connecting, Expecting, Leaving, Seeking
+from orchestrator.model import CallId
 
 log = structlog.stdlib.get_logger(__name__)
 

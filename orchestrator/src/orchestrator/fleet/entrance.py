@@ -10,13 +10,13 @@ import structlog
 from orchestrator.errors import PeerError
 from orchestrator.fleet.call import (
     DEFAULT_TENANT,
-    CallId,
     EnteredCall,
     Tenant,
     mint_call_id,
     name_or_empty,
 )
 from orchestrator.fleet.calls import Calls
+from orchestrator.model import CallId
 
 log = structlog.stdlib.get_logger(__name__)
 

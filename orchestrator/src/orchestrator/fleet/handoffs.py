@@ -12,7 +12,7 @@ from voicefork.worker.v1 import worker_pb2
 from orchestrator import model
 from orchestrator.errors import CallUnknown, WorkerError
 from orchestrator.fleet import events as on
-from orchestrator.fleet.call import CallId, ForkHalf
+from orchestrator.fleet.call import ForkHalf
 from orchestrator.fleet.calls import Calls
 from orchestrator.fleet.effects import Farewell
 from orchestrator.fleet.worker_control import WorkerControls
@@ -36,7 +36,7 @@ class CallPlaces:
         self._bridge = bridge
 
     def locate(self, call: model.CallId) -> model.Place | None:
-        view = self._calls.view(CallId(call))
+        view = self._calls.view(call)
         if view is None or not view.answered:
             return None
         return model.Place(
@@ -84,10 +84,10 @@ class HandoffWorkers:
                 fork, self._controls.stub(fork).SetParty(request, timeout=self._limit)
             )
         else:
-            await self._controls.detach(fork, CallId(call), Farewell.LEFT_BOT)
+            await self._controls.detach(fork, call, Farewell.LEFT_BOT)
 
     async def notify(self, handoff: model.Handoff) -> None:
-        call_id = CallId(handoff.call_id)
+        call_id = handoff.call_id
         back = handoff.phase in _RETURNED
         self._calls.post(call_id, on.HandoffReturned() if back else on.HandoffTook())
         update = agent_pb2.HandoffUpdate(
@@ -124,7 +124,7 @@ class HandoffWorkers:
         return _witness(answer.report)
 
     def _fork(self, call: model.CallId) -> ForkHalf:
-        view = self._calls.view(CallId(call))
+        view = self._calls.view(call)
         if view is None or view.fork is None:
             raise CallUnknown(f"no worker holds call {call}")
         return view.fork

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from orchestrator.fleet.call import CallId, EnteredCall, ForkHalf, PbxHalf, RtpAddress, Tenant
+from orchestrator.fleet.call import EnteredCall, ForkHalf, PbxHalf, RtpAddress, Tenant
 from orchestrator.fleet.effects import Farewell, Party
+from orchestrator.model import CallId
 
 
 class Pbx(Protocol):

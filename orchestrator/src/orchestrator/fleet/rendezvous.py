@@ -19,13 +19,14 @@ from redis.exceptions import RedisError
 
 from orchestrator.errors import PeerError, StoreError
 from orchestrator.fleet.call import (
-    CallId,
     ForkHalf,
     PbxHalf,
     Tenant,
     parse_fork_half,
     write_pbx_half,
 )
+from orchestrator.handoff.cancellation import heed_cancellation
+from orchestrator.model import CallId
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -50,6 +51,7 @@ class Rendezvous:
     async def run(self) -> None:
         """Listens for calls that were joined, until cancelled; Redis may come and go."""
         while True:
+            heed_cancellation()
             try:
                 await self._listen()
             except (RedisError, OSError) as error:
@@ -60,6 +62,7 @@ class Rendezvous:
         async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
             await pubsub.subscribe(JOINED)
             while True:
+                heed_cancellation()
                 message = await pubsub.get_message(timeout=5.0)
                 if message is not None:
                     waiting = self._waiting.get(CallId(_text(message["data"])))
@@ -94,6 +97,7 @@ class Rendezvous:
         written = False
         try:
             while True:
+                heed_cancellation()
                 joined.clear()
                 try:
                     fork = (

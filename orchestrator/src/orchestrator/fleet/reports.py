@@ -9,12 +9,12 @@ import structlog
 from voicefork.handoff.v1 import handoff_pb2
 from voicefork.worker.v1 import worker_pb2
 
-from orchestrator import model
 from orchestrator.errors import PeerError
 from orchestrator.fleet import events as on
-from orchestrator.fleet.call import CallId, ForkHalf, RtpAddress, checked_fork
+from orchestrator.fleet.call import ForkHalf, RtpAddress, checked_fork
 from orchestrator.fleet.calls import Calls
 from orchestrator.handoff.registry import Registry
+from orchestrator.model import CallId
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -48,7 +48,7 @@ class Reports:
 
     async def _cancelled(self, call_id: CallId, request_id: str) -> str:
         """Nothing to cancel is no refusal: the human was faster."""
-        handoff = self._handoffs.find_request(model.CallId(call_id), request_id)
+        handoff = self._handoffs.find_request(call_id, request_id)
         if handoff is not None:
             with suppress(PeerError):
                 await self._handoffs.cancel(handoff)
@@ -62,18 +62,18 @@ class Reports:
             case "fork_moved":
                 calls.fork_moved(call_id)
             case "fork_ended":
-                self._handoffs.bot_lost(model.CallId(call_id))
+                self._handoffs.bot_lost(call_id)
                 calls.fork_ended(call_id, report.worker_id, report.fork_ended.reason)
             case "bot_ready":
                 calls.post(call_id, on.BotReady())
             case "bot_speaks":
                 calls.post(call_id, on.BotSpoke())
             case "bot_failed":
-                self._handoffs.bot_lost(model.CallId(call_id))
+                self._handoffs.bot_lost(call_id)
                 calls.post(call_id, on.BotFailed(report.bot_failed.reason))
             case "phrase_ended":
                 ended = report.phrase_ended
-                self._handoffs.phrase_ended(model.CallId(call_id), ended.utterance_id)
+                self._handoffs.phrase_ended(call_id, ended.utterance_id)
             case "hang_up":
                 after = report.hang_up.after
                 seconds = after.ToTimedelta().total_seconds()

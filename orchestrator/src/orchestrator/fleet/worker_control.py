@@ -12,8 +12,9 @@ from voicefork.agent.v1 import agent_pb2
 from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
 
 from orchestrator.errors import CallUnknown, WorkerUnreachable
-from orchestrator.fleet.call import CallId, EnteredCall, ForkHalf, RtpAddress
+from orchestrator.fleet.call import EnteredCall, ForkHalf, RtpAddress
 from orchestrator.fleet.effects import Farewell, Party
+from orchestrator.model import CallId
 
 _CODECS = {
     "ulaw": worker_pb2.TALKBACK_CODEC_PCMU,

@@ -91,6 +91,7 @@ class RedisRegistry:
     async def run(self) -> None:
         """Writes what is queued until cancelled; tries again while Redis is away."""
         while True:
+            _heed_cancellation()
             await self._news.wait()
             self._news.clear()
             while self._queue:
@@ -102,6 +103,7 @@ class RedisRegistry:
                     self._metrics.registry_errors.inc()
                     log.warning("registry away", why=str(error) or type(error).__name__)
                     await asyncio.sleep(RETRY_SECONDS)
+                    _heed_cancellation()
                 else:
                     if self._queue and self._queue[0] is half:
                         self._queue.popleft()
@@ -119,6 +121,13 @@ class RedisRegistry:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+
+def _heed_cancellation() -> None:
+    """redis-py returns normally when it is cancelled while it connects (8.1): raise it again."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 class Reporters:

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from orchestrator.fleet.call import CallId, EnteredCall, ForkHalf, PbxHalf, RtpAddress, Tenant
+from orchestrator.fleet.call import EnteredCall, ForkHalf, PbxHalf, RtpAddress, Tenant
 from orchestrator.fleet.calls import Calls, open_calls
 from orchestrator.fleet.effects import Farewell, Party
 from orchestrator.fleet.runner import Surroundings
 from orchestrator.fleet.states import EntryPolicy
+from orchestrator.model import CallId
 from orchestrator.telemetry import Metrics
 
 FORK = ForkHalf("w1", "127.0.0.1:9", RtpAddress("127.0.0.1", 4000))

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 from orchestrator.errors import NotFound, Unreachable
 from orchestrator.fleet import events as on
-from orchestrator.fleet.call import CallId, EnteredCall, Tenant
+from orchestrator.fleet.call import EnteredCall, Tenant
 from orchestrator.fleet.effects import Farewell
+from orchestrator.model import CallId
 
 from tests.unit.orchestrator.fleet.surroundings import FORK, open_stage
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from orchestrator.config import Answer, Waiting
 from orchestrator.fleet import effects as do
 from orchestrator.fleet import events as on
-from orchestrator.fleet.call import CallId, EnteredCall, ForkHalf, RtpAddress, Tenant
+from orchestrator.fleet.call import EnteredCall, ForkHalf, RtpAddress, Tenant
 from orchestrator.fleet.effects import Effect, Farewell, Outcome, Party
 from orchestrator.fleet.entry import QUEUE_ATTEMPTS, start, step
 from orchestrator.fleet.states import (
@@ -28,6 +28,7 @@ from orchestrator.fleet.states import (
     Talking,
     deadline_of,
 )
+from orchestrator.model import CallId
 
 CALL = EnteredCall(CallId("c1"), Tenant("default"), "channel-1", "ulaw")
 FORK = ForkHalf("w1", "127.0.0.1:9", RtpAddress("127.0.0.1", 4000))
