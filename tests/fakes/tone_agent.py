@@ -3,12 +3,14 @@
     python tone_agent.py --listen 127.0.0.1:0 [--hz 1000] [--open-after 2.5] [--legs both] ...
 
 Once the call is ANSWERED it speaks for ever: INTRO_MS of its intro tone, then its own. Keys the
-caller presses give orders: `*` clears and is silent, `#` hangs up, `0` fails. The diary goes to
-stdout as one JSON object a line, {"t": seconds since the epoch, "call": id, "event": ..., ...}:
+caller presses give orders: `*` clears and is silent, `#` hangs up, `0` fails, `9` escalates. The
+diary goes to stdout as one JSON object a line, {"t": seconds since the epoch, "call": id,
+"event": ..., ...}:
 
     open    role, route, legs, customer (address of record)
     heard   leg, hz: the tones of WINDOW_MS of that leg, pts
-    state, party, play, gap, dtmf, close, cleared
+    state, party, play, gap, dtmf, close, cleared, escalated
+    handoff phase, outcome
 """
 
 from __future__ import annotations
@@ -123,10 +125,18 @@ class ToneCall:
             case "#":
                 self._call.clear()
                 self._call.hang_up("the caller pressed #")
+            case "9":
+                self._call.spawn(self._escalate())
             case "0":
                 raise RuntimeError("told to fail")
             case _:
                 pass
+
+    async def _escalate(self) -> None:
+        escalation = await self._call.escalate(reason="the caller pressed 9")
+        self._tell("escalated")
+        async for update in escalation.updates():
+            self._tell("handoff", phase=update.phase.name, outcome=update.outcome.name)
 
     def _tell(self, event: str, **more: object) -> None:
         told = {"t": time.time(), "call": self._call.opening.call_id, "event": event, **more}

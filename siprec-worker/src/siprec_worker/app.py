@@ -14,10 +14,13 @@ from dataclasses import dataclass
 
 import redis.asyncio as redis
 import structlog
+from voicefork.handoff.v1 import handoff_pb2
 
 from siprec_worker.config import Settings
 from siprec_worker.errors import SetupError
 from siprec_worker.net.admin import AdminPages, open_admin
+from siprec_worker.net.ari_escape import PATIENCE_SECONDS, AriEscape, open_nodes
+from siprec_worker.net.ari_node import QueuePlace
 from siprec_worker.net.call_events import CallEventsClient, NoOrchestrator
 from siprec_worker.net.control import open_control
 from siprec_worker.net.media_sockets import TickedSockets
@@ -31,6 +34,7 @@ from siprec_worker.session import events as ev
 from siprec_worker.session.builder import CallBuilder
 from siprec_worker.session.call import Surroundings
 from siprec_worker.session.intake import Intake
+from siprec_worker.session.model import CloseReason, HandoffUpdate
 from siprec_worker.session.ports import AgentConnector, Reporter
 from siprec_worker.session.registry import Calls
 from siprec_worker.sinks.catalogue import connector_for
@@ -72,6 +76,7 @@ class Worker:
         self.worker_id = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
         self.connectors: dict[str, AgentConnector] = {}
         self.registry: RedisRegistry | None = None
+        self.events: CallEventsClient | None = None
         self.endpoint: SipEndpoint | None = None
         self._next_silence_check = 0.0
 
@@ -89,6 +94,19 @@ class Worker:
     def escalation_refused(self, call_id: str, request_id: str, error: str) -> None:
         if (call := self.calls.by_call_id(call_id)) is not None and not call.ended_reason:
             call.feed(ev.Refused(request_id, error), asyncio.get_running_loop().time())
+
+    def escaped(self, call_id: str, request_id: str) -> None:
+        """The caller waits for a human by our own doing: the AI is told, and has no voice left."""
+        if self.events is not None:
+            self.events.withdraw(call_id)
+        call = self.calls.by_call_id(call_id)
+        if call is None or call.ended_reason:
+            return
+        now = asyncio.get_running_loop().time()
+        phase, outcome = handoff_pb2.PHASE_QUEUED, handoff_pb2.OUTCOME_QUEUED
+        update = HandoffUpdate("", phase, outcome, 0, request_id)
+        call.feed(ev.HandoffChanged(update), now)
+        call.detach(ev.TalkbackDetached(CloseReason.LEFT_BOT), now)
 
     def refresh_metrics(self) -> None:
         self.metrics.calls.set(len(self.calls))
@@ -109,10 +127,13 @@ async def open_worker(settings: Settings) -> AsyncIterator[tuple[Worker, Address
     """A running worker. Raises SetupError when something it needs is not there."""
     worker = Worker(settings)
     async with AsyncExitStack() as stack:
-        control_port = await stack.enter_async_context(open_control(settings.control, worker.calls))
+        escape = await _escape(worker, stack)
+        control_port = await stack.enter_async_context(
+            open_control(settings.control, worker.calls, escape)
+        )
         control = f"{settings.advertise or settings.control.host}:{control_port}"
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        reporter = _reporter(worker, control, stack, tasks)
+        reporter = _reporter(worker, control, escape, stack, tasks)
         _connectors(worker, stack)
         endpoint, intake = await _sip(worker, reporter, stack)
         pages = AdminPages(worker.calls, worker.metrics, worker.ready, worker.refresh_metrics)
@@ -133,8 +154,28 @@ async def open_worker(settings: Settings) -> AsyncIterator[tuple[Worker, Address
         )
 
 
+async def _escape(worker: Worker, stack: AsyncExitStack) -> AriEscape | None:
+    """The way to the queue without an orchestrator, where an Asterisk is named."""
+    settings = worker.settings
+    if not settings.asterisk_nodes:
+        return None
+    password = settings.ari_password.get_secret_value()
+    nodes = await stack.enter_async_context(
+        open_nodes(settings.asterisk_nodes, settings.ari_user, password)
+    )
+    place = QueuePlace(settings.queue_context, settings.queue_extension)
+    patience = PATIENCE_SECONDS if settings.orchestrator else 0.0
+    escape = AriEscape(nodes, place, worker.metrics, worker.escaped, patience=patience)
+    stack.push_async_callback(escape.aclose)
+    return escape
+
+
 def _reporter(
-    worker: Worker, control: str, stack: AsyncExitStack, tasks: asyncio.TaskGroup
+    worker: Worker,
+    control: str,
+    escape: AriEscape | None,
+    stack: AsyncExitStack,
+    tasks: asyncio.TaskGroup,
 ) -> Reporter:
     reporters: list[Reporter] = []
     settings = worker.settings
@@ -153,6 +194,11 @@ def _reporter(
         )
         stack.callback(tasks.create_task(client.run()).cancel)
         reporters.append(client)
+        worker.events = client
+    if escape is not None:
+        reporters.append(escape)
+        if worker.events is not None:
+            worker.events.on_acknowledged = escape.acknowledged
     return Reporters(*reporters) if reporters else NoOrchestrator()
 
 

@@ -11,7 +11,15 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -158,6 +166,12 @@ class Settings(BaseSettings):
     rtp_silence_seconds: float = _setting(60.0, "no RTP for this long ends the call", gt=0)
     open_seconds: float = _setting(3.0, "limit for an AI to open", gt=0)
     agent_ca: Path | None = _setting(None, "CA of grpcs:// agents (PEM)")
+    ari: str = _setting("", "Asterisk's HTTP address: callers reach its queue by us, if need be")
+    ari_nodes: dict[str, str] = _setting({}, "the same of several nodes (YAML): name -> address")
+    ari_user: str = _setting("voicefork", "user of ari.conf")
+    ari_password: SecretStr = _setting(SecretStr(""), "its password (VOICEFORK_ARI_PASSWORD)")
+    queue_context: str = _setting("voicefork-queue", "dialplan context of the queue")
+    queue_extension: str = _setting("s", "and the extension in it")
     log: str = _setting("console", "console or json", pattern="^(console|json)$")
     log_level: str = _setting("INFO", "how much", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
@@ -168,6 +182,11 @@ class Settings(BaseSettings):
         if self.tick_ms not in (10, 20):
             raise ValueError("tick_ms must be 10 or 20")
         return self
+
+    @property
+    def asterisk_nodes(self) -> dict[str, str]:
+        """Addresses by node name; "" is the one of every other node. Empty: no way to Asterisk."""
+        return {**self.ari_nodes, **({"": self.ari} if self.ari else {})}
 
     @property
     def media_host(self) -> str:

@@ -8,6 +8,7 @@ WorkerError
 │   ├── SdpError, MultipartError, MetadataError
 │   └── RtpError
 ├── VendorError     an AI failed: retry or fall back
+├── PbxError        Asterisk refused something or did not answer: retry, then say what to do
 └── SetupError      wrong configuration or a missing resource: say what to do, exit
 """
 
@@ -64,6 +65,10 @@ class RtpError(PeerError):
 
 class VendorError(WorkerError):
     """An AI vendor's stream failed."""
+
+
+class PbxError(WorkerError):
+    """Asterisk refused a request, or did not answer it."""
 
 
 class NoPorts(WorkerError):  # noqa: N818 - named after what happened

@@ -55,6 +55,10 @@ class Metrics:
         )
         self.agent_events = self._counter("agent_events", "News of AIs", ["what", "role"])
         self.reports_dropped = self._counter("reports_dropped", "Events for the orchestrator shed")
+        self.escapes = self._counter(
+            "escapes", "Escalations the orchestrator did not acknowledge in time", ["result"]
+        )
+        self.escape_errors = self._counter("escape_errors", "Attempts to reach the queue in vain")
         self.registry_errors = self._counter("registry_errors", "Registry writes that failed")
 
     def _counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:

@@ -36,6 +36,7 @@ class WorkerPlan:
     redis: str = ""
     orchestrator: str = ""
     name: str = "worker-1"
+    asterisk: Asterisk | None = None  # lets callers reach the queue without the orchestrator
     options: Sequence[str] = ()
 
 
@@ -59,9 +60,12 @@ async def open_worker(lab: Lab, plan: WorkerPlan) -> AsyncIterator[Service]:
         *("--rtp-ports", f"{rtp.first}-{rtp.last}", "--agent", plan.agent),
         *_given("--redis", plan.redis),
         *_given("--orchestrator", plan.orchestrator),
-        *plan.options,
     ]
-    async with _service(lab, plan.name, argv) as service:
+    env: dict[str, str] = {}
+    if plan.asterisk is not None:
+        argv += ["--ari", plan.asterisk.http_url, "--ari-user", plan.asterisk.ari_user]
+        env["VOICEFORK_ARI_PASSWORD"] = plan.asterisk.ari_password
+    async with _service(lab, plan.name, [*argv, *plan.options], env) as service:
         yield service
 
 

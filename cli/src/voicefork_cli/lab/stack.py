@@ -95,6 +95,7 @@ async def open_stack(
                 redis=redis.url,
                 orchestrator=orchestrator.addresses["grpc"],
                 name=f"worker-{number}",
+                asterisk=asterisk,
                 options=plan.worker_options,
             )
             workers.append(await opened.enter_async_context(open_worker(lab, worker)))

@@ -36,6 +36,11 @@ _Report = Callable[
 Refusal = Callable[[str, str, str], None]
 """Called with call id, request id and error when the orchestrator refuses an escalation."""
 
+Acknowledged = Callable[[str, str], None]
+"""Called with call id and request id (empty: the AI's failure) of each cry for a human answered."""
+
+CRIES = ("escalate", "bot_failed")
+
 
 class CallEventsClient:
     """session.ports.Reporter over voicefork.worker.v1.CallEvents."""
@@ -48,6 +53,7 @@ class CallEventsClient:
         self._control = control
         self._metrics = metrics
         self._refused = refused
+        self.on_acknowledged: Acknowledged = lambda call_id, request_id: None
         self._outbox: OrderedDict[int, worker_pb2.ReportRequest] = OrderedDict()
         self._number = 0
         self._sent = 0
@@ -77,6 +83,8 @@ class CallEventsClient:
         match news:
             case fx.BotSpeaks(utterance_id):
                 self._put(call_id, bot_speaks=worker_pb2.BotSpeaks(utterance_id=utterance_id))
+            case fx.BotReady():
+                self._put(call_id, bot_ready=worker_pb2.BotReady())
             case fx.PhraseEnded(utterance_id, cut):
                 ended = worker_pb2.PhraseEnded(utterance_id=utterance_id, cut=cut)
                 self._put(call_id, phrase_ended=ended)
@@ -172,7 +180,15 @@ class CallEventsClient:
             request_id = refused.escalate.request_id
             self._refused(refused.call_id, request_id, answer.escalation_error)
         for number in [n for n in self._outbox if n <= answer.number]:
-            del self._outbox[number]
+            report = self._outbox.pop(number)
+            if report.WhichOneof("event") in CRIES:
+                self.on_acknowledged(report.call_id, report.escalate.request_id)
+
+    def withdraw(self, call_id: str) -> None:
+        """The caller is on the way to a human: whoever comes to read must not move them again."""
+        for number, report in list(self._outbox.items()):
+            if report.call_id == call_id and report.WhichOneof("event") in CRIES:
+                del self._outbox[number]
 
 
 class NoOrchestrator:

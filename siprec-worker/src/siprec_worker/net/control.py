@@ -16,6 +16,7 @@ from siprec_worker.config import HostPort
 from siprec_worker.errors import SetupError
 from siprec_worker.media.model import TalkbackCodec
 from siprec_worker.media.witness import Findings
+from siprec_worker.net.ari_escape import AriEscape
 from siprec_worker.session import events as ev
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.model import CallStatus, CloseReason, HandoffUpdate, Party
@@ -30,8 +31,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
     """Runs on the worker's event loop, between two ticks."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, escape: AriEscape | None = None) -> None:
         self._calls = calls
+        self._escape = escape
 
     async def AttachTalkback(  # noqa: N802 - the rpc's name
         self, request: worker_pb2.AttachTalkbackRequest, context: Context
@@ -51,6 +53,8 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
             ev.TalkbackAttached(codec, status),
             _now(),
         )
+        if self._escape is not None and request.channel_id:
+            self._escape.channel_known(request.call_id, request.ari_node, request.channel_id)
         return worker_pb2.AttachTalkbackResponse()
 
     async def DetachTalkback(  # noqa: N802
@@ -58,6 +62,8 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
     ) -> worker_pb2.DetachTalkbackResponse:
         call = await self._call(request.call_id, context)
         reason = CloseReason(request.reason) if request.reason else CloseReason.CALL_ENDED
+        if self._escape is not None:
+            self._escape.left_bot(request.call_id)
         call.detach(ev.TalkbackDetached(reason), _now())
         return worker_pb2.DetachTalkbackResponse()
 
@@ -204,10 +210,12 @@ def _now() -> float:
 
 
 @asynccontextmanager
-async def open_control(listen: HostPort, calls: Calls) -> AsyncIterator[int]:
+async def open_control(
+    listen: HostPort, calls: Calls, escape: AriEscape | None = None
+) -> AsyncIterator[int]:
     """Serves WorkerControl and grpc.health.v1; gives the port."""
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-    worker_pb2_grpc.add_WorkerControlServicer_to_server(WorkerControlService(calls), server)
+    worker_pb2_grpc.add_WorkerControlServicer_to_server(WorkerControlService(calls, escape), server)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     try:
