@@ -40,31 +40,30 @@ def legs(
 
     The first of these that answers: our own `vf:leg` element, an extension that names the calling
     party, the participants' order (OpenSIPS puts the caller first), the SDP order. A stream that
-    several participants send is a mix: UNKNOWN.
+    several participants send is a mix: UNKNOWN, unless all of them are on the same side.
     """
     named = [label or "" for label in labels]
     if metadata is None:
         return _by_sdp_order(named, hints, ("no metadata",))
     senders = {label: _senders(metadata, label) for label in named}
-    mixed = [label for label in named if len(senders[label]) > 1]
-    if mixed:
-        return [
-            LegAttribution(label, UNKNOWN, warnings=("the stream is a mix of several parties",))
-            for label in named
-        ]
     if not any(senders.values()):
-        return _by_sdp_order(named, hints, ("no label of the SDP has a sender in the metadata",))
+        doubt = "no label of the SDP has a sender in the metadata"
+        return _by_sdp_order(named, hints, (doubt,), _present(metadata))
     kinds, doubts = _kinds_by_participant(metadata, hints)
     return [_attributed(label, senders[label], kinds, doubts) for label in named]
 
 
 def _senders(metadata: RecordingMetadata, label: str) -> list[Participant]:
-    # A party that has left the session no longer counts.
     return [
         participant
-        for participant in metadata.participants
-        if label in metadata.labels(participant.sends) and not participant.disassociate_time
+        for participant in _present(metadata)
+        if label in metadata.labels(participant.sends)
     ]
+
+
+def _present(metadata: RecordingMetadata) -> list[Participant]:
+    """A party that has left the session no longer counts."""
+    return [party for party in metadata.participants if not party.disassociate_time]
 
 
 def _attributed(
@@ -72,9 +71,12 @@ def _attributed(
 ) -> LegAttribution:
     if not senders:
         return LegAttribution(label, UNKNOWN, warnings=("nobody is said to send this stream",))
-    sender = senders[0]
-    kind = kinds.get(sender.id, UNKNOWN)
-    return LegAttribution(label, kind, sender.aor, sender.name, doubts)
+    found = {kinds.get(sender.id, UNKNOWN) for sender in senders}
+    kind = found.pop() if len(found) == 1 else UNKNOWN
+    if len(senders) > 1:
+        mix = "the stream is a mix of several parties"
+        return LegAttribution(label, kind, warnings=(mix, *doubts))
+    return LegAttribution(label, kind, senders[0].aor, senders[0].name, doubts)
 
 
 def _kinds_by_participant(
@@ -104,18 +106,31 @@ def _completed(marked: dict[str, str], parties: Sequence[Participant]) -> dict[s
 
 
 def _by_sdp_order(
-    labels: Sequence[str], hints: LegHints, warnings: tuple[str, ...]
+    labels: Sequence[str],
+    hints: LegHints,
+    warnings: tuple[str, ...],
+    parties: Sequence[Participant] = (),
 ) -> list[LegAttribution]:
-    """Two lines: the caller's leg first, as rtpengine most often writes it. Else unknown."""
+    """Two lines: the caller's leg first, as rtpengine most often writes it. Else unknown.
+
+    `parties` are taken in the same order where there are as many as lines.
+    """
     kinds = _caller_and_callee(hints)
-    if len(labels) != len(kinds):
-        return [LegAttribution(label, UNKNOWN, warnings=warnings) for label in labels]
     doubts = (*warnings, "legs taken in SDP order")
+    if len(labels) != len(kinds):
+        kinds, doubts = (UNKNOWN,) * len(labels), warnings
+    known = len(parties) == len(labels)
     return [
-        LegAttribution(label, kind, warnings=doubts)
-        for label, kind in zip(labels, kinds, strict=True)
+        LegAttribution(
+            label,
+            kind,
+            parties[number].aor if known else "",
+            parties[number].name if known else "",
+            doubts,
+        )
+        for number, (label, kind) in enumerate(zip(labels, kinds, strict=True))
     ]
 
 
-def _caller_and_callee(hints: LegHints) -> tuple[str, str]:
+def _caller_and_callee(hints: LegHints) -> tuple[str, ...]:
     return (PBX, CUSTOMER) if hints.direction == "out" else (CUSTOMER, PBX)

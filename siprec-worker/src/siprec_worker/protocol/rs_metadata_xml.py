@@ -25,12 +25,8 @@ MAX_METADATA_BYTES = 64 * 1024
 MAX_ELEMENTS = 4096
 LEG_NAMESPACE: Final = "urn:voicefork:siprec:1"
 _ROOTS = ("recording", "recording_metadata")
-_NAMESPACES = (
-    "urn:ietf:params:xml:ns:recording:1",
-    "urn:ietf:params:xml:ns:recording",
-    "urn:ietf:params:xml:ns:siprec",
-    "",
-)
+# RFC 7865's own, those of its drafts, and none at all.
+_NAMESPACE = re.compile(r"(?:urn:ietf:params:xml:ns:(?:recording|siprec)(?::[\w.-]*)?)?")
 _DOCTYPE = re.compile(rb"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _BARE_AMPERSAND = re.compile(rb"&(?!(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|amp|lt|gt|quot|apos);)")
 _NAME_TEXT = re.compile(rb"(<name\b[^<>]*>)([^\n]*)(</name>)")
@@ -116,6 +112,19 @@ def _namespace(element: etree._Element) -> str:
     return tag[1:].partition("}")[0] if tag.startswith("{") else ""
 
 
+def _ours(element: etree._Element) -> bool:
+    """Some write the root with a prefix and its children without, or the other way round."""
+    return isinstance(element.tag, str) and bool(_NAMESPACE.fullmatch(_namespace(element)))
+
+
+def _attributes(element: etree._Element) -> dict[str, str]:
+    """By names without prefix, case and separators: participant_id, participantId, rs:id."""
+    return {
+        re.sub(r"[_-]", "", str(name).rpartition("}")[2]).lower(): str(value).strip()
+        for name, value in element.attrib.items()
+    }
+
+
 def _text(element: etree._Element | None) -> str:
     """Text with line breaks taken out, as sipSessionID is folded in RFC 7865's own example."""
     return re.sub(r"\s*\n\s*", "", (element.text or "")).strip() if element is not None else ""
@@ -128,7 +137,7 @@ class _Reader:
         self._root = root
         self._warnings = warnings
         self._namespace = _namespace(root)
-        if _local(root) not in _ROOTS or self._namespace not in _NAMESPACES:
+        if _local(root) not in _ROOTS or not _NAMESPACE.fullmatch(self._namespace):
             raise MetadataError(f"another vocabulary: {root.tag!r}")
         if sum(1 for _ in root.iter()) > MAX_ELEMENTS:
             raise MetadataError(f"more than {MAX_ELEMENTS} elements")
@@ -151,7 +160,7 @@ class _Reader:
 
     def _children(self, parent: etree._Element, name: str) -> Iterator[etree._Element]:
         for child in parent:
-            if _local(child) == name and _namespace(child) == self._namespace:
+            if _local(child) == name and _ours(child):
                 yield child
 
     def _child(self, parent: etree._Element, name: str) -> etree._Element | None:
@@ -159,11 +168,13 @@ class _Reader:
 
     @staticmethod
     def _id(element: etree._Element, kind: str) -> str:
-        return element.get(f"{kind}_id") or element.get("id") or ""
+        named = _attributes(element)
+        return named.get(f"{kind}id") or named.get("id") or ""
 
     @staticmethod
     def _ref(element: etree._Element, kind: str) -> str:
-        return element.get(f"{kind}_id") or element.get(kind) or ""
+        named = _attributes(element)
+        return named.get(f"{kind}id") or named.get(kind) or named.get(f"{kind}ref") or ""
 
     def _session(self, element: etree._Element) -> CommunicationSession:
         group_ref = self._child(element, "group-ref")
@@ -195,14 +206,15 @@ class _Reader:
             "participantstreamassoc": self._stream_association,
         }
         for child in self._root:
-            if _namespace(child) == self._namespace and (read := readers.get(_local(child))):
+            if _ours(child) and (read := readers.get(_local(child))):
                 note(read(child))
         return tuple(found.values())
 
     def _participant(self, element: etree._Element) -> Participant:
         name_ids = [
-            NameId(name_id.get("aor") or "", _text(self._child(name_id, "name")))
-            for name_id in self._children(element, "nameID")
+            NameId(_attributes(name_id).get("aor", ""), _text(self._child(name_id, "name")))
+            for name_id in element
+            if _ours(name_id) and _local(name_id).lower() == "nameid"
         ]
         name_ids += [NameId(_text(aor)) for aor in self._children(element, "aor")]
         return Participant(
@@ -243,7 +255,7 @@ class _Reader:
         for child in parent:
             if not isinstance(child.tag, str):
                 continue
-            if in_extensiondata or _namespace(child) != self._namespace:
+            if in_extensiondata or not _ours(child):
                 xml = etree.tostring(child, with_tail=False)
                 yield Extension(_local(child), _namespace(child), _local(parent), xml)
             else:

@@ -94,6 +94,7 @@ class RecordedCall:
     sdp_version: int = 0
     local_sdp: SessionDescription | None = None
     remote_sdp: SessionDescription | None = None
+    offering: bool = False  # local_sdp is an offer of ours that has no answer yet
     metadata: RecordingMetadata | None = None  # all documents so far, merged
     recovered_metadata: RecordingMetadata | None = None  # what was left of one that is broken
     legs: tuple[Leg, ...] = ()

@@ -110,15 +110,17 @@ class Intake:
         call = self._calls.by_dialog(dialog_id)
         if call is None:
             return
-        if body and call.local_sdp is not None and not call.lines:
+        if body and call.offering:
+            begun = bool(call.lines)
             try:
                 self._negotiation.take_answer(call, body)
             except PeerError as error:
                 log.warning("unusable answer", call_id=call.identity.call_id, error=str(error))
-                self._side.bye(dialog_id, "unusable answer")
-                self._gone(dialog_id, "unusable answer", now)
-                return
-            attribute(call)
+                if not begun:
+                    self._side.bye(dialog_id, "unusable answer")
+                    self._gone(dialog_id, "unusable answer", now)
+                    return
+            self._attribute_again(call, now)
         with structlog.contextvars.bound_contextvars(call_id=call.identity.call_id):
             call.confirm(now)
 

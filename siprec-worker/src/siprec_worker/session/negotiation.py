@@ -40,7 +40,7 @@ class Negotiation:
                 call.spare_sockets[index] = self.sockets.leg()
             ports = [socket.port for socket in call.spare_sockets.values()]
             offer = oa.first_offer(self.host, ports, self.capabilities, call.sdp_session, version)
-        call.local_sdp = offer
+        call.local_sdp, call.offering = offer, True
         return offer.encode()
 
     def _answer(self, call: RecordedCall, offer: SessionDescription) -> bytes:
@@ -52,14 +52,15 @@ class Negotiation:
         answer = oa.answer(
             offer, self.capabilities, self.host, ports, call.sdp_session, call.sdp_version
         )
-        call.local_sdp, call.remote_sdp = answer.sdp, offer
+        call.local_sdp, call.remote_sdp, call.offering = answer.sdp, offer, False
         _record(call, answer.lines, offer)
         return answer.body
 
     def take_answer(self, call: RecordedCall, body: bytes) -> None:
-        """The peer's answer to an offer of ours. Raises SdpError."""
-        if call.local_sdp is None:
+        """The peer's answer to an offer of ours, if one is out. Raises SdpError, OfferRejected."""
+        if call.local_sdp is None or not call.offering:
             return
+        call.offering = False
         answer = parse_sdp(body)
         call.remote_sdp = answer
         _record(call, oa.accepted_lines(call.local_sdp, answer), answer)

@@ -78,3 +78,28 @@ def test_a_mixed_stream_is_nobodys() -> None:
 
 def test_one_line_without_metadata_is_unknown() -> None:
     assert [leg.kind for leg in legs(None, ["1"], IN)] == ["unknown"]
+
+
+def test_a_mix_of_the_other_side_is_still_that_side() -> None:
+    carol = Party("sip:carol@h", "2")
+    document = metadata([ALICE, BOB, carol]).replace(b'stream_id="st2"', b'stream_id="st1"')
+    document = document.replace(b"<send>st2</send>", b"<send>st1</send>")
+    document = document.replace(b"<label>2</label>", b"<label>0</label>")
+    found = legs(parse_metadata(document), ["1", "0"], IN)
+    assert [leg.kind for leg in found] == ["customer", "pbx"]
+    assert any("mix" in warning for warning in found[1].warnings)
+
+
+def test_without_associations_parties_go_with_the_lines_in_order() -> None:
+    document = metadata([ALICE, BOB]).replace(b"participantstreamassoc", b"other")
+    found = legs(parse_metadata(document), ["a", "b"], IN)
+    assert [leg.aor for leg in found] == [ALICE.aor, BOB.aor]
+    assert all("SDP order" in leg.warnings[-1] for leg in found)
+
+
+def test_three_lines_without_associations_are_unknown_but_named() -> None:
+    parties = [ALICE, BOB, Party("sip:carol@h", "2")]
+    document = metadata(parties).replace(b"participantstreamassoc", b"other")
+    found = legs(parse_metadata(document), ["1", "0", "2"], IN)
+    assert {leg.kind for leg in found} == {"unknown"}
+    assert found[2].aor == "sip:carol@h"

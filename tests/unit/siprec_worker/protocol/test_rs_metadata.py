@@ -116,3 +116,41 @@ def test_real_opensips_metadata_with_a_bad_name_is_read(shared: Path) -> None:
     read = parse_metadata(document)
     assert read.participants[0].name == "A&B <x>"
     assert set(read.stream_owner) == {"0", "1"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"urn:ietf:params:xml:ns:recording:1", b"urn:ietf:params:xml:ns:recording"),
+        (b"urn:ietf:params:xml:ns:recording:1", b"urn:ietf:params:xml:ns:siprec"),
+        (b" xmlns='urn:ietf:params:xml:ns:recording:1'", b""),
+        (b"participant_id", b"id"),
+        (b"participant_id", b"participantId"),
+        (b"participant_id", b"participant"),
+        (b"stream_id", b"id"),
+        (b"nameID", b"nameId"),
+        (b"session_id", b"session"),
+    ],
+)
+def test_a_vendors_spelling_says_the_same(before: bytes, after: bytes) -> None:
+    document = metadata()
+    if after == b"participant":  # only where it refers to one
+        document = document.replace(b"<participantstreamassoc " + before, b"<X ")
+        document = document.replace(b"<X ", b"<participantstreamassoc " + after)
+    elif after == b"id":
+        element = before.removesuffix(b"_id")
+        document = document.replace(b"<" + element + b" " + before, b"<" + element + b" id")
+    elif after == b"session":
+        document = document.replace(b"<session " + before, b"<session id")
+        document = document.replace(before, after)
+    else:
+        document = document.replace(before, after)
+    read = parse_metadata(document)
+    assert read.stream_owner == {"1": (ALICE.aor,), "0": (BOB.aor,)}
+    assert [stream.session_id for stream in read.streams] == ["s1", "s1"]
+
+
+def test_a_prefix_on_the_root_alone_changes_nothing() -> None:
+    document = metadata().replace(b"<recording xmlns=", b"<rs:recording xmlns:rs=")
+    document = document.replace(b"</recording>", b"</rs:recording>")
+    assert parse_metadata(document).stream_owner == {"1": (ALICE.aor,), "0": (BOB.aor,)}

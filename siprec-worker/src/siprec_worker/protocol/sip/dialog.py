@@ -30,7 +30,11 @@ from siprec_worker.protocol.sip.events import (
     UasEvent,
     Unconfirmed,
 )
-from siprec_worker.protocol.sip.in_dialog import in_dialog_request, refreshed_target
+from siprec_worker.protocol.sip.in_dialog import (
+    description_in,
+    in_dialog_request,
+    refreshed_target,
+)
 from siprec_worker.protocol.sip.message import Request, Response
 from siprec_worker.protocol.sip.open_request import OpenRequest
 from siprec_worker.protocol.sip.settings import ALLOW, UasSettings
@@ -129,7 +133,7 @@ class Dialog:
         """An ACK to a 2xx of ours."""
         if (unacked := self._unacked) is not None and ack.cseq.number == unacked.cseq:
             self._unacked = None
-            self._events.append(Confirmed(self.state.id, ack.body))
+            self._events.append(Confirmed(self.state.id, description_in(ack)))
 
     def owes(self, key: TransactionKey) -> bool:
         """Is the request of this transaction still unanswered?"""
@@ -260,7 +264,7 @@ class Dialog:
         if self.ended:
             return
         status = response.status if response else 408
-        body = response.body if response else b""
+        body = description_in(response) if response else b""
         if why is _Asking.RESCUE:
             self._rescue_answered(status, body, now)
         elif why is _Asking.REINVITE:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import ip_address
 
-from siprec_worker.errors import SipError
+from siprec_worker.errors import MultipartError, SipError
+from siprec_worker.protocol.multipart import recording_body
 from siprec_worker.protocol.sip.events import DialogState
 from siprec_worker.protocol.sip.flow import Flow, Target
-from siprec_worker.protocol.sip.message import Headers, Request
+from siprec_worker.protocol.sip.message import Headers, Request, Response
 from siprec_worker.protocol.sip.settings import ALLOW, SUPPORTED, UasSettings
 from siprec_worker.protocol.sip.transaction import MAGIC_COOKIE
 from siprec_worker.protocol.sip.uri import joined_host_port, parse_name_addr, parse_uri
@@ -56,6 +57,15 @@ def refreshed_target(message_headers: Headers, before: str) -> str:
     except SipError:
         return before
     return uri
+
+
+def description_in(message: Request | Response) -> bytes:
+    """The SDP of an ACK or an answer, by itself or in a multipart; b"" where there is none."""
+    try:
+        content = recording_body(message.content_type, message.body)
+    except MultipartError:
+        return b""
+    return content.sdp or (b"" if message.content_type else message.body)
 
 
 def next_hop(state: DialogState) -> Target:
