@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from siprec_worker.media.call_audio import CallAudio
 from siprec_worker.media.model import AudioChunk, AudioFormat, Dtmf, Encoding, Gap, GapCause
@@ -18,7 +19,12 @@ from siprec_worker.protocol.rtp import parse_rtp
 from tests.builders.rtp import Captured, read_pcap
 
 TICK = 0.02
-CODECS = {"PCMA": 8, "PCMU": 0, "G722": 9, "G729": 18}
+PCM = AudioFormat(Encoding.PCM_S16LE, 8000)
+PCM_16K = AudioFormat(Encoding.PCM_S16LE, 16_000)
+CODECS = {
+    "PCMA": (8, 8000), "PCMU": (0, 8000), "G722": (9, 8000), "G729": (18, 8000),
+    "opus": (96, 48_000),
+}  # fmt: skip
 CASES = [
     *[f"dtmf-{key}" for key in (*range(1, 10), "star")],
     "g711a-30ms",
@@ -36,11 +42,11 @@ CASES = [
 class Listened:
     """A capture played into a call, tick by tick, on the capture's own clock."""
 
-    def __init__(self, folder: Path, case: str, *, uplink: Encoding = Encoding.PCM_S16LE) -> None:
+    def __init__(self, folder: Path, case: str, *, uplink: AudioFormat = PCM) -> None:
         self.expected: dict[str, Any] = json.loads((folder / f"{case}.expect.json").read_text())
         packets = list(read_pcap(folder / f"{case}.pcap"))
         self.start = packets[0].at
-        self.call = CallAudio(self.start, uplink=AudioFormat(uplink, 8000))
+        self.call = CallAudio(self.start, uplink=uplink)
         self.handles = {
             stream["dst_port"]: handle for handle, stream in enumerate(self.expected["streams"])
         }
@@ -72,7 +78,8 @@ class Listened:
         number = self.expected.get("telephone_event_pt", 101)
         payloads = {number: ("telephone-event", clock)}
         if (codec := self.expected["codec"]) in CODECS:
-            payloads[CODECS[codec]] = (codec, 8000)
+            number, rate = CODECS[codec]
+            payloads[number] = (codec, rate)
         return payloads
 
     def _take(self, now: float) -> None:
@@ -154,7 +161,7 @@ def straight_case(captures: Path) -> str:
 
 
 def test_pass_through_gives_the_octets_of_the_packets(captures: Path) -> None:
-    listened = Listened(captures, "g711a-30ms", uplink=Encoding.G711_ALAW)
+    listened = Listened(captures, "g711a-30ms", uplink=AudioFormat(Encoding.G711_ALAW, 8000))
     sent = b"".join(parse_rtp(c.data).payload for c in read_pcap(captures / "g711a-30ms.pcap"))
     assert listened.audio(0) == sent[: len(listened.audio(0))]
     assert len(sent) - len(listened.audio(0)) < 160
@@ -171,6 +178,30 @@ def test_a_codec_nobody_decodes_is_counted_and_not_played(captures: Path) -> Non
     listened = Listened(captures, "g729-metaswitch")
     assert listened.chunks == []
     assert listened.call.stats()[0].unsupported == 1071
+
+
+def test_wideband_audio_of_g722_fills_the_upper_band(captures: Path) -> None:
+    listened = Listened(captures, "g722-metaswitch", uplink=PCM_16K)
+    assert {len(leg.data) for chunk in listened.chunks for leg in chunk.legs} == {640}
+    samples = np.frombuffer(listened.audio(0), "<i2").astype(float)
+    power = np.abs(np.fft.rfft(samples)) ** 2
+    upper = power[len(power) * 9 // 16 : len(power) * 14 // 16].sum() / power.sum()
+    assert upper > 1e-5  # above 4.5 kHz: 8 kHz audio brought to 16 kHz has 1e-7 there
+
+
+@pytest.mark.parametrize("uplink", [PCM, PCM_16K, AudioFormat(Encoding.G711_ULAW, 8000)])
+def test_opus_is_heard_whole_with_its_keys(captures: Path, uplink: AudioFormat) -> None:
+    listened = Listened(captures, "opus-dtmf-10digits", uplink=uplink)
+    assert "".join(key.digit for key in listened.keys) == "3125894607"
+    samples = 160 * uplink.pts_factor
+    sizes = {len(leg.data) for chunk in listened.chunks for leg in chunk.legs}
+    assert sizes == {samples * uplink.bytes_per_sample}
+    stats = listened.call.stats()[0]
+    assert (stats.lost, stats.unsupported, stats.bad) == (0, 0, 0)
+    positions = [chunk.pts for chunk in listened.chunks]
+    assert positions == sorted(set(positions))
+    assert {gap.cause for gap in listened.gaps} <= {GapCause.SILENCE_SUPPRESSED}
+    assert 640 <= len(listened.chunks) <= 660
 
 
 def test_opus_digits_keep_their_own_clock(captures: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from siprec_worker.media.deferred import InlineLane, Lane
 from siprec_worker.media.grid import LegEvent
 from siprec_worker.media.model import (
     AudioChunk,
@@ -20,6 +21,16 @@ from siprec_worker.protocol.rtcp import ReportBlock
 TickOutput = AudioChunk | LegEvent | PacketHeard
 _new = tuple.__new__  # a named tuple without its keyword handling: twice a tick for every call
 UPLINK = AudioFormat(Encoding.PCM_S16LE, RTP_CLOCK)
+UPLINK_RATES = {
+    Encoding.PCM_S16LE: (8000, 16_000, 24_000),
+    Encoding.G711_ULAW: (8000,),
+    Encoding.G711_ALAW: (8000,),
+}
+
+
+def can_make(uplink: AudioFormat) -> bool:
+    """A format in which a call's audio can be given."""
+    return uplink.sample_rate in UPLINK_RATES[uplink.encoding]
 
 
 class CallAudio:
@@ -32,8 +43,10 @@ class CallAudio:
     __slots__ = (
         "_chunk_ms",
         "_chunk_samples",
+        "_deferred",
         "_hold",
         "_hold_ms",
+        "_lane",
         "_patience",
         "_queues",
         "_start",
@@ -43,11 +56,20 @@ class CallAudio:
     )
 
     def __init__(
-        self, start: float, *, uplink: AudioFormat = UPLINK, chunk_ms: int = 20, hold_ms: int = 40
+        self,
+        start: float,
+        *,
+        uplink: AudioFormat = UPLINK,
+        chunk_ms: int = 20,
+        hold_ms: int = 40,
+        lane: Lane | None = None,
     ) -> None:
-        """`start` is the moment of pts 0. Raises ValueError unless the uplink is at 8 kHz."""
-        if uplink.sample_rate != RTP_CLOCK:
-            raise ValueError(f"uplink at {uplink.sample_rate} Hz: only {RTP_CLOCK} is made")
+        """`start` is the moment of pts 0; heavy codecs are decoded on `lane`, else here.
+
+        Raises ValueError for an uplink that is neither PCM at 8, 16 or 24 kHz nor G.711.
+        """
+        if not can_make(uplink):
+            raise ValueError(f"no uplink of {uplink.encoding.name} at {uplink.sample_rate} Hz")
         self._start = start
         self._uplink = uplink
         self._chunk_ms = chunk_ms
@@ -55,21 +77,26 @@ class CallAudio:
         self._hold_ms = hold_ms
         self._hold = hold_ms / 1000
         self._patience = self._chunk_samples + RTP_CLOCK * hold_ms // 1000
+        self._lane = lane or InlineLane()
         self._tracks: dict[int, Track] = {}
+        self._deferred: list[Track] = []
         self._select(())
 
     def add_track(self, handle: int, payloads: Payloads) -> Track:
         """A new leg; its `receive` takes the datagrams. It is not wanted yet."""
-        track = Track(handle, payloads, self._uplink, self._chunk_ms, self._hold_ms)
+        track = Track(handle, payloads, self._uplink, self._chunk_ms, self._hold_ms, self._lane)
         self._tracks[handle] = track
+        self._find_deferred()
         return track
 
     def update_track(self, handle: int, payloads: Payloads) -> None:
         """Another payload map for a leg, after a re-INVITE."""
         self._tracks[handle].set_payloads(payloads)
+        self._find_deferred()
 
     def remove_track(self, handle: int) -> None:
         del self._tracks[handle]
+        self._find_deferred()
         self._select(track for track in self._wanted if track.handle != handle)
 
     def want(self, handles: Iterable[int]) -> None:
@@ -97,6 +124,8 @@ class CallAudio:
         """What is due: of each leg in rising pts, legs of the same pts together."""
         clock = int((now - self._start) * RTP_CLOCK)
         out: list[TickOutput] = []
+        for track in self._deferred:
+            track.collect(now, clock)
         for track in self._tracks.values():
             if track.inbox:
                 track.drain(now, clock)
@@ -105,6 +134,8 @@ class CallAudio:
             if track.heard:
                 out += track.heard
                 track.heard.clear()
+        for track in self._deferred:
+            track.submit()
         if not self._take_even(out):
             self._take_due(out, now, clock)
         return out
@@ -121,6 +152,9 @@ class CallAudio:
         """What an RTCP receiver report says of the legs; ask every few seconds."""
         blocks = (track.report_block(now) for track in self._tracks.values())
         return [block for block in blocks if block is not None]
+
+    def _find_deferred(self) -> None:
+        self._deferred = [t for t in self._tracks.values() if t.deferral is not None]
 
     def _select(self, tracks: Iterable[Track]) -> None:
         self._wanted = list(tracks)

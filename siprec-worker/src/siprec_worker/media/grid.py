@@ -70,6 +70,14 @@ class ChunkGrid:
             part = part[size:]
         self.part = part
 
+    def conceal(self, audio: bytes) -> None:
+        """Audio that was made up for what was lost: its slots say so."""
+        while audio:
+            room = self.chunk_bytes - len(self.part)
+            self._flags |= int(AudioFlag.CONCEALED)
+            self.append(audio[:room])
+            audio = audio[room:]
+
     def skip(self, samples: int, cause: GapCause, packets: int = 0) -> None:
         """`samples` that will not come: a Gap, and silence only where a slot has audio as well."""
         begin = self.frontier

@@ -1,7 +1,8 @@
 """What audio becomes between a packet and a sink: formats, chunks, gaps, keys, utterances.
 
 Enum values are those of voicefork.agent.v1, so that a sink translates by value. Positions (`pts`)
-are samples at the uplink's rate since the call's start.
+count 1/8000 s since the call's start, whatever the uplink's rate; `AudioFormat.pts_factor` makes
+samples of them.
 """
 
 from __future__ import annotations
@@ -63,6 +64,11 @@ class AudioFormat:
     @property
     def bytes_per_sample(self) -> int:
         return 2 if self.encoding is Encoding.PCM_S16LE else 1
+
+    @property
+    def pts_factor(self) -> int:
+        """Samples in a position of 1/8000 s."""
+        return self.sample_rate // 8000
 
 
 class LegAudio(NamedTuple):  # a tuple: made for every packet, a third of a dataclass's cost
@@ -140,6 +146,8 @@ class TrackStats:
     realigned: int = 0  # times the leg was moved forward because it fell behind
     jitter_ms: float = 0.0  # RFC 3550 A.8, no finer than the tick
     payload_types: dict[int, int] = field(default_factory=dict)  # packets by payload type
+    recovered: int = 0  # of the lost, made up for by the codec (FEC, concealment)
+    overloaded: int = 0  # packets that came while the decoders had too much to do
     epochs: int = 0  # streams heard: SSRC changes and restarts count
     ssrc: int | None = None
     last_packet: float | None = None  # the tick that brought it

@@ -6,12 +6,14 @@ from collections import deque
 from collections.abc import Mapping
 
 from siprec_worker.errors import RtpError
-from siprec_worker.media.decode import SILENCE, Decoder, make_decoder
+from siprec_worker.media.decode import Decoder, make_decoder, silence_unit
+from siprec_worker.media.deferred import Deferral, Lane
 from siprec_worker.media.grid import ChunkGrid
 from siprec_worker.media.jitter import Ordered, ReorderBuffer
 from siprec_worker.media.level import level_dbm0
 from siprec_worker.media.model import AudioFormat, Dtmf, GapCause, PacketHeard, TrackStats
 from siprec_worker.media.reception import Reception
+from siprec_worker.media.unit_clock import UnitClock, signed
 from siprec_worker.protocol.dtmf import KeyPress, KeyReceiver
 from siprec_worker.protocol.rtcp import ReportBlock
 from siprec_worker.protocol.rtp import HEADER, HEADER_BYTES, PLAIN, RtpPacket, parse_rtp
@@ -20,12 +22,13 @@ Payloads = Mapping[int, tuple[str, int]]
 """Payload type to (SDP encoding name, RTP clock rate)."""
 
 MAX_PER_TICK = 128
-RTP_CLOCK = 8000  # of every codec decoded here, G.722 included
+RTP_CLOCK = 8000  # the grid's; timestamps of other clocks are brought to it
 _HOLE_REPORT_SAMPLES = 1 * RTP_CLOCK  # a hole is told in such pieces while it lasts
 _LAG_WINDOW_SECONDS = 1.0
 _PAUSE_SECONDS = 0.1  # after a longer one the lag is observed anew
 _NO_FAST_PATH = -1
 _FAR_BEHIND = 1 << 62
+_FARTHEST_KEY = 60 * RTP_CLOCK
 _TIMESTAMPS = 1 << 32
 _unpack_header = HEADER.unpack_from
 
@@ -39,26 +42,35 @@ class Track:
     """
 
     __slots__ = (
-        "_clock", "_comfort", "_comfort_types", "_decode", "_decoders", "_event_rates",
-        "_fast_type", "_jitter", "_keys", "_lag_low", "_lag_until", "_limit", "_lost",
-        "_next_timestamp", "_packet_samples", "_reception", "_slack", "_started", "_transit",
-        "_types", "_uplink", "_watched", "bad", "buffer", "drift_dropped", "flooded", "grid",
-        "handle", "heard", "hole_cause", "inbox", "last_packet", "realigned", "receive",
-        "receive_rtcp", "unsupported",
+        "_clock", "_clock_rate", "_comfort", "_comfort_types", "_decode", "_decoders",
+        "_event_rates", "_fast_type", "_jitter", "_keys", "_lag_low", "_lag_until", "_lane",
+        "_limit", "_lost", "_next_timestamp", "_packet_samples", "_reception", "_recovered",
+        "_shed", "_slack", "_started", "_transit", "_types", "_unit_clocks", "_uplink", "_watched",
+        "bad", "buffer", "deferral", "drift_dropped", "flooded", "grid", "handle", "heard",
+        "hole_cause", "inbox", "last_packet", "realigned", "receive", "receive_rtcp", "recovered",
+        "unsupported",
     )  # fmt: skip
 
-    def __init__(
-        self, handle: int, payloads: Payloads, uplink: AudioFormat, chunk_ms: int, hold_ms: int
+    def __init__(  # noqa: PLR0913, PLR0917 - its own name, and what all of a call share
+        self,
+        handle: int,
+        payloads: Payloads,
+        uplink: AudioFormat,
+        chunk_ms: int,
+        hold_ms: int,
+        lane: Lane,
     ) -> None:
-        chunk_samples = uplink.sample_rate * chunk_ms // 1000
+        chunk_samples = RTP_CLOCK * chunk_ms // 1000
         self.handle = handle
         self.inbox: deque[bytes] = deque(maxlen=MAX_PER_TICK)
         self.receive = self.inbox.append  # nothing of ours between the socket and the tick
         self.buffer = ReorderBuffer(hold_ms / 1000)
-        self.grid = ChunkGrid(handle, chunk_samples, SILENCE[uplink.encoding])
+        self.grid = ChunkGrid(handle, chunk_samples, silence_unit(uplink))
         self.heard: list[PacketHeard] = []  # of a watched track; who takes them empties it
         self.hole_cause: GapCause | None = None  # why no packets are to be expected, if so
-        self._uplink = uplink.encoding
+        self._uplink = uplink
+        self._lane = lane
+        self.deferral: Deferral | None = None  # made when a codec is heavy, and kept
         self._slack = chunk_samples + RTP_CLOCK * hold_ms // 1000
         self._reception = Reception(self.buffer)
         self.receive_rtcp = self._reception.inbox.append
@@ -69,11 +81,13 @@ class Track:
         self._packet_samples = chunk_samples
         self._lost = 0  # packets lost since the last audio
         self._comfort = False  # the sender said that it goes silent
-        self._jitter, self._transit = 0.0, 0
+        self._jitter, self._transit, self._clock_rate = 0.0, 0, RTP_CLOCK
         self._lag_low, self._lag_until = _FAR_BEHIND, 0.0
         self.last_packet: float | None = None
         self.bad = self.unsupported = self.flooded = 0
-        self.drift_dropped = self.realigned = 0
+        self.drift_dropped = self.realigned = self.recovered = 0
+        self._recovered = b""  # audio in place of lost packets, for the next hole
+        self._shed = 0  # packets before the next that nobody had time to decode
         self._types: dict[int, int] = {}
         self._fast_type = _NO_FAST_PATH
         self.set_payloads(payloads)
@@ -84,15 +98,21 @@ class Track:
         self._decoders: dict[int, Decoder] = {}
         self._event_rates: dict[int, int] = {}
         self._comfort_types: set[int] = set()
+        clocks: dict[int, UnitClock] = {}  # by rate
+        self._unit_clocks: dict[int, UnitClock] = {}  # by payload type, where not 8 kHz
         for number, (name, rate) in payloads.items():
+            if rate != RTP_CLOCK:
+                self._unit_clocks[number] = clocks.setdefault(rate, UnitClock(rate))
             match name.upper():
                 case "TELEPHONE-EVENT":
                     self._event_rates[number] = rate
                 case "CN":
                     self._comfort_types.add(number)
                 case codec:
-                    if (decoder := make_decoder(codec, self._uplink)) is not None:
+                    if (decoder := make_decoder(codec, self._uplink, rate)) is not None:
                         self._decoders[number] = decoder
+        if self.deferral is None and any(d.heavy for d in self._decoders.values()):
+            self.deferral = Deferral(self._lane, self.grid.sample_bytes)
 
     def watch(self, watched: bool) -> None:
         """A watched track tells every packet it hears."""
@@ -158,7 +178,21 @@ class Track:
 
     def report_block(self, now: float) -> ReportBlock | None:
         self._reception.drain(now)
-        return self._reception.report_block(int(self._jitter), now)
+        jitter = self._jitter * self._clock_rate / RTP_CLOCK
+        return self._reception.report_block(int(jitter), now)
+
+    def collect(self, now: float, clock: int) -> None:
+        """Takes what the lane has decoded since the last tick; for a track with a `deferral`."""
+        self._clock, self._limit = clock, clock + self._slack
+        if self.deferral is not None:
+            for settled in self.deferral.arrived():
+                self._recovered, self._shed = settled.recovered, self._shed + settled.shed
+                self._settle(settled.ordered, now, settled.decoder)
+
+    def submit(self) -> None:
+        """Hands this tick's packets to the lane; for a track with a `deferral`."""
+        if self.deferral is not None:
+            self.deferral.send(self._packet_samples)
 
     def stats(self) -> TrackStats:
         buffer = self.buffer
@@ -174,6 +208,8 @@ class Track:
             realigned=self.realigned,
             jitter_ms=self._jitter * 1000 / RTP_CLOCK,
             payload_types=dict(self._types),
+            recovered=self.recovered,
+            overloaded=0 if self.deferral is None else self.deferral.overloaded,
             epochs=buffer.epochs,
             ssrc=buffer.ssrc,
             last_packet=self.last_packet,
@@ -190,6 +226,9 @@ class Track:
         self._types[number] = self._types.get(number, 0) + 1
         self._fast_type = _NO_FAST_PATH
         if number in self._decoders:
+            if (unit_clock := self._unit_clocks.get(number)) is not None:
+                packet = packet._replace(timestamp=unit_clock.units(packet.timestamp))
+            self._clock_rate = RTP_CLOCK if unit_clock is None else unit_clock.rate
             self._measure_jitter(packet, arrival)
         for ordered in self.buffer.insert(packet, now):
             self._take(ordered, now)
@@ -207,17 +246,25 @@ class Track:
 
     def _take(self, ordered: Ordered, now: float) -> None:
         """A packet whose turn it is."""
+        decoder = self._decoders.get(ordered.packet.payload_type)
+        if self.deferral is not None:
+            self.deferral.put(ordered, decoder, muted=self.grid.muted)
+        else:
+            self._settle(ordered, now, decoder)
+
+    def _settle(self, ordered: Ordered, now: float, decoder: Decoder | None) -> None:
+        """Gives a packet its place."""
         packet = ordered.packet
         number, payload = packet.payload_type, packet.payload
         self._lost += ordered.lost
         if ordered.begins:
             self._anchor(packet.timestamp)
-        decoder = self._decoders.get(number)
         if decoder is not None:
             if payload:
                 self._take_audio(decoder, packet.timestamp, payload, now)
                 self._decode = decoder.to_uplink
-                self._fast_type = _NO_FAST_PATH if self._watched else number
+                fast = decoder.octet_is_unit and not self._watched and self.deferral is None
+                self._fast_type = number if fast else _NO_FAST_PATH
         elif number in self._event_rates:
             try:
                 keys = self._keys.receive(payload, packet.timestamp, now)
@@ -228,15 +275,18 @@ class Track:
                 self._tell_key(key, self._event_rates[number])
         elif number in self._comfort_types:
             self._comfort = True
+        elif number in self._decoders:  # what the lane found to be none of its codec's
+            self.bad += 1
+            self._lost += 1
         else:
             self.unsupported += 1
 
     def _take_audio(self, decoder: Decoder, timestamp: int, payload: bytes, now: float) -> None:
-        samples = len(payload)
-        hole = _signed(timestamp - self._next_timestamp)
+        samples = decoder.units(payload)
+        hole = signed(timestamp - self._next_timestamp)
         if hole or self._lost:
             self._cross(hole, timestamp)
-        self._lost, self._comfort = 0, False
+        self._lost, self._comfort, self._shed = 0, False, 0
         self._next_timestamp = (timestamp + samples) % _TIMESTAMPS
         if samples != self._packet_samples:
             self._packet_samples = samples
@@ -261,10 +311,22 @@ class Track:
             return
         missing = min(hole, self._lost * self._packet_samples)
         if missing:
-            self.grid.skip(missing, GapCause.NETWORK_LOSS, self._lost)
+            self._make_up(missing)
         if hole > missing:
             # The sequence is whole, or the loss does not fill the hole: nothing was sent (DTX).
-            self.grid.skip(hole - missing, self.hole_cause or GapCause.SILENCE_SUPPRESSED)
+            cause = GapCause.SHED if self._shed else self.hole_cause
+            self.grid.skip(hole - missing, cause or GapCause.SILENCE_SUPPRESSED)
+
+    def _make_up(self, missing: int) -> None:
+        """Fills a loss with what the codec has recovered of its end; the rest is a gap."""
+        recovered = self._recovered[-missing * self.grid.sample_bytes :]
+        units = len(recovered) // self.grid.sample_bytes
+        packets = units // self._packet_samples
+        if missing > units:
+            self.grid.skip(missing - units, GapCause.NETWORK_LOSS, self._lost - packets)
+        if recovered:
+            self.recovered += packets
+            self.grid.conceal(recovered)
 
     def _anchor(self, timestamp: int) -> None:
         """Ties a timestamp to a place: here if that is near the tick's slot, else to that slot."""
@@ -309,10 +371,10 @@ class Track:
             self._tell_key(key, min(self._event_rates.values(), default=RTP_CLOCK))
 
     def _tell_key(self, key: KeyPress, rate: int) -> None:
-        pts = self.grid.frontier + _signed(key.timestamp - self._next_timestamp)
-        self.grid.tell(Dtmf(self.handle, key.digit, key.duration * 1000 // rate, max(0, pts)))
-
-
-def _signed(difference: int) -> int:
-    """A difference of timestamps modulo 2**32 as the nearer of its two values."""
-    return (difference + (1 << 31)) % _TIMESTAMPS - (1 << 31)
+        clock = next((c for c in self._unit_clocks.values() if c.rate == rate), None)
+        timestamp = key.timestamp if clock is None else clock.look(key.timestamp)
+        ahead = signed(timestamp - self._next_timestamp)
+        if abs(ahead) > _FARTHEST_KEY:  # its clock is not the audio's
+            ahead = 0
+        pts = max(0, self.grid.frontier + ahead)
+        self.grid.tell(Dtmf(self.handle, key.digit, key.duration * 1000 // rate, pts))

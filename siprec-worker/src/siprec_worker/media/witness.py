@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from siprec_worker.errors import RtpError
-from siprec_worker.media.decode import Transcode, make_decoder
+from siprec_worker.media.decode import LINEAR, Transcode, make_decoder
 from siprec_worker.media.level import level_dbm0
-from siprec_worker.media.model import Encoding
 from siprec_worker.protocol.rtp import parse_rtp
 
 MISSING_AFTER = 0.060
@@ -118,20 +117,20 @@ class Witness:
 class WitnessedLeg:
     """Takes a leg's datagrams as they arrive and tells its witness what they hold."""
 
-    def __init__(self, witness: Witness, payloads: Mapping[int, str]) -> None:
-        """`payloads`: payload type -> SDP encoding name."""
+    def __init__(self, witness: Witness, payloads: Mapping[int, tuple[str, int]]) -> None:
+        """`payloads`: payload type -> SDP encoding name and RTP clock rate."""
         self._witness = witness
         self._linear: dict[int, Transcode] = {}
-        for number, codec in payloads.items():
-            if (decoder := make_decoder(codec, Encoding.PCM_S16LE)) is not None:
+        for number, (codec, clock) in payloads.items():
+            if (decoder := make_decoder(codec, LINEAR, clock)) is not None:
                 self._linear[number] = decoder.to_linear
 
     def receive(self, data: bytes, at: float) -> None:
         """One datagram and when the kernel got it; what is not RTP is not heard either."""
         try:
             packet = parse_rtp(data)
+            linear = self._linear.get(packet.payload_type)
+            level = None if linear is None else level_dbm0(linear(packet.payload))
         except RtpError:
             return
-        linear = self._linear.get(packet.payload_type)
-        level = None if linear is None else level_dbm0(linear(packet.payload))
         self._witness.packet(at, packet.ssrc, level)

@@ -176,7 +176,9 @@ class RecordedCall:
         if line is None:
             return None
         self.witness = Witness(self.around.wall())
-        payloads = {pt: payload.name for pt, payload in line.accepted.payloads.items()}
+        payloads = {
+            pt: (payload.name, payload.rate) for pt, payload in line.accepted.payloads.items()
+        }
         line.socket.tap(WitnessedLeg(self.witness, payloads).receive)
         return self.witness
 

@@ -134,8 +134,8 @@ def test_a_removed_track_is_gone() -> None:
 
 
 def test_an_uplink_that_cannot_be_made_is_refused() -> None:
-    with pytest.raises(ValueError, match="16000"):
-        CallAudio(0.0, uplink=AudioFormat(Encoding.PCM_S16LE, 16000))
+    with pytest.raises(ValueError, match="44100"):
+        CallAudio(0.0, uplink=AudioFormat(Encoding.PCM_S16LE, 44_100))
 
 
 ARRIVALS = st.lists(
