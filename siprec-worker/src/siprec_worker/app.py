@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import redis.asyncio as redis
 import structlog
+from prometheus_client import Counter
 from voicefork.handoff.v1 import handoff_pb2
 
 from siprec_worker.config import Settings
@@ -32,7 +33,7 @@ from siprec_worker.protocol.sip.events import UasEvent
 from siprec_worker.protocol.sip.settings import UasSettings
 from siprec_worker.session import events as ev
 from siprec_worker.session.builder import CallBuilder
-from siprec_worker.session.call import Surroundings
+from siprec_worker.session.call import RecordedCall, Surroundings
 from siprec_worker.session.intake import Intake
 from siprec_worker.session.model import CloseReason, HandoffUpdate
 from siprec_worker.session.ports import AgentConnector, Reporter
@@ -78,15 +79,31 @@ class Worker:
         self.registry: RedisRegistry | None = None
         self.events: CallEventsClient | None = None
         self.endpoint: SipEndpoint | None = None
-        self._next_silence_check = 0.0
+        self._counted: dict[Counter, int] = {}  # what the metrics have of totals kept elsewhere
 
     def on_tick(self, now: float) -> None:
         for call in self.calls.live():
-            call.tick(now)
+            try:
+                call.tick(now)
+            except Exception:
+                # A bug costs this call its recording, never the other calls theirs.
+                log.exception("call failed", call_id=call.identity.call_id)
+                self.drop(call, "failed", now)
 
-    def flush(self, _: float) -> None:
+    def drop(self, call: RecordedCall, why: str, now: float) -> None:
+        """Ends a call of ours: BYE to the SRC, goodbye to the AIs."""
+        self.calls.remove(call)
+        if call.confirmed:
+            self.metrics.calls_ended.labels(reason=why).inc()
+        if self.endpoint is not None:
+            self.endpoint.bye(call.dialog_id, why)
+        call.end(why, now)
+
+    def flush(self, begun: float) -> None:
+        """The last of a tick."""
         for connector in self.connectors.values():
             connector.flush()
+        self.metrics.tick_seconds.observe(asyncio.get_running_loop().time() - begun)
 
     def count(self, what: str, role: str) -> None:
         self.metrics.agent_events.labels(what=what, role=role).inc()
@@ -109,7 +126,17 @@ class Worker:
         call.detach(ev.TalkbackDetached(CloseReason.LEFT_BOT), now)
 
     def refresh_metrics(self) -> None:
-        self.metrics.calls.set(len(self.calls))
+        metrics, rtp, ticks = self.metrics, self.calls.rtp(), self.tick.stats
+        metrics.calls.set(len(self.calls))
+        for counter, total in (
+            (metrics.packets, rtp["packets"]),
+            (metrics.lost, rtp["lost"]),
+            (metrics.bad, rtp["bad"]),
+            (metrics.late_ticks, ticks.late_ticks),
+        ):
+            counted = self._counted.get(counter, 0)
+            counter.inc(max(total - counted, 0))
+            self._counted[counter] = max(total, counted)
 
     async def ready(self) -> str:
         if self.draining:
@@ -258,10 +285,7 @@ def _end_all(worker: Worker) -> None:
     """On the way out every call is ended properly: BYE to the SRC, goodbye to the AIs."""
     now = asyncio.get_running_loop().time()
     for call in worker.calls.live():
-        if worker.endpoint is not None:
-            worker.endpoint.bye(call.dialog_id, "worker ends")
-        call.end("worker ends", now)
-        worker.calls.remove(call)
+        worker.drop(call, "worker ends", now)
     worker.flush(now)
 
 

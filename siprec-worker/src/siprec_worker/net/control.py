@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -43,7 +44,7 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
             codec = TalkbackCodec(request.codec)
         except ValueError:
             await _invalid(context, f"codec {request.codec} is not one for talk-back")
-        if not request.remote.host or not 0 < request.remote.port < 65536:  # noqa: PLR2004
+        if not _is_address(request.remote):
             await _invalid(context, f"remote {request.remote.host}:{request.remote.port}")
         status = _status(request.call_state) or CallStatus.EARLY
         call.attach(
@@ -184,6 +185,15 @@ async def _invalid(context: Context, what: str) -> NoReturn:
 async def _later(context: Context, what: str) -> NoReturn:
     await context.abort(grpc.StatusCode.UNIMPLEMENTED, what)
     raise AssertionError("abort raises")
+
+
+def _is_address(remote: worker_pb2.RtpAddress) -> bool:
+    """Names are not resolved here: it would block every call of the worker."""
+    try:
+        ipaddress.ip_address(remote.host)
+    except ValueError:
+        return False
+    return 0 < remote.port < 65536  # noqa: PLR2004 - 16 bits
 
 
 def _report(findings: Findings, *, final: bool) -> worker_pb2.WitnessReport:

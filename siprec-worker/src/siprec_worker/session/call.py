@@ -135,7 +135,7 @@ class RecordedCall:
         self.talkback = (host, port, codec)
         self.feed(attached, now)
         if self.voice_on:
-            self.voice.attach(host, port, codec, now)
+            self._send_voice(codec)
 
     def detach(self, detached: ev.TalkbackDetached, now: float) -> None:
         self.feed(detached, now)
@@ -238,9 +238,7 @@ class RecordedCall:
             case fx.SetDownlink(source):
                 self.playout.set_source(source)
             case fx.StartVoice(codec):
-                if self.talkback is not None:
-                    host, port, _ = self.talkback
-                    self.voice.attach(host, port, codec, self._now)
+                self._send_voice(codec)
             case fx.StopVoice():
                 self.playout.clear()
                 self.voice.detach()
@@ -256,6 +254,16 @@ class RecordedCall:
                 self.around.reporter.report(self.identity.call_id, news)
             case fx.Count(what, role):
                 self.around.count(what, role.name.lower())
+
+    def _send_voice(self, codec: TalkbackCodec) -> None:
+        if self.talkback is None:
+            return
+        host, port, _ = self.talkback
+        try:
+            self.voice.attach(host, port, codec, self._now)
+        except OSError as error:
+            news = fx.BotFailed(f"no way to {host}:{port} for the bot's voice: {error}")
+            self.around.reporter.report(self.identity.call_id, news)
 
     def _dial(self, agent: int) -> None:
         seat = self.conversation.seats[agent]

@@ -46,11 +46,12 @@ class Intake:
                 if not reinvite:
                     self._gone(dialog_id, "cancelled", now)
             case sip.HungUp(dialog_id, by_peer, reason):
-                self._gone(dialog_id, reason or ("bye" if by_peer else "ended here"), now)
+                kind = "bye" if by_peer else "ended here"
+                self._gone(dialog_id, reason or kind, now, kind)
             case sip.NotRecorded(dialog_id, reason):
                 self._builder.metrics.not_recorded.inc()
                 log.error("not recorded", reason=reason)
-                self._gone(dialog_id, f"not recorded: {reason}", now)
+                self._gone(dialog_id, f"not recorded: {reason}", now, "not recorded")
             case sip.Unconfirmed(dialog_id):
                 log.warning("no ACK yet: our re-INVITE is out", dialog=dialog_id)
             case _:
@@ -121,6 +122,8 @@ class Intake:
                     self._gone(dialog_id, "unusable answer", now)
                     return
             self._attribute_again(call, now)
+        if not call.confirmed:
+            self._builder.metrics.calls_started.inc()
         with structlog.contextvars.bound_contextvars(call_id=call.identity.call_id):
             call.confirm(now)
 
@@ -139,10 +142,13 @@ class Intake:
         log.warning("offer refused", status=status, why=text)
         self._side.reject(dialog_id, status, "", RETRY_AFTER if retry else ())
 
-    def _gone(self, dialog_id: DialogId, reason: str, now: float) -> None:
+    def _gone(self, dialog_id: DialogId, reason: str, now: float, kind: str = "") -> None:
+        """`kind`: the reason as a metric may show it; what a peer wrote is endless."""
         call = self._calls.by_dialog(dialog_id)
         if call is None:
             return
+        if call.confirmed:
+            self._builder.metrics.calls_ended.labels(reason=kind or reason).inc()
         call.end(reason, now)
         self._calls.remove(call)
         log.info("call ended", call_id=call.identity.call_id, reason=reason)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 
 from siprec_worker.protocol.sip.events import DialogId
 from siprec_worker.session.call import RecordedCall
 
 REMEMBERED_CALLS = 1000
+RTP_COUNTS = ("packets", "lost", "bad")  # of media.model.TrackStats
 
 
 class Calls:
@@ -17,6 +18,7 @@ class Calls:
     def __init__(self, remembered: int = REMEMBERED_CALLS) -> None:
         self._live: dict[DialogId, RecordedCall] = {}
         self._ended: deque[RecordedCall] = deque(maxlen=remembered)
+        self._rtp_of_ended: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._live)
@@ -27,6 +29,11 @@ class Calls:
     def remove(self, call: RecordedCall) -> None:
         if self._live.pop(call.dialog_id, None) is not None:
             self._ended.appendleft(call)
+            self._rtp_of_ended += _rtp(call)
+
+    def rtp(self) -> Counter[str]:
+        """RTP_COUNTS over all calls there have been."""
+        return sum(map(_rtp, self._live.values()), self._rtp_of_ended)
 
     def by_dialog(self, dialog_id: DialogId) -> RecordedCall | None:
         return self._live.get(dialog_id)
@@ -50,3 +57,8 @@ class Calls:
 
     def _newest(self, calls: Iterator[RecordedCall]) -> RecordedCall | None:
         return next(calls, None)
+
+
+def _rtp(call: RecordedCall) -> Counter[str]:
+    stats = call.audio.stats().values()
+    return Counter({name: sum(getattr(leg, name) for leg in stats) for name in RTP_COUNTS})
