@@ -24,6 +24,10 @@ from orchestrator.model import CallId, ChannelId
 
 log = structlog.stdlib.get_logger(__name__)
 
+# RFC 4733 section 2.5.1.4: a key's last packet is sent three times. Until then the phone sends no
+# audio, and a caller who was brought to it at once would hear none.
+KEY_TAIL_SECONDS = 0.06
+
 
 class Node:
     """Brings what Asterisk says to the calls, in their own words."""
@@ -53,7 +57,9 @@ class Node:
             case ari.Dial(peer, "RINGING"):
                 self._handoffs.agent_ringing(ChannelId(peer.id))
             case ari.ChannelDtmfReceived(channel, digit):
-                self._handoffs.agent_key(ChannelId(channel.id), digit)
+                asyncio.get_running_loop().call_later(
+                    KEY_TAIL_SECONDS, self._handoffs.agent_key, ChannelId(channel.id), digit
+                )
             case ari.ChannelDestroyed(channel, cause, sip_status) if channel.id.startswith(OWN_LEG):
                 self._handoffs.agent_lost(ChannelId(channel.id), sip_status, cause)
                 self._leg_gone(channel.id)
