@@ -1,0 +1,312 @@
+"""A stage with agents' phones, an AI that does what the test tells it, and handoffs to watch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import grpc
+from redis.asyncio import Redis as RedisClient
+from voicefork.handoff.v1 import handoff_pb2 as pb
+from voicefork.handoff.v1 import handoff_pb2_grpc
+from voicefork_cli.lab.asterisk import AsteriskPlan, open_asterisk
+from voicefork_cli.lab.ours import Service, WorkerPlan, open_worker
+from voicefork_cli.lab.processes import Lab
+from voicefork_cli.lab.redis import open_redis
+from voicefork_cli.lab.rtpengine import open_rtpengine
+from voicefork_cli.measure.heard import Heard, hear
+from voicefork_cli.sim.caller import CarrierCaller, open_caller
+from voicefork_cli.sim.edge import Edge
+from voicefork_cli.sim.phone import AgentPhone, Behaviour, PhoneCall, open_phone
+from voicefork_cli.sim.source import Silence, Tone
+
+from tests.e2e.ears import BOT, CALLER, until_hears
+from tests.e2e.stage import Stage
+from tests.fakes.puppet_agent import Puppet, Vendor, open_puppet, story
+
+NUMBER, MUSIC_NUMBER = "+14155550100", "901"
+PHONES = ("agent-1", "agent-2")
+NOWHERE = "agent-away"  # its contact is a port at which nobody listens
+TENANT = "default"
+FOUND_SECONDS, PHASE_SECONDS = 5.0, 15.0
+AFTERWARDS_SECONDS = 2.0  # of what came of a handoff: the witness watches as long
+FINAL = frozenset(
+    {pb.PHASE_CONNECTED, pb.PHASE_RETURNED, pb.PHASE_FAILED, pb.PHASE_CANCELLED, pb.PHASE_QUEUED}
+)
+Handoffs = handoff_pb2_grpc.HandoffServiceStub
+
+
+def asking(**fields: Any) -> pb.EscalateRequest:
+    """A wish for a human, to agent-1 unless it says otherwise."""
+    usual: dict[str, Any] = {
+        "request_id": f"r-{time.time_ns()}",
+        "reason": "the caller disputes a charge",
+        "pattern": pb.PATTERN_ATTENDED,
+        "context": story(account="4092"),
+    }
+    if "intent" not in fields:
+        usual["target"] = pb.Target(endpoint="PJSIP/agent-1")
+    return pb.EscalateRequest(**{**usual, **fields})
+
+
+class Watch:
+    """Every revision of one handoff as WatchHandoff tells it, from its first."""
+
+    def __init__(self, handoff_id: str) -> None:
+        self.handoff_id = handoff_id
+        self.seen: list[pb.Handoff] = []
+        self._changed = asyncio.Event()
+        self._over = False
+
+    async def follow(self, service: Handoffs) -> None:
+        try:
+            changes: Any = service.WatchHandoff(pb.WatchHandoffRequest(handoff_id=self.handoff_id))
+            async for change in changes:
+                self.seen.append(change.handoff)
+                self._changed.set()
+        finally:
+            self._over = True
+            self._changed.set()
+
+    async def until(self, phase: pb.Phase.ValueType) -> pb.Handoff:
+        """The first revision of that phase."""
+        return await self._first(lambda handoff: handoff.phase == phase, pb.Phase.Name(phase))
+
+    async def final(self) -> pb.Handoff:
+        """The first revision of a final phase."""
+        return await self._first(lambda handoff: handoff.phase in FINAL, "a final phase")
+
+    async def settled(self) -> pb.Handoff:
+        """The last revision: its timing is complete."""
+        async with asyncio.timeout(PHASE_SECONDS):
+            while not self._over:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.seen[-1]
+
+    @property
+    def phases(self) -> list[str]:
+        """In order, each once in a row, without PHASE_."""
+        names = [pb.Phase.Name(handoff.phase).removeprefix("PHASE_") for handoff in self.seen]
+        return [name for at, name in enumerate(names) if at == 0 or names[at - 1] != name]
+
+    async def _first(self, fits: Callable[[pb.Handoff], bool], what: str) -> pb.Handoff:
+        looked = 0
+        try:
+            async with asyncio.timeout(PHASE_SECONDS):
+                while True:
+                    for handoff in self.seen[looked:]:
+                        looked += 1
+                        if fits(handoff):
+                            return handoff
+                    if self._over:
+                        break
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            pass
+        raise AssertionError(f"no {what} in {self.phases}")
+
+
+@dataclass(slots=True)
+class Scene:
+    """A caller who talks with the bot, and a control call beside it that only hears music."""
+
+    board: Switchboard
+    caller: CarrierCaller
+    puppet: Puppet
+    control: CarrierCaller
+    watching: asyncio.TaskGroup
+    phoned: Mapping[str, int]
+    escalated_ns: int = 0
+    watches: list[Watch] = field(default_factory=list)
+
+    @property
+    def call_id(self) -> str:
+        return self.puppet.call_id
+
+    async def escalate(self, request: pb.EscalateRequest, *, say_first: str = "") -> Watch:
+        """By the call's own stream; returns once the handoff exists."""
+        self.escalated_ns = time.time_ns()
+        await self.puppet.escalate(request, say_first=say_first)
+        return self.watch((await self.found(request.request_id)).handoff_id)
+
+    async def escalate_by_service(self, request: pb.EscalateRequest) -> Watch:
+        self.escalated_ns = time.time_ns()
+        return self.watch((await self.ask(request)).handoff_id)
+
+    async def ask(self, request: pb.EscalateRequest) -> pb.Handoff:
+        """HandoffService.Escalate for this call."""
+        asked = pb.EscalateRequest()
+        asked.CopyFrom(request)
+        asked.call_id = self.call_id
+        answer: Any = self.board.service.Escalate(asked)
+        return pb.Handoff.FromString((await answer).handoff.SerializeToString())
+
+    def watch(self, handoff_id: str) -> Watch:
+        watch = Watch(handoff_id)
+        self.watches.append(watch)
+        self.watching.create_task(watch.follow(self.board.service))
+        return watch
+
+    async def found(self, request_id: str) -> pb.Handoff:
+        request = pb.GetHandoffRequest(call_id=self.call_id)
+        async with asyncio.timeout(FOUND_SECONDS):
+            while True:
+                with suppress(grpc.aio.AioRpcError):
+                    answer: Any = self.board.service.GetHandoff(request)
+                    handoff = (await answer).handoff
+                    if handoff.request_id == request_id:
+                        return pb.Handoff.FromString(handoff.SerializeToString())
+                await asyncio.sleep(0.01)
+
+    def calls_to(self, phone: str = "agent-1") -> list[PhoneCall]:
+        """Those of this scene."""
+        return self.board.phones[phone].calls[self.phoned[phone] :]
+
+    async def call_to(self, phone: str = "agent-1", nth: int = 0) -> PhoneCall:
+        """Waits until the phone rings."""
+        async with asyncio.timeout(FOUND_SECONDS):
+            while len(self.calls_to(phone)) <= nth:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        return self.calls_to(phone)[nth]
+
+    async def until_answered(self, phone: str = "agent-1") -> PhoneCall:
+        call = await self.call_to(phone)
+        async with asyncio.timeout(FOUND_SECONDS):
+            while call.answered_ns is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        return call
+
+    def heard(self, to_ns: int, from_ns: int = 0) -> Heard:
+        """The caller's ear since the escalation."""
+        return hear(self.caller.heard, from_ns or self.escalated_ns, to_ns)
+
+    def beyond_control(self, to_ns: int) -> Heard:
+        control = hear(self.control.heard, self.escalated_ns, to_ns)
+        return self.heard(to_ns).beyond(control)
+
+    def gap_beyond_control_ms(self, to_ns: int) -> float:
+        """By how much the longest gap is longer than the control call's own."""
+        control = hear(self.control.heard, self.escalated_ns, to_ns)
+        return self.heard(to_ns).longest_gap_ms - control.longest_gap_ms
+
+    async def channels(self) -> list[str]:
+        """Whose channels there are, without the control call's."""
+        found = [
+            str(channel["name"]).rpartition("-")[0]
+            for channel in await self.board.stage.ari("channels")
+            if channel["dialplan"]["app_name"] != "MusicOnHold"
+        ]
+        return sorted(found)
+
+    async def bridges(self) -> list[str]:
+        """What the bridges are for: bot, hold, mix."""
+        names = [str(bridge["id"]) for bridge in await self.board.stage.ari("bridges")]
+        kinds = [name.rpartition("-")[2] for name in names]
+        return sorted(kind if kind in {"hold", "mix"} else "bot" for kind in kinds)
+
+    async def until_stands(self, channels: Sequence[str], bridges: Sequence[str]) -> None:
+        """Until exactly these are up; fails with what is."""
+        wanted, found = (sorted(channels), sorted(bridges)), ([""], [""])
+        try:
+            async with asyncio.timeout(FOUND_SECONDS):
+                while found != wanted:
+                    await asyncio.sleep(0.02)
+                    found = (await self.channels(), await self.bridges())
+        except TimeoutError:
+            raise AssertionError(f"stands: {found}") from None
+
+
+@dataclass(slots=True)
+class Switchboard:
+    """All that stays up for a module."""
+
+    stage: Stage
+    orchestrator: Service
+    worker: Service
+    edge: Edge
+    vendor: Vendor
+    phones: Mapping[str, AgentPhone]
+    service: Handoffs
+
+    @asynccontextmanager
+    async def calling(self) -> AsyncIterator[Scene]:
+        """A caller who hears the bot. In the end everybody hangs up, and nothing is left."""
+        phoned = {name: len(phone.calls) for name, phone in self.phones.items()}
+        try:
+            async with (
+                open_caller() as control,
+                open_caller() as caller,
+                asyncio.TaskGroup() as watching,
+            ):
+                await control.dial(f"sip:{MUSIC_NUMBER}@{self.stage.asterisk.sip}", Silence())
+                await caller.dial(self.edge.uri.replace("sip:", f"sip:{NUMBER}@"), Tone(CALLER))
+                call_id = self.edge.calls[caller.call_id].voicefork_call
+                puppet = await self.vendor.puppet(call_id)
+                await until_hears(caller, BOT)
+                yield Scene(self, caller, puppet, control, watching, phoned)
+                await caller.hang_up()
+                await control.hang_up()
+            await self.stage.wait_empty(self.orchestrator, self.worker)
+        finally:
+            for phone in self.phones.values():
+                phone.behaviour = Behaviour()
+                for call in phone.calls:
+                    await call.hang_up()
+
+    def behave(self, phone: str = "agent-1", **behaviour: Any) -> None:
+        """What the phone does with its next call; back to usual after the scene."""
+        self.phones[phone].behaviour = Behaviour(**behaviour)
+
+    async def contexts(self, call_id: str) -> list[tuple[int, dict[str, Any]]]:
+        """(published at ns, envelope) of a call, from the Redis stream."""
+        client = RedisClient.from_url(self.stage.redis.url, protocol=2)
+        try:
+            entries: Any = await client.xrange(f"voicefork:v1:{TENANT}:context")
+        finally:
+            await client.aclose()
+        found = [
+            (int(entry.partition(b"-")[0]) * 1_000_000, json.loads(fields[b"json"]))
+            for entry, fields in entries
+        ]
+        return [(at, envelope) for at, envelope in found if envelope["call_id"] == call_id]
+
+
+@asynccontextmanager
+async def open_switchboard(lab: Lab, rules: Mapping[str, Any]) -> AsyncIterator[Switchboard]:
+    """Every program and phone. `rules`: the orchestrator's routing."""
+    async with AsyncExitStack() as opened:
+        enter: Callable[[Any], Awaitable[Any]] = opened.enter_async_context
+        vendor = await enter(open_puppet())
+        phones = {name: await enter(open_phone(name)) for name in PHONES}
+        away = lab.ports.single()
+        contacts = {name: phone.uri for name, phone in phones.items()}
+        plan = AsteriskPlan(agents={**contacts, NOWHERE: f"sip:{NOWHERE}@127.0.0.1:{away}"})
+        stage = Stage(
+            lab,
+            await enter(open_redis(lab)),
+            await enter(open_rtpengine(lab)),
+            await enter(open_asterisk(lab, plan)),
+            {},
+            {},
+            await enter(aiohttp.ClientSession()),
+        )
+        routing = lab.folder / "routing.yaml"
+        routing.write_text(json.dumps(rules))  # JSON is YAML
+        orchestrator = await enter(stage.orchestrator("--routing", str(routing)))
+        worker_plan = WorkerPlan(
+            agent=f"grpc://{vendor.address}",
+            redis=stage.redis.url,
+            orchestrator=orchestrator.addresses["grpc"],
+        )
+        worker = await enter(open_worker(lab, worker_plan))
+        edge = await enter(stage.edge(worker))
+        channel = await enter(grpc.aio.insecure_channel(orchestrator.addresses["grpc"]))
+        yield Switchboard(stage, orchestrator, worker, edge, vendor, phones, Handoffs(channel))

@@ -1,0 +1,329 @@
+"""An AI hands its caller to a human on a real Asterisk; what the caller hears proves each step.
+
+Caller 440 Hz, bot 1000, its last phrase 1600, music 350, agent 600.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from voicefork.handoff.v1 import handoff_pb2 as pb
+from voicefork_cli.lab.processes import Lab
+from voicefork_cli.lab.tones import write_tone
+from voicefork_cli.measure.heard import Heard, is_silent
+from voicefork_cli.measure.packets import Packet
+from voicefork_cli.measure.tones import Toned, tone_timeline
+from voicefork_cli.sim.phone import PhoneCall
+from voicefork_sdk.model import CloseReason, Phase
+
+from tests.e2e.ears import BOT, CALLER, INTRO, MUSIC
+from tests.e2e.switchboard import (
+    AFTERWARDS_SECONDS,
+    Scene,
+    Switchboard,
+    Watch,
+    asking,
+    open_switchboard,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+AGENT = 600
+EAR = (BOT, CALLER, INTRO, MUSIC, AGENT)
+SWITCH_GAP_MS = 60.0
+WITNESS_TOLERANCE_MS = 20.0
+CLOSE_SECONDS = 1.0
+RING_SECONDS = 0.6
+PHRASE, PHRASE_MS = "goodbye", 800
+PAUSE_PACKETS = 5
+BEFORE_NS = 100_000_000
+RULES = {
+    "default": {"targets": ["PJSIP/agent-1"], "ring_seconds": 6},
+    "rules": [
+        {"name": "frozen", "intents": ["dispute"], "freeze": True},
+        {"name": "key", "intents": ["key"], "accept_key": "1", "accept_seconds": 5},
+    ],
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def board(stage_lab: Lab) -> AsyncIterator[Switchboard]:
+    async with open_switchboard(stage_lab, RULES) as board:
+        yield board
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A handoff from the escalation to two seconds of conversation, and what stood then."""
+
+    scene: Scene
+    agent: PhoneCall
+    watch: Watch
+    connected: pb.Handoff
+    last: pb.Handoff
+    channels: list[str]
+    bridges: list[str]
+    forks: int
+    contexts: list[tuple[int, dict[str, Any]]]
+    spoke_first: bool
+
+    @property
+    def connected_ns(self) -> int:
+        return nanoseconds(self.connected)
+
+    @property
+    def to_ns(self) -> int:
+        return self.connected_ns + round(AFTERWARDS_SECONDS * 1e9)
+
+    @property
+    def packets(self) -> list[Packet]:
+        """What the caller got, from just before the escalation on."""
+        begun = self.scene.escalated_ns - BEFORE_NS
+        return [p for p in self.scene.caller.heard if begun <= p.arrival_ns < self.to_ns]
+
+    @property
+    def order(self) -> list[set[float]]:
+        """The caller's ear: the tones in their order."""
+        return [set(each.hz) for each in tone_timeline(self.packets, EAR) if not self._pause(each)]
+
+    def _pause(self, stretch: Toned) -> bool:
+        """Between the last word and the music, which waits for the word's end."""
+        return not stretch.hz and stretch.packets <= PAUSE_PACKETS and self.spoke_first
+
+    @property
+    def heard(self) -> Heard:
+        return self.scene.heard(self.to_ns)
+
+
+def nanoseconds(handoff: pb.Handoff) -> int:
+    return int(handoff.changed_at.ToNanoseconds())
+
+
+async def told(scene: Scene, watch: Watch, *, spoke_first: bool = False) -> Story:
+    """From an escalation that was just made to the end of the story."""
+    connected = await watch.until(pb.PHASE_CONNECTED)
+    last = await watch.settled()
+    await asyncio.sleep(0.1)
+    board = scene.board
+    return Story(
+        scene,
+        scene.calls_to()[0],
+        watch,
+        connected,
+        last,
+        await scene.channels(),
+        await scene.bridges(),
+        len(await board.stage.calls_of_worker(board.worker)),
+        await board.contexts(scene.call_id),
+        spoke_first,
+    )
+
+
+def assert_seamless(story: Story) -> None:
+    """No silence, and no packet later than a switch may make it."""
+    assert story.heard.silent_ms == 0
+    assert story.scene.gap_beyond_control_ms(story.to_ns) <= SWITCH_GAP_MS
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def story(board: Switchboard) -> Story:
+    """The plain one: escalated in the stream, answered after a while, no phrase, no freeze."""
+    board.behave(ring_seconds=RING_SECONDS)
+    async with board.calling() as scene:
+        return await told(scene, await scene.escalate(asking()))
+
+
+async def test_the_caller_hears_bot_then_music_then_agent_and_nothing_else(story: Story) -> None:
+    assert story.order == [{BOT}, {MUSIC}, {AGENT}]
+
+
+async def test_no_frame_is_silent_from_the_escalation_on(story: Story) -> None:
+    assert [p.seq for p in story.packets if is_silent(p)] == []
+    assert_seamless(story)
+
+
+async def test_the_agent_hears_the_caller_alone(story: Story) -> None:
+    talking = [p for p in story.agent.heard if p.arrival_ns > story.connected_ns + 100_000_000]
+    assert len(talking) > 80
+    assert {frozenset(each.hz) for each in tone_timeline(talking, EAR)} == {frozenset({CALLER})}
+
+
+async def test_the_bot_knows_it_is_connected_and_is_closed_within_a_second(story: Story) -> None:
+    puppet = story.scene.puppet
+    assert puppet.close is not None
+    closed_ns, close = puppet.close
+    assert close.reason is CloseReason.HUMAN_CONNECTED
+    assert closed_ns - story.connected_ns <= CLOSE_SECONDS * 1e9
+    assert puppet.updates[-1].phase is Phase.CONNECTED
+
+
+async def test_only_caller_agent_and_their_bridge_stand_afterwards(story: Story) -> None:
+    assert story.channels == ["PJSIP/agent-1", "PJSIP/carrier"]
+    assert story.bridges == ["mix"]
+
+
+async def test_the_agent_is_dialled_once_and_gets_no_ai_of_its_own(story: Story) -> None:
+    assert len(story.scene.calls_to()) == 1
+    assert story.agent.invite.get("X-Voicefork-Fork") == "no"
+    assert story.forks == 1
+
+
+async def test_the_context_is_in_redis_before_the_phone_rings(story: Story) -> None:
+    ((published_ns, envelope),) = story.contexts
+    assert published_ns < story.agent.events[0].at_ns
+    assert envelope["context"]["summary"] == "The caller disputes a charge."
+    assert envelope["context"]["slots"] == {"account": "4092"}
+    assert envelope["handoff_id"] == story.watch.handoff_id
+    assert story.last.timing.context_lead_ms >= RING_SECONDS * 1e3
+
+
+async def test_the_witness_agrees_with_the_callers_own_count(story: Story) -> None:
+    timing = story.last.timing
+    assert abs(timing.dead_air_ms - story.heard.dead_air_ms) <= WITNESS_TOLERANCE_MS
+    held = next(each for each in tone_timeline(story.packets, EAR) if each.hz == {MUSIC})
+    held_ms = (held.from_ns - story.scene.escalated_ns) / 1e6
+    assert abs(timing.request_to_hold_ms - held_ms) <= WITNESS_TOLERANCE_MS
+
+
+async def test_every_step_is_told_in_order_and_once(story: Story) -> None:
+    revisions = [handoff.revision for handoff in story.watch.seen]
+    assert revisions == list(range(1, len(revisions) + 1))
+    phases = story.watch.phases
+    assert len(phases) == len(set(phases))
+    assert phases[0] == "RECEIVED"
+    assert phases[-4:] == ["RINGING", "ACCEPTED", "MERGING", "CONNECTED"]
+
+
+async def test_a_handoff_can_be_watched_from_its_middle_and_after_its_end(
+    board: Switchboard, story: Story
+) -> None:
+    request = pb.WatchHandoffRequest(handoff_id=story.watch.handoff_id, from_revision=5)
+    changes: Any = board.service.WatchHandoff(request)
+    late = [change.handoff async for change in changes]
+    assert late == story.watch.seen[5:]
+
+
+async def test_the_same_handoff_by_the_service_connects_too(board: Switchboard) -> None:
+    board.behave(ring_seconds=RING_SECONDS)
+    async with board.calling() as scene:
+        story = await told(scene, await scene.escalate_by_service(asking()))
+        assert story.order == [{BOT}, {MUSIC}, {AGENT}]
+        assert_seamless(story)
+        assert [update.phase for update in scene.puppet.updates][-1] is Phase.CONNECTED
+
+
+async def test_the_last_phrase_is_heard_to_its_end_and_then_the_music(board: Switchboard) -> None:
+    board.behave(ring_seconds=1.5)
+    async with board.calling() as scene:
+        await scene.puppet.say(PHRASE, INTRO, PHRASE_MS)
+        story = await told(
+            scene, await scene.escalate(asking(), say_first=PHRASE), spoke_first=True
+        )
+        stretches = tone_timeline(scene.caller.heard[-250:], EAR)
+        phrase = next(each for each in stretches if each.hz == {INTRO})
+        assert phrase.packets == PHRASE_MS // 20
+        assert story.order[-3:] == [{INTRO}, {MUSIC}, {AGENT}]
+        assert story.last.timing.say_first_to_hold_ms <= 100
+        assert_seamless(story)
+
+
+async def test_a_frozen_bot_says_its_phrase_and_nothing_more(board: Switchboard) -> None:
+    board.behave(ring_seconds=1.5)
+    async with board.calling() as scene:
+        await scene.puppet.say(PHRASE, INTRO, PHRASE_MS)
+        scene.puppet.talks = True  # it would go on after its phrase
+        story = await told(
+            scene,
+            await scene.escalate(asking(intent="dispute"), say_first=PHRASE),
+            spoke_first=True,
+        )
+        assert [freeze.except_utterance_id for freeze in scene.puppet.froze] == [PHRASE]
+        assert story.order[-3:] == [{INTRO}, {MUSIC}, {AGENT}]
+        assert_seamless(story)
+
+
+async def test_an_agent_who_answers_during_the_phrase_gets_the_caller_after_it(
+    board: Switchboard,
+) -> None:
+    board.behave(ring_seconds=0.0)
+    async with board.calling() as scene:
+        await scene.puppet.say(PHRASE, INTRO, PHRASE_MS)
+        story = await told(
+            scene, await scene.escalate(asking(), say_first=PHRASE), spoke_first=True
+        )
+        assert story.agent.answered_ns is not None
+        assert story.connected_ns - story.agent.answered_ns > (PHRASE_MS - 300) * 1e6
+        phrase = [p for p in tone_timeline(scene.caller.heard[-250:], EAR) if p.hz == {INTRO}]
+        assert [each.packets for each in phrase] == [PHRASE_MS // 20]
+        assert story.order[-1] == {AGENT}
+        assert_seamless(story)
+
+
+async def test_an_agent_who_must_accept_by_key_hears_no_caller_before(board: Switchboard) -> None:
+    board.behave(ring_seconds=0.0, keys="51", keys_after_seconds=0.5)
+    async with board.calling() as scene:
+        story = await told(scene, await scene.escalate(asking(intent="key")))
+        agents = [phase for phase in story.watch.phases if phase != "CONTEXT_PUBLISHED"]
+        assert agents[-4:] == ["ANSWERED", "ACCEPTED", "MERGING", "CONNECTED"]
+        early = [p for p in story.agent.heard if p.arrival_ns < story.connected_ns]
+        assert not any(CALLER in each.hz for each in tone_timeline(early, EAR))
+        assert story.agent.answered_ns is not None
+        assert story.connected_ns - story.agent.answered_ns > 0.5e9
+        assert story.order[-2:] == [{MUSIC}, {AGENT}]
+        assert_seamless(story)
+
+
+async def test_a_request_asked_twice_is_one_handoff(board: Switchboard) -> None:
+    board.behave(ring_seconds=RING_SECONDS)
+    async with board.calling() as scene:
+        request = asking()
+        watch = await scene.escalate(request)
+        again = await scene.ask(request)
+        assert again.handoff_id == watch.handoff_id
+        changed = pb.EscalateRequest()
+        changed.CopyFrom(request)
+        changed.reason = "another one"
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await scene.ask(changed)
+        assert refused.value.code() is grpc.StatusCode.ALREADY_EXISTS
+        with pytest.raises(grpc.aio.AioRpcError) as second:
+            await scene.ask(asking())
+        assert second.value.code() is grpc.StatusCode.ABORTED
+        await watch.until(pb.PHASE_CONNECTED)
+        assert len(scene.calls_to()) == 1
+
+
+@contextmanager
+def music(board: Switchboard, *, silent: bool) -> Iterator[None]:
+    """The hold music is a file of silence, or is not there at all."""
+    tone: Path = board.stage.asterisk.etc.parent / "music" / "tone.wav"
+    kept = tone.read_bytes()
+    tone.unlink()
+    if silent:
+        write_tone(tone, 0, seconds=30)
+    try:
+        yield
+    finally:
+        tone.write_bytes(kept)
+
+
+@pytest.mark.parametrize("silent", [True, False], ids=["silent music", "no music"])
+async def test_dead_air_is_seen_by_the_witness(board: Switchboard, silent: bool) -> None:
+    board.behave(ring_seconds=1.0)
+    async with board.calling() as scene:
+        with music(board, silent=silent):
+            story = await told(scene, await scene.escalate(asking()))
+        timing = story.last.timing
+        assert timing.dead_air_ms > 800
+        assert abs(timing.dead_air_ms - story.heard.dead_air_ms) <= WITNESS_TOLERANCE_MS
+        assert abs(timing.silent_ms - story.heard.silent_ms) <= WITNESS_TOLERANCE_MS
+        assert story.connected_ns < time.time_ns()
