@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,7 +17,8 @@ class Peer(asyncio.Protocol):
     """One socket to the endpoint. Answers nothing by itself."""
 
     def __init__(self, transport: str) -> None:
-        self._stream = transport == "tcp"
+        self.transport = transport.upper()
+        self._stream = transport != "udp"
         self.inbox: asyncio.Queue[Request | Response] = asyncio.Queue()
         self.address = ("", 0)
         self.closed = asyncio.Event()
@@ -74,15 +76,18 @@ class Peer(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def connected_peer(transport: str, host: str, port: int) -> AsyncIterator[Peer]:
+async def connected_peer(
+    transport: str, host: str, port: int, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Peer]:
+    """A peer over `udp`, `tcp` or `tls`, on loopback of either family."""
     loop = asyncio.get_running_loop()
     peer = Peer(transport)
-    if transport == "tcp":
-        await loop.create_connection(lambda: peer, host, port)
+    if transport != "udp":
+        await loop.create_connection(lambda: peer, host, port, ssl=tls)
     else:
         await loop.create_datagram_endpoint(
             lambda: peer,
-            local_addr=("127.0.0.1", 0),
+            local_addr=("::1" if ":" in host else "127.0.0.1", 0),
             remote_addr=(host, port),
         )
     try:

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import aiohttp
 import pytest
-from siprec_worker.app import open_worker
-from siprec_worker.config import HostPort, Settings
 from siprec_worker.protocol.sip.message import Response
 
 from tests.integration.interop.client import connected_peer
 from tests.integration.interop.corpus import Case, addressed, cases, cases_in
 from tests.integration.interop.walk import Walk, assert_alive, assert_expected
+from tests.integration.interop.worker import RunningWorker, running_worker
 
 CASES = cases("sip")
 TORTURE = cases("torture")
 OWN = cases_in(Path(__file__).parents[2] / "data" / "siprec")
 ABSENT = "the interop corpus is not here: set VOICEFORK_SHARED"
-ANY = HostPort("127.0.0.1:0")
 
 
 @pytest.mark.parametrize("case", [*CASES, *OWN], ids=[case.id for case in [*CASES, *OWN]])
 async def test_the_worker_records_the_client_as_it_expects(case: Case) -> None:
     async with (
-        worker_and_pages() as (host, port, pages),
-        connected_peer(case.transport, host, port) as peer,
+        running_worker() as worker,
+        connected_peer(case.transport, worker.host, worker.port) as peer,
     ):
-        await Walk(case, peer, pages).run()
+        await Walk(case, peer, Pages(worker)).run()
         await assert_alive(peer, case.transport)
 
 
@@ -40,8 +34,8 @@ async def test_the_worker_records_the_client_as_it_expects(case: Case) -> None:
 async def test_the_worker_survives_the_torture_message(case: Case) -> None:
     (step,) = case.steps
     async with (
-        worker_and_pages() as (host, port, _),
-        connected_peer(case.transport, host, port) as peer,
+        running_worker() as worker,
+        connected_peer(case.transport, worker.host, worker.port) as peer,
     ):
         peer.send(addressed(case.bytes_of(step), case.transport, *peer.address))
         if not step["expect"]["no_response"]:
@@ -52,12 +46,11 @@ async def test_the_worker_survives_the_torture_message(case: Case) -> None:
 class Pages:
     """The worker's admin pages: what they say of the case's call must be what was sent."""
 
-    def __init__(self, session: aiohttp.ClientSession, admin: str) -> None:
-        self._session = session
-        self._admin = admin
+    def __init__(self, worker: RunningWorker) -> None:
+        self._worker = worker
 
     async def assert_extracted(self, extract: dict[str, Any], answer: Response) -> None:
-        shown = await self._call(answer.call_id)
+        shown = await self._worker.call(answer.call_id)
         if shown is None:
             assert answer.status >= 300 or answer.cseq.method != "INVITE"
             return
@@ -66,26 +59,17 @@ class Pages:
         if answer.status == 200 and "metadata" in extract:
             assert_metadata(shown, extract)
         if "legs" in extract:
-            assert [{k: leg[k] for k in want} for leg, want in zip(
-                shown["legs"], extract["legs"], strict=True
-            )] == extract["legs"]  # fmt: skip
+            assert_legs(shown["legs"], extract["legs"])
 
     async def assert_one_recording(self, call_id: str) -> None:
-        async with self._session.get(f"http://{self._admin}/calls") as response:
-            assert [c["sip_call_id"] for c in (await response.json())["live"]] == [call_id]
-
-    async def _call(self, call_id: str) -> dict[str, Any] | None:
-        url = f"http://{self._admin}/calls/by-call-id/{quote(call_id, safe='')}"
-        async with self._session.get(url) as response:
-            return await response.json() if response.status == 200 else None
+        assert await self._worker.live_calls() == [call_id]
 
 
-@asynccontextmanager
-async def worker_and_pages() -> AsyncIterator[tuple[str, int, Pages]]:
-    settings = Settings(sip=ANY, admin=ANY, control=ANY)
-    async with open_worker(settings) as (_, at), aiohttp.ClientSession() as session:
-        host, _, port = at.sip.rpartition(":")
-        yield host, int(port), Pages(session, at.admin)
+def assert_legs(shown: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    seen = [
+        {name: leg[name] for name in wanted} for leg, wanted in zip(shown, expected, strict=True)
+    ]
+    assert seen == expected
 
 
 def assert_offer(shown: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:

@@ -113,17 +113,16 @@ class RecordingMetadata:
 
     @property
     def stream_owner(self) -> dict[str, tuple[str, ...]]:
-        """Label -> the AORs of those who send that stream."""
-        return {
-            stream.label: tuple(
-                name_id.aor
-                for participant in self.participants
-                if stream.id in (participant.sends or ())
-                for name_id in participant.name_ids
-            )
-            for stream in self.streams
-            if stream.label
-        }
+        """Label -> the AORs of those who send it, also where several streams have that label."""
+        owners: dict[str, dict[str, None]] = {}
+        for stream in self.streams:
+            if not stream.label:
+                continue
+            known = owners.setdefault(stream.label, {})
+            for participant in self.participants:
+                if stream.id in (participant.sends or ()):
+                    known.update(dict.fromkeys(n.aor for n in participant.name_ids))
+        return {label: tuple(aors) for label, aors in owners.items()}
 
     def merged(self, update: RecordingMetadata) -> RecordingMetadata:
         """The state after `update`: a complete document replaces, a partial one amends."""
