@@ -101,10 +101,17 @@ def _dial_again(state: State, at: float) -> Step:
 
 
 def to_queue(state: State, tries: int = 0) -> Step:
-    """The dialplan's queue takes the caller, after the phrase if that still plays."""
+    """The dialplan's queue takes the caller, after the phrase if that still plays.
+
+    A caller who was on the way to an agent or back to the bot hears music first: should the queue
+    refuse, they would wait for the next try alone in a bridge.
+    """
     state, effects = drop_agent(state)
     if isinstance(state.caller, FinishingPhrase):
         return replace(state, caller=FinishingPhrase(leave=True)), effects
+    if isinstance(state.caller, Merging | Returning):
+        state, back = hold(state)
+        effects = (*effects, *back)
     request, move = state.request, state.moves + 1
     moved = replace(state, caller=Queueing(move, tries), moves=move)
     return moved, (

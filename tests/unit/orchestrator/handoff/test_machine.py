@@ -331,6 +331,11 @@ def test_an_agent_lost_while_the_caller_is_moved_brings_the_music_back_first() -
     assert handoff.state.outcome is Outcome.AGENT_HUNG_UP
 
 
+def test_a_caller_on_the_move_hears_music_before_the_queue_is_tried() -> None:
+    handoff = started().held().joined().lost(0, 16)
+    assert kinds(handoff.effects)[:3] == [HangUp, HoldCaller, ContinueInDialplan]
+
+
 def test_the_result_of_an_overtaken_move_changes_nothing() -> None:
     handoff = started(targets=(ALICE, BOB)).held().joined().lost(0, 16)
     before = handoff.state
