@@ -120,7 +120,7 @@ def _ours(element: etree._Element) -> bool:
 def _attributes(element: etree._Element) -> dict[str, str]:
     """By names without prefix, case and separators: participant_id, participantId, rs:id."""
     return {
-        re.sub(r"[_-]", "", str(name).rpartition("}")[2]).lower(): str(value).strip()
+        re.sub(r"[_-]", "", str(name).rpartition("}")[2]).lower(): str(value)
         for name, value in element.attrib.items()
     }
 
@@ -169,12 +169,13 @@ class _Reader:
     @staticmethod
     def _id(element: etree._Element, kind: str) -> str:
         named = _attributes(element)
-        return named.get(f"{kind}id") or named.get("id") or ""
+        return (named.get(f"{kind}id") or named.get("id") or "").strip()
 
     @staticmethod
     def _ref(element: etree._Element, kind: str) -> str:
         named = _attributes(element)
-        return named.get(f"{kind}id") or named.get(kind) or named.get(f"{kind}ref") or ""
+        found = named.get(f"{kind}id") or named.get(kind) or named.get(f"{kind}ref") or ""
+        return found.strip()
 
     def _session(self, element: etree._Element) -> CommunicationSession:
         group_ref = self._child(element, "group-ref")
