@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from voicefork.handoff.v1 import handoff_pb2
 
-from voicefork_cli.demo.dispute import AGENT_HZ, CALLER_HZ, MUSIC_HZ, Dispute
+from voicefork_cli.demo.dispute import AGENT_HZ, MUSIC_HZ, Dispute
 from voicefork_cli.demo.ears import audible_until
 from voicefork_cli.demo.handoffs import outcome_name
 from voicefork_cli.demo.question import Question
 from voicefork_cli.measure.heard import hear
 from voicefork_cli.measure.packets import PACKET_MS, Packet
-from voicefork_cli.measure.tones import tone_timeline
+from voicefork_cli.measure.tones import is_pure
 
-SURE_PACKETS = 5  # a tone is heard when it sounds for 100 ms: speech has chance tones, too
+SURE_PACKETS = 5  # a tone is heard when it sounds for 100 ms and nothing else does
 NS_PER_MS = 1_000_000
 AFTERWARDS_NS = 2_000_000_000
 WITNESS_TOLERANCE_MS = 20
@@ -41,14 +41,16 @@ def since(later_ns: int | None, earlier_ns: int | None) -> float | None:
     return (later_ns - earlier_ns) / NS_PER_MS
 
 
-def steady_tone_from(
-    packets: Sequence[Packet], hz: float, candidates: tuple[float, ...], after_ns: int
-) -> int | None:
+def steady_tone_from(packets: Sequence[Packet], hz: float, after_ns: int) -> int | None:
     """Arrival of the first packet of a stretch of `hz` alone that lasts 100 ms."""
-    heard = [packet for packet in packets if packet.arrival_ns >= after_ns]
-    for stretch in tone_timeline(heard, candidates):
-        if stretch.hz == {hz} and stretch.packets >= SURE_PACKETS:
-            return stretch.from_ns
+    begun, length = 0, 0
+    for packet in packets:
+        if packet.arrival_ns < after_ns or not is_pure(packet, hz):
+            length = 0
+            continue
+        begun, length = (begun, length + 1) if length else (packet.arrival_ns, 1)
+        if length == SURE_PACKETS:
+            return begun
     return None
 
 
@@ -82,10 +84,9 @@ def dispute_figures(
     """
     connected = call.handoff.phase == handoff_pb2.PHASE_CONNECTED
     until_ns = call.settled_ns + AFTERWARDS_NS
-    candidates = (float(MUSIC_HZ), float(AGENT_HZ), float(CALLER_HZ))
-    held_ns = steady_tone_from(packets, MUSIC_HZ, candidates, call.escalated_ns)
+    held_ns = steady_tone_from(packets, MUSIC_HZ, call.escalated_ns)
     spoken_ns = audible_until(packets, held_ns) if held_ns else None
-    agent_ns = steady_tone_from(packets, AGENT_HZ, candidates, call.escalated_ns)
+    agent_ns = steady_tone_from(packets, AGENT_HZ, call.escalated_ns)
     heard = hear(packets, call.escalated_ns, until_ns)
     beyond = heard.beyond(hear(call.control, call.escalated_ns, until_ns))
     timing = call.handoff.timing

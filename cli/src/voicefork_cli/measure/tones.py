@@ -17,6 +17,7 @@ from voicefork_cli.measure.packets import AUDIO_TYPES, PACKET_MS, SAMPLE_RATE, P
 from voicefork_cli.measure.pcm import RMS_0_DBM0, Pcm, decode
 
 AUDIBLE_DBM0 = -45.0
+PURE = 0.9  # of the power: a vowel near the tone has a third of its own there at most
 SHARE = 0.08  # of the packet's power: a second tone 10 dB below the first still shows
 
 
@@ -54,6 +55,16 @@ def tones_in(pcm: Pcm, candidates: tuple[float, ...]) -> frozenset[float]:
 def tones_of(packet: Packet, candidates: tuple[float, ...]) -> frozenset[float]:
     codec = AUDIO_TYPES.get(packet.payload_type)
     return tones_in(decode(packet.payload, codec), candidates) if codec else frozenset()
+
+
+def is_pure(packet: Packet, hz: float) -> bool:
+    """Whether `hz` sounds and nothing beside it: tells a tone from speech that passes by it."""
+    codec = AUDIO_TYPES.get(packet.payload_type)
+    if codec is None or hz not in tones_of(packet, (hz,)):
+        return False
+    frame = decode(packet.payload, codec).astype(np.float64)
+    cosine, sine = _fit((hz,), len(frame)) @ frame
+    return bool((cosine**2 + sine**2) / 2 >= PURE * np.mean(np.square(frame)))
 
 
 def tone_timeline(packets: Sequence[Packet], candidates: Iterable[float]) -> list[Toned]:
