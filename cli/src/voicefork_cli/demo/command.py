@@ -17,8 +17,11 @@ from voicefork_cli.demo.cast import Cast, open_cast
 from voicefork_cli.demo.dispute import AgentMood, tell_dispute
 from voicefork_cli.demo.figures import Figure, dispute_figures, question_figures
 from voicefork_cli.demo.question import tell_question
+from voicefork_cli.demo.report import Report, write_report
 from voicefork_cli.demo.screen import Screen
+from voicefork_cli.demo.spans import handoff_spans, heard_spans
 from voicefork_cli.demo.story import follow_vendor
+from voicefork_cli.demo.surroundings import Fact, surroundings
 from voicefork_cli.demo.timeline import Timeline
 from voicefork_cli.lab.errors import LabError
 from voicefork_cli.lab.processes import open_lab
@@ -52,7 +55,7 @@ async def run_demo(plan: DemoPlan, screen: Screen) -> int:
                 timeline.add(time.time_ns(), "lab", "everything runs")
                 async with asyncio.timeout(STORY_SECONDS):
                     figures = await _told(plan, cast, timeline, screen)
-                _write(plan.out, cast, timeline, figures)
+                _write(plan, cast, timeline, figures, await surroundings(cast))
     except* (LabError, SimError, TimeoutError, grpc.aio.AioRpcError) as errors:
         for error in _leaves(errors):
             screen.say(f"[bold red]demo failed:[/] {str(error) or 'it took too long'}")
@@ -61,7 +64,10 @@ async def run_demo(plan: DemoPlan, screen: Screen) -> int:
     if not figures:
         return 1
     screen.table("Measured on the RTP that the caller received", figures)
-    screen.say(f"written: {plan.out}/call.wav (left said, right heard), {plan.out}/timeline.json")
+    screen.say(
+        f"written: {plan.out}/report.html, {plan.out}/call.wav (left said, right heard),"
+        f" {plan.out}/timeline.json"
+    )
     return 0 if all(figure.good is not False for figure in figures) else 1
 
 
@@ -83,15 +89,56 @@ async def _told(plan: DemoPlan, cast: Cast, timeline: Timeline, screen: Screen) 
         await asyncio.gather(follower, printer, return_exceptions=True)
 
 
-def _write(out: Path, cast: Cast, timeline: Timeline, figures: Sequence[Figure]) -> None:
+TITLES = {
+    (Story.DISPUTE, AgentMood.ANSWER): "A dispute, handed to a human",
+    (Story.DISPUTE, AgentMood.BUSY): "A dispute, and the agent is busy",
+    (Story.DISPUTE, AgentMood.DECLINE): "A dispute, and the agent declines",
+    (Story.DISPUTE, AgentMood.NO_ANSWER): "A dispute, and no agent answers",
+}
+QUESTION_TITLE = "A question, answered by the bot"
+
+
+def _write(
+    plan: DemoPlan,
+    cast: Cast,
+    timeline: Timeline,
+    figures: Sequence[Figure],
+    facts: Sequence[Fact],
+) -> None:
+    out = plan.out
     out.mkdir(parents=True, exist_ok=True)
     cast.caller.save_wav(out / "call.wav")
+    page = write_report(_report(plan, cast, timeline, figures, facts))
+    (out / "report.html").write_text(page, encoding="utf-8")
     zero = cast.caller.events[0].at_ns
     report = {
         "figures": [{"name": f.name, "value": f.value, "good": f.good} for f in figures],
         "timeline": timeline.as_list(zero),
     }
     (out / "timeline.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
+
+
+def _report(
+    plan: DemoPlan,
+    cast: Cast,
+    timeline: Timeline,
+    figures: Sequence[Figure],
+    facts: Sequence[Fact],
+) -> Report:
+    caller, moments = cast.caller, timeline.moments
+    begins = [packets[0][0] for packets in (caller.said, caller.heard) if packets]
+    zero = min(begins, default=caller.events[0].at_ns)  # where the recording begins
+    ended = ((caller.ended_ns or time.time_ns()) - zero) / 1e9
+    return Report(
+        title=TITLES.get((plan.story, plan.agent), QUESTION_TITLE),
+        wav=(plan.out / "call.wav").read_bytes(),
+        zero_ns=zero,
+        moments=moments,
+        heard=heard_spans(caller.heard, zero),
+        handoff=handoff_spans(moments, zero, ended),
+        figures=figures,
+        facts=facts,
+    )
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:

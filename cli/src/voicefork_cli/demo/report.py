@@ -1,0 +1,244 @@
+"""report.html: the call as one page that needs nothing else, to be read, heard and passed on."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import time
+import wave
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicefork_cli.demo.figures import Figure
+from voicefork_cli.demo.spans import Span
+from voicefork_cli.demo.timeline import Moment
+from voicefork_cli.lab.templates import fill
+
+BINS = 480  # bars of a waveform
+FULL_SCALE = 32768
+LEAST_SHARE = 0.085  # of the width: a narrower phase has no room for its name
+BEFORE_SECONDS = 1.0  # of the first packet: what came earlier is not the call
+HEADLINES = {
+    "dead air during the whole handoff": "dead air, whole handoff",
+    "  of it after the bot's last word": "bot's last word to music",
+    "agent answered -> caller hears agent": "answer to agent's voice",
+    "context published before the merge by": "context ahead of the voice",
+    "first audio after 200 OK": "answer to first audio",
+    "question's end -> answer heard": "question to answer",
+    "longest gap between packets": "longest gap in the audio",
+}
+HEADLINES_SHOWN = 4
+MARKED = {"escalated": "asks for a human", "CONNECTED": "connected", "QUEUED": "in the queue"}
+NAMES = {"bot": "Bot", "music": "Hold music", "agent": "Agent"}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything the page shows. `zero_ns` is where the recording begins (CLOCK_REALTIME)."""
+
+    title: str
+    wav: bytes  # stereo: left said, right heard
+    zero_ns: int
+    moments: Sequence[Moment]
+    heard: Sequence[Span]
+    handoff: Sequence[Span]
+    figures: Sequence[Figure]
+    facts: Sequence[tuple[str, str]]
+
+    @property
+    def good(self) -> bool:
+        return all(figure.good is not False for figure in self.figures)
+
+
+def write_report(report: Report) -> str:
+    """The page. Every text from the call is escaped."""
+    template = resources.files(__package__).joinpath("report.html").read_text()
+    said, heard = _channels(report.wav)
+    seconds = max(len(heard) / 8000, 0.001)
+    shown = [m for m in report.moments if _at(report, m) > -BEFORE_SECONDS and m.who != "lab"]
+    return fill(
+        template,
+        {
+            "TITLE": escape(report.title),
+            "VERDICT": "all figures as demanded" if report.good else "not as demanded",
+            "VERDICT_CLASS": "good" if report.good else "bad",
+            "WHEN": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(report.zero_ns / 1e9)),
+            "SECONDS": f"{seconds:.1f}",
+            "HEADLINES": _headlines(report.figures),
+            "SAID": _bars(peaks(said, BINS), [], seconds, "caller"),
+            "HEARD": _bars(peaks(heard, BINS), report.heard, seconds, "quiet"),
+            "HEARD_SPANS": _lane(report.heard, seconds),
+            "HANDOFF_LANE": _handoff_lane(report.handoff, seconds),
+            "MARKS": _marks(report, shown, seconds),
+            "AXIS": _axis(seconds),
+            "WAV": base64.b64encode(report.wav).decode(),
+            "FIGURES": "".join(map(_figure, report.figures)),
+            "TRANSCRIPT": "".join(_line(report, moment) for moment in shown),
+            "TIMELINE": "".join(_row(report, moment) for moment in shown),
+            "FACTS": "".join(f"<dt>{escape(n)}</dt><dd>{escape(v)}</dd>" for n, v in report.facts),
+        },
+    )
+
+
+def peaks(pcm: NDArray[np.int16], bins: int) -> list[float]:
+    """The loudest sample (0..1) of each of `bins` equal parts."""
+    edges = np.linspace(0, len(pcm), bins + 1).astype(int)
+    loud = np.abs(pcm.astype(np.int32))
+    parts = [loud[a:b] for a, b in pairwise(edges)]
+    return [float(part.max()) / FULL_SCALE if len(part) else 0.0 for part in parts]
+
+
+def _channels(wav: bytes) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    with wave.open(io.BytesIO(wav)) as source:
+        both = np.frombuffer(source.readframes(source.getnframes()), "<i2").reshape(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
+def _at(report: Report, moment: Moment) -> float:
+    return (moment.at_ns - report.zero_ns) / 1e9
+
+
+def _headlines(figures: Sequence[Figure]) -> str:
+    found = [figure for figure in figures if figure.name in HEADLINES][:HEADLINES_SHOWN]
+    cards = []
+    for figure in found:
+        number, unit, rest = _parted(figure.value)
+        cards.append(
+            f'<div class="card {_class(figure)}"><b>{number}<i>{unit}</i></b>'
+            f"<span>{escape(HEADLINES[figure.name])}</span><small>{rest}</small></div>"
+        )
+    return "".join(cards)
+
+
+def _parted(value: str) -> tuple[str, str, str]:
+    """("0", "ms", "missing 0 + silent 0") of "0 ms (missing 0 + silent 0)", escaped."""
+    found = re.fullmatch(r"(\S+) (ms)\s*\(?(.*?)\)?", value)
+    parts = found.groups() if found else (value, "", "")
+    number, unit, rest = (escape(part) for part in parts)
+    return number, unit, rest
+
+
+def _class(figure: Figure) -> str:
+    return {True: "good", False: "bad", None: ""}[figure.good]
+
+
+def _bars(loud: Sequence[float], spans: Sequence[Span], seconds: float, otherwise: str) -> str:
+    """Paths of one waveform, 0..BINS wide and -1..1 high, coloured by what sounds."""
+    paths: dict[str, list[str]] = {}
+    highest = max([*loud, 0.05])
+    for number, value in enumerate(loud):
+        middle = (number + 0.5) / len(loud) * seconds
+        kind = next((s.what for s in spans if s.begin <= middle < s.end), otherwise)
+        height = max(value / highest * 0.94, 0.012)
+        bar = f"M{number + 0.5} {-height:.3f}V{height:.3f}"
+        paths.setdefault(kind, []).append(bar)
+    return "".join(f'<path class="{k}" d="{"".join(bars)}"/>' for k, bars in paths.items())
+
+
+def _lane(spans: Iterable[Span], seconds: float) -> str:
+    return "".join(_block(span, NAMES[span.what], span.what, seconds) for span in spans)
+
+
+def _handoff_lane(spans: Sequence[Span], seconds: float) -> str:
+    """The lane with its label; nothing where there was no handoff."""
+    if not spans:
+        return ""
+    blocks = "".join(
+        _block(span, span.what.replace("_", " ").lower(), f"phase p{n % 2}", seconds)
+        for n, span in enumerate(spans)
+    )
+    return f'<div class="label">Handoff</div><div class="lane">{blocks}</div>'
+
+
+def _block(span: Span, name: str, kind: str, seconds: float) -> str:
+    left, width = _percent(span.begin, seconds), _percent(span.end, seconds)
+    width -= left
+    told = f"{name}, {span.begin:.2f} to {span.end:.2f} s"
+    text = escape(name) if width >= 100 * LEAST_SHARE else ""
+    style = f"left:{left:.3f}%;width:{width:.3f}%"
+    return f'<span class="{kind}" style="{style}" title="{escape(told)}">{text}</span>'
+
+
+def _percent(at: float, seconds: float) -> float:
+    return 100 * min(max(at / seconds, 0.0), 1.0)
+
+
+def _marks(report: Report, moments: Sequence[Moment], seconds: float) -> str:
+    marks = []
+    for moment in moments:
+        word = moment.text.partition(" ")[0]
+        if moment.who not in ("bot", "handoff") or word not in MARKED:
+            continue
+        at = _percent(_at(report, moment), seconds)
+        marks.append(
+            f'<span class="{moment.who}" style="left:{at:.3f}%"><em>{MARKED[word]}</em></span>'
+        )
+    return "".join(marks)
+
+
+def _axis(seconds: float) -> str:
+    step = next((s for s in (1, 2, 5, 10, 30, 60) if seconds / s <= 12), 300)  # noqa: PLR2004
+    ticks = range(0, int(seconds) + 1, step)
+    return "".join(
+        f'<span style="left:{_percent(t, seconds):.3f}%">{t}{" s" if t == 0 else ""}</span>'
+        for t in ticks
+        if t < 0.98 * seconds
+    )
+
+
+def _figure(figure: Figure) -> str:
+    mark, name = _class(figure), figure.name.strip().replace("->", "→")
+    badge = f'<span class="badge {mark}">{mark}</span>' if mark else ""
+    kind = "sub" if figure.name.startswith(" ") else ""
+    return (
+        f'<tr class="{kind}"><th scope="row">{escape(name)}</th>'
+        f"<td>{escape(figure.value)}</td><td>{badge}</td></tr>"
+    )
+
+
+def _row(report: Report, moment: Moment) -> str:
+    who = escape(moment.who)
+    return (
+        f"<tr><td>{_seek(report, moment)}</td>"
+        f'<td><span class="dot {who}"></span>{who}</td><td>{escape(moment.text)}</td></tr>'
+    )
+
+
+def _seek(report: Report, moment: Moment) -> str:
+    at = round(_at(report, moment), 2) + 0.0  # no "-0.00"
+    return f'<button data-at="{max(at, 0):.3f}" aria-label="play from here">{at:.2f} s</button>'
+
+
+def _line(report: Report, moment: Moment) -> str:
+    """A sentence, or something that happened between two; empty for what nobody noticed."""
+    word, _, rest = moment.text.partition(" ")
+    match moment.who, word:
+        case "caller" | "bot", "said":
+            kind, text = f"bubble {moment.who}", rest
+        case "bot", "heard":
+            kind, text = "note right", f"understood: “{rest}”"
+        case "bot", "escalated":
+            kind, text = "note", f"The bot asks for a human: {rest}"
+        case "screen", "shows:":
+            kind, text = "note", f"On the agent's screen: “{rest}”"
+        case ("agent", _) | ("caller", "hangs"):
+            kind, text = "note", f"{moment.who.capitalize()} {moment.text}"
+        case "handoff", "CALLER_HELD" | "CONNECTED" | "QUEUED" as phase:
+            kind, text = "note", _NOTED[phase]
+        case _:
+            return ""
+    return f'<li class="{kind}"><p>{escape(text)}</p>{_seek(report, moment)}</li>'
+
+
+_NOTED = {
+    "CALLER_HELD": "The caller hears hold music",
+    "CONNECTED": "Caller and agent are connected",
+    "QUEUED": "The caller waits in the queue",
+}
