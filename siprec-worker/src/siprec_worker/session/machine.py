@@ -94,6 +94,7 @@ class Conversation:
     _voice: bool = False
     _first_words: str = ""
     _announced: bool = False
+    _given_up: bool = False  # by the caller, before the answer
     _unplayed: set[str] = field(default_factory=set)  # utterances with something left to play
     _parting: HangUp | None = None  # said, and waiting for the last words
     _watched_phrases: set[str] = field(default_factory=set)
@@ -164,6 +165,7 @@ class Conversation:
     def _detached(self, reason: CloseReason) -> list[fx.Effect]:
         """The bot's leg is gone: PRIMARY has nothing to say any more."""
         self.codec = None
+        self._given_up = reason is CloseReason.NOT_ANSWERED
         effects = self._stop_voice()
         return effects + self._close_primary(reason)
 
@@ -186,8 +188,10 @@ class Conversation:
         return effects
 
     def _over(self) -> list[fx.Effect]:
-        answered = self.status in (CallStatus.ANSWERED, CallStatus.ON_HOLD) or self.codec is None
-        reason = CloseReason.CALL_ENDED if answered else CloseReason.NOT_ANSWERED
+        # An early call that has left the bot was answered by others, for all that we know.
+        early = self.status is CallStatus.EARLY and self.codec is not None
+        unanswered = early or self._given_up
+        reason = CloseReason.NOT_ANSWERED if unanswered else CloseReason.CALL_ENDED
         effects = self._stop_voice()
         for i, seat in enumerate(self.seats):
             if seat.stage in (Stage.OPENING, Stage.OPEN):

@@ -290,6 +290,23 @@ def test_the_end_of_an_unanswered_call_says_so() -> None:
     assert call.handle(ev.Ended("bye")) == [fx.Goodbye(0, Close(CloseReason.NOT_ANSWERED))]
 
 
+@pytest.mark.parametrize(
+    ("detached", "told"),
+    [
+        (CloseReason.NOT_ANSWERED, CloseReason.NOT_ANSWERED),
+        (CloseReason.LEFT_BOT, CloseReason.CALL_ENDED),
+    ],
+)
+def test_a_listener_is_told_why_an_early_call_was_over(
+    detached: CloseReason, told: CloseReason
+) -> None:
+    call = conversation(Role.PRIMARY, Role.SHADOW)
+    call.handle(ev.Recording((CUSTOMER,)))
+    call.handle(replace(ATTACHED, status=CallStatus.EARLY))
+    call.handle(ev.TalkbackDetached(detached))
+    assert call.handle(ev.Ended("bye")) == [fx.Goodbye(1, Close(told))]
+
+
 def test_nothing_happens_after_the_end() -> None:
     call = talking()
     call.handle(ev.Ended("bye"))
