@@ -24,6 +24,7 @@ from siprec_worker.net.ari_escape import PATIENCE_SECONDS, AriEscape, open_nodes
 from siprec_worker.net.ari_node import QueuePlace
 from siprec_worker.net.call_events import CallEventsClient, NoOrchestrator
 from siprec_worker.net.control import open_control
+from siprec_worker.net.decode_thread import DecodeThread
 from siprec_worker.net.media_sockets import TickedSockets
 from siprec_worker.net.registry import RedisRegistry, Reporters
 from siprec_worker.net.rtp_ports import RtpPorts
@@ -251,6 +252,7 @@ async def _sip(
         around=around,
         metrics=worker.metrics,
         fresh_id=uuid7,
+        lane=stack.enter_context(DecodeThread()),
     )
     intakes: list[Intake] = []
 

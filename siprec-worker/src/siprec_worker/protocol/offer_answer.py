@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Final
 
 from siprec_worker.errors import OfferRejected
+from siprec_worker.protocol.sdes import SrtpKeys, agreed_keys, answering_crypto, usable_crypto
 from siprec_worker.protocol.sdp import (
     Attribute,
     Direction,
@@ -34,12 +35,20 @@ class Codec:
     purpose: Purpose = Purpose.SPEECH
     static_pt: int | None = None  # only for offers of our own
     fmtp: str = ""
+    answer_fmtp: str = ""  # what an answer says of it; "": what the offer said
+    offered: bool = True  # in offers of our own
 
 
 PCMU: Final = Codec("PCMU", 8000, static_pt=0)
 PCMA: Final = Codec("PCMA", 8000, static_pt=8)
+G722: Final = Codec("G722", 8000, static_pt=9)  # that clock although it carries 16 kHz (RFC 3551)
+_FEC: Final = "useinbandfec=1"
+OPUS: Final = Codec("opus", 48_000, 2, fmtp=_FEC, answer_fmtp=_FEC)  # RFC 7587: always /48000/2
 COMFORT_NOISE: Final = Codec("CN", 8000, purpose=Purpose.NOISE, static_pt=13)
 TELEPHONE_EVENT: Final = Codec("telephone-event", 8000, purpose=Purpose.EVENTS, fmtp="0-16")
+
+
+SECURE_PROTOCOLS: Final = ("RTP/SAVP", "RTP/SAVPF")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +58,20 @@ class Capabilities:
     codecs: tuple[Codec, ...]
     protocols: tuple[str, ...] = ("RTP/AVP", "RTP/AVPF")
     rtcp_mux: bool = False
+    srtp: bool = False  # RTP/SAVP and RTP/SAVPF with a=crypto
 
     def codec_of(self, payload: Payload) -> Codec | None:
         """Names are case-insensitive (RFC 4855 section 3)."""
         wanted = (payload.name.lower(), payload.rate, payload.channels)
         found = (c for c in self.codecs if (c.name.lower(), c.rate, c.channels) == wanted)
         return next(found, None)
+
+    def can_transport(self, media: Media) -> bool:
+        """The m-line's profile, and a key for it where it needs one."""
+        protocol = media.protocol.upper()
+        if protocol in SECURE_PROTOCOLS:
+            return self.srtp and bool(usable_crypto(media.crypto))
+        return protocol in self.protocols
 
     def payloads_of(self, media: Media) -> dict[int, Payload]:
         """Every offered payload type that can be taken; none if no speech is among them."""
@@ -85,6 +102,7 @@ class AcceptedLine:
     direction: Direction  # ours: RECVONLY or INACTIVE
     on_hold: bool
     rtcp_mux: bool = False
+    keys: SrtpKeys | None = None  # None: the line is not protected
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +128,7 @@ def _recordable(media: Media, capabilities: Capabilities) -> bool:
     return (
         media.kind == "audio"
         and media.port != 0
-        and media.protocol.upper() in capabilities.protocols
+        and capabilities.can_transport(media)
         and bool(capabilities.payloads_of(media))
     )
 
@@ -122,8 +140,9 @@ def answer(  # noqa: PLR0913, PLR0917 - the description's parts
     ports: Mapping[int, int],
     session_id: int = 1,
     version: int = 1,
+    previous: SessionDescription | None = None,
 ) -> Answer:
-    """Answers every offered m-line, in order.
+    """Answers every offered m-line, in order. `previous`: our last description, for its keys.
 
     `ports` maps m-line indexes to our RTP ports; a re-offer passes the same ports for the lines
     it already had. A line without a port, or that cannot be recorded, is refused with port 0.
@@ -139,7 +158,11 @@ def answer(  # noqa: PLR0913, PLR0917 - the description's parts
             continue
         payloads = capabilities.payloads_of(offered)
         mux = capabilities.rtcp_mux and offered.rtcp_mux
-        answered = _answered(offer, offered, port, payloads, mux)
+        answered = _answered(offer, offered, port, capabilities, mux)
+        if offered.protocol.upper() in SECURE_PROTOCOLS:
+            known = previous.media[index].crypto if previous and index < len(previous.media) else ()
+            crypto = Attribute("crypto", answering_crypto(offered.crypto, known).encode())
+            answered = replace(answered, attributes=(*answered.attributes, crypto))
         media.append(answered)
         lines.append(_accepted(index, offer, offered, answered, payloads, mux))
     if not lines:
@@ -157,8 +180,13 @@ def _refused(offered: Media) -> Media:
 
 
 def _answered(
-    offer: SessionDescription, offered: Media, port: int, payloads: Mapping[int, Payload], mux: bool
+    offer: SessionDescription, offered: Media, port: int, capabilities: Capabilities, mux: bool
 ) -> Media:
+    payloads = {}
+    for pt, payload in capabilities.payloads_of(offered).items():
+        codec = capabilities.codec_of(payload)
+        said = codec.answer_fmtp if codec else ""
+        payloads[pt] = payload._replace(fmtp=said) if said else payload
     attributes = _payload_attributes(payloads)
     if offered.ptime_ms:
         attributes.append(Attribute("ptime", str(offered.ptime_ms)))
@@ -213,6 +241,7 @@ def _accepted(  # noqa: PLR0913, PLR0917 - both sides of one line
         direction=direction,
         on_hold=remote.on_hold(theirs),
         rtcp_mux=mux,
+        keys=agreed_keys(ours.crypto, theirs.crypto),
     )
 
 
@@ -254,6 +283,8 @@ def first_offer(
     payloads: dict[int, Payload] = {}
     dynamic = iter(range(96, 128))
     for codec in capabilities.codecs:
+        if not codec.offered:
+            continue
         pt = codec.static_pt if codec.static_pt is not None else next(dynamic)
         payloads[pt] = Payload(codec.name, codec.rate, codec.channels, codec.fmtp)
     media = tuple(

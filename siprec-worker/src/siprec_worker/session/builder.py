@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from siprec_worker.config import AgentRole, Settings
 from siprec_worker.media.call_audio import CallAudio
+from siprec_worker.media.capabilities import installed_capabilities
+from siprec_worker.media.deferred import InlineLane, Lane
 from siprec_worker.media.playout import Playout
-from siprec_worker.protocol.offer_answer import NARROWBAND_CAPABILITIES, Capabilities
+from siprec_worker.protocol.offer_answer import Capabilities
 from siprec_worker.protocol.rs_metadata import RecordingMetadata
 from siprec_worker.protocol.sip.events import DialogId
 from siprec_worker.protocol.sip.message import Request
@@ -35,7 +37,8 @@ class CallBuilder:
     around: Surroundings
     metrics: Metrics
     fresh_id: Callable[[], str]
-    capabilities: Capabilities = NARROWBAND_CAPABILITIES
+    capabilities: Capabilities = field(default_factory=installed_capabilities)
+    lane: Lane = field(default_factory=InlineLane)  # where costly codecs are decoded
 
     def build(
         self, dialog_id: DialogId, request: Request, metadata: RecordingMetadata | None, now: float
@@ -67,7 +70,9 @@ class CallBuilder:
                 tuple(Seat(ROLES[agent.role], on_fork) for agent in route.agents)
             ),
             agents=tuple(agent.url for agent in route.agents),
-            audio=CallAudio(now, uplink=NARROWBAND, hold_ms=self.settings.reorder_ms),
+            audio=CallAudio(
+                now, uplink=NARROWBAND, hold_ms=self.settings.reorder_ms, lane=self.lane
+            ),
             playout=playout,
             voice=self.sockets.voice(playout),
             around=self.around,

@@ -50,7 +50,13 @@ class Negotiation:
                 call.spare_sockets[index] = self.sockets.leg()
         ports = {i: socket.port for i, socket in _sockets(call).items() if i in wanted}
         answer = oa.answer(
-            offer, self.capabilities, self.host, ports, call.sdp_session, call.sdp_version
+            offer,
+            self.capabilities,
+            self.host,
+            ports,
+            call.sdp_session,
+            call.sdp_version,
+            call.local_sdp,
         )
         call.local_sdp, call.remote_sdp, call.offering = answer.sdp, offer, False
         _record(call, answer.lines, offer)

@@ -72,6 +72,11 @@ class LegSocket(Protocol):
         """Hands every datagram also to `receive`, with the kernel's time of arrival (seconds since
         the epoch); None ends it."""
 
+    def send_rtcp(self, report: bytes) -> None:
+        """Sends a compound packet to the offered RTCP address; what cannot be sent is counted."""
+
+    def counters(self) -> Mapping[str, int]: ...
+
     def close(self) -> None: ...
 
 
