@@ -99,7 +99,7 @@ class Conversation:
         self.inbox.close(close)
         self.outbox.close()
         for escalation in self._escalations.values():
-            escalation.call_ended()
+            escalation.call_ended(close.reason)
         self._changed.set()
 
     def lose(self) -> None:

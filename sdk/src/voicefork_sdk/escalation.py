@@ -6,9 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from voicefork_sdk.events import HandoffUpdate
-from voicefork_sdk.model import Outcome, Phase
+from voicefork_sdk.model import CloseReason, Outcome, Phase
 
 _MAX_UPDATES = 100  # a handoff has about a dozen milestones
+# The stream may end before the last update is written: the reason tells as much.
+_ENDINGS = {
+    CloseReason.HUMAN_CONNECTED: (Phase.CONNECTED, Outcome.CONNECTED),
+    CloseReason.LEFT_BOT: (Phase.QUEUED, Outcome.QUEUED),
+}
 
 
 class Escalation:
@@ -18,7 +23,7 @@ class Escalation:
         self.request_id = request_id
         self._updates: list[HandoffUpdate] = []
         self._changed = asyncio.Event()
-        self._call_ended = False
+        self._ended: CloseReason | None = None
 
     @property
     def latest(self) -> HandoffUpdate | None:
@@ -35,17 +40,19 @@ class Escalation:
             while told < len(self._updates):
                 told += 1
                 yield self._updates[told - 1]
-            if self.is_final or self._call_ended:
+            if self.is_final or self._ended is not None:
                 return
             self._changed.clear()
             await self._changed.wait()
 
     async def result(self) -> HandoffUpdate:
-        """The final update; FAILED with CALLER_HUNG_UP when the call ended before it."""
+        """The final update; what the call's end means when it came before it."""
         async for update in self.updates():
             if update.phase.is_final:
                 return update
-        return HandoffUpdate("", Phase.FAILED, Outcome.CALLER_HUNG_UP, 0, self.request_id)
+        ended = self._ended or CloseReason.UNSPECIFIED
+        phase, outcome = _ENDINGS.get(ended, (Phase.FAILED, Outcome.CALLER_HUNG_UP))
+        return HandoffUpdate("", phase, outcome, 0, self.request_id)
 
     def received(self, update: HandoffUpdate) -> None:
         """Called by the conversation, in the order of arrival; repeats are ignored."""
@@ -55,6 +62,6 @@ class Escalation:
             self._updates.append(update)
             self._changed.set()
 
-    def call_ended(self) -> None:
-        self._call_ended = True
+    def call_ended(self, reason: CloseReason) -> None:
+        self._ended = reason
         self._changed.set()

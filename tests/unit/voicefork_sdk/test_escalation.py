@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import pytest
 from voicefork_sdk.escalation import Escalation
 from voicefork_sdk.events import HandoffUpdate
-from voicefork_sdk.model import Outcome, Phase
+from voicefork_sdk.model import CloseReason, Outcome, Phase
 
 
 def update(phase: Phase, revision: int) -> HandoffUpdate:
@@ -26,5 +27,21 @@ async def test_repeats_and_what_comes_late_are_ignored() -> None:
 
 async def test_the_end_of_the_call_ends_the_waiting() -> None:
     escalation = Escalation("r")
-    escalation.call_ended()
+    escalation.call_ended(CloseReason.CALL_ENDED)
     assert (await escalation.result()).outcome is Outcome.CALLER_HUNG_UP
+
+
+@pytest.mark.parametrize(
+    ("reason", "outcome"),
+    [
+        (CloseReason.HUMAN_CONNECTED, Outcome.CONNECTED),
+        (CloseReason.LEFT_BOT, Outcome.QUEUED),
+    ],
+)
+async def test_a_stream_that_ends_for_a_human_is_no_hang_up(
+    reason: CloseReason, outcome: Outcome
+) -> None:
+    escalation = Escalation("r")
+    escalation.call_ended(reason)
+    result = await escalation.result()
+    assert (result.outcome, result.phase.is_final) == (outcome, True)
