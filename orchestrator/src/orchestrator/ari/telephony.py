@@ -27,7 +27,8 @@ AGENT_ENTRY = "agent"
 """First argument of Stasis for an agent's leg; its channel id says of which handoff."""
 
 _NO_SUCH_CHANNEL = 400  # of addChannel; 404 there is the bridge
-_IN_USE = 500  # of an originate under an id that lives
+_NOT_MADE = 500  # of an originate: its id is in use, or the phone is unknown or not registered
+_SUBSCRIBER_ABSENT = 20  # ITU-T Q.850
 
 # The agent's leg must not be forked, or it would get an AI of its own.
 _NOT_FORKED = {"PJSIP_HEADER(add,X-Voicefork-Fork)": "no"}
@@ -77,8 +78,10 @@ class AriTelephony:
         except Conflict:
             return
         except PbxError as error:
-            if error.status != _IN_USE or not await self._lives(channel):
+            if error.status != _NOT_MADE:
                 raise
+            if not await self._lives(channel):
+                raise ChannelGone(channel, _SUBSCRIBER_ABSENT) from error
 
     async def play(self, node: NodeName, channel: ChannelId, media: str) -> None:
         async with _present(channel):

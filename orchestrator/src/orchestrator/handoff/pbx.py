@@ -35,7 +35,7 @@ from orchestrator.handoff.events import (
 )
 from orchestrator.handoff.names import agent_of
 from orchestrator.handoff.ports import ChannelGone, Clock, Tally, Telephony
-from orchestrator.model import ChannelId, Outcome, Place
+from orchestrator.model import Outcome, Place
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Pbx:
                 async with asyncio.timeout(STEP_SECONDS):
                     return await self._step(effect)
             except ChannelGone as gone:
-                return self._gone(effect, gone.channel)
+                return self._gone(effect, gone)
             except (Unreachable, TimeoutError) as error:
                 failure = self._failed(effect, Outcome.PBX_UNREACHABLE, str(error) or "timed out")
             except PeerError as error:
@@ -74,15 +74,15 @@ class Pbx:
                 failure = self._failed(effect, Outcome.PBX_ERROR, "our own fault")
         return failure
 
-    def _gone(self, effect: TelephonyEffect, channel: ChannelId) -> Event | None:
+    def _gone(self, effect: TelephonyEffect, gone: ChannelGone) -> Event | None:
         """A channel that is not there is news of whoever was on it, not a fault."""
-        now = self._clock.now()
+        now, channel = self._clock.now(), gone.channel
         if isinstance(effect, HangUp | TearDown):
             return None
         if channel == self._place.caller:
             return CallerLeft(now)
         if agent_of(channel) is not None:
-            return AgentLost(now, channel)
+            return AgentLost(now, channel, q850_cause=gone.q850_cause)
         return self._failed(effect, Outcome.PBX_ERROR, f"{channel} is gone")
 
     def _failed(self, effect: TelephonyEffect, outcome: Outcome, error: str) -> AriFailed:

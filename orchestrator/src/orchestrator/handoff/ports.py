@@ -31,11 +31,15 @@ from orchestrator.model import (
 
 
 class ChannelGone(PeerError):  # noqa: N818 - named after what happened
-    """The channel is not there (ARI 404): whoever was on it has hung up."""
+    """The channel is not there (ARI 404): whoever was on it has hung up, or never was there.
 
-    def __init__(self, channel: ChannelId) -> None:
+    `q850_cause`: why, where it is known.
+    """
+
+    def __init__(self, channel: ChannelId, q850_cause: int = 0) -> None:
         super().__init__(f"channel {channel} is gone")
         self.channel = channel
+        self.q850_cause = q850_cause
 
 
 class Fenced(PeerError):  # noqa: N818 - named after what happened
@@ -72,7 +76,7 @@ class Telephony(Protocol):
         """Originates into our own application under this channel id, X-Voicefork-Fork: no.
 
         What becomes of the channel is told to the registry: agent_ringing, agent_answered,
-        agent_key, agent_lost.
+        agent_key, agent_lost. Raises ChannelGone when there is no such phone.
         """
 
     async def play(self, node: NodeName, channel: ChannelId, media: str) -> None: ...
