@@ -11,8 +11,8 @@ from voicefork_cli.measure.packets import Packet
 from voicefork_cli.measure.tones import tones_of
 from voicefork_cli.sim.caller import CarrierCaller
 
-MUSIC, CALLER, BOT, INTRO = 350, 440, 1000, 1600
-TONES = (MUSIC, CALLER, BOT, INTRO)
+MUSIC, CALLER, AGENT, BOT, INTRO = 350, 440, 600, 1000, 1600
+TONES = (MUSIC, CALLER, AGENT, BOT, INTRO)
 SURE_PACKETS = 10
 LIMIT_SECONDS = 12.0
 

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -25,6 +25,8 @@ from voicefork_cli.sim.caller import CarrierCaller, open_caller
 from voicefork_cli.sim.edge import Edge
 from voicefork_cli.sim.phone import AgentPhone, Behaviour, PhoneCall, open_phone
 from voicefork_cli.sim.source import Silence, Tone
+from voicefork_sdk.escalation import Escalation
+from voicefork_sdk.events import HandoffUpdate
 
 from tests.e2e.ears import BOT, CALLER, until_hears
 from tests.e2e.stage import Stage
@@ -78,6 +80,11 @@ class Watch:
         """The first revision of that phase."""
         return await self._first(lambda handoff: handoff.phase == phase, pb.Phase.Name(phase))
 
+    async def because_of(self, outcome: pb.Outcome.ValueType) -> pb.Handoff:
+        """The first revision that says so, final or on the way to another try."""
+        name = pb.Outcome.Name(outcome)
+        return await self._first(lambda handoff: handoff.outcome == outcome, name)
+
     async def final(self) -> pb.Handoff:
         """The first revision of a final phase."""
         return await self._first(lambda handoff: handoff.phase in FINAL, "a final phase")
@@ -125,7 +132,7 @@ class Scene:
     watching: asyncio.TaskGroup
     phoned: Mapping[str, int]
     escalated_ns: int = 0
-    watches: list[Watch] = field(default_factory=list)
+    escalation: Escalation | None = None
 
     @property
     def call_id(self) -> str:
@@ -134,7 +141,7 @@ class Scene:
     async def escalate(self, request: pb.EscalateRequest, *, say_first: str = "") -> Watch:
         """By the call's own stream; returns once the handoff exists."""
         self.escalated_ns = time.time_ns()
-        await self.puppet.escalate(request, say_first=say_first)
+        self.escalation = await self.puppet.escalate(request, say_first=say_first)
         return self.watch((await self.found(request.request_id)).handoff_id)
 
     async def escalate_by_service(self, request: pb.EscalateRequest) -> Watch:
@@ -149,9 +156,14 @@ class Scene:
         answer: Any = self.board.service.Escalate(asked)
         return pb.Handoff.FromString((await answer).handoff.SerializeToString())
 
+    async def result(self) -> HandoffUpdate:
+        """How it ended, as the AI that asked for it was told."""
+        assert self.escalation is not None
+        async with asyncio.timeout(PHASE_SECONDS):
+            return await self.escalation.result()
+
     def watch(self, handoff_id: str) -> Watch:
         watch = Watch(handoff_id)
-        self.watches.append(watch)
         self.watching.create_task(watch.follow(self.board.service))
         return watch
 
@@ -200,7 +212,7 @@ class Scene:
     async def channels(self) -> list[str]:
         """Whose channels there are, without the control call's."""
         found = [
-            str(channel["name"]).rpartition("-")[0]
+            _whose(str(channel["name"]))
             for channel in await self.board.stage.ari("channels")
             if channel["dialplan"]["app_name"] != "MusicOnHold"
         ]
@@ -222,6 +234,11 @@ class Scene:
                     found = (await self.channels(), await self.bridges())
         except TimeoutError:
             raise AssertionError(f"stands: {found}") from None
+
+
+def _whose(name: str) -> str:
+    """PJSIP/agent-1-00000003 is PJSIP/agent-1; UnicastRTP/127.0.0.1:30110-0x7f is UnicastRTP."""
+    return "UnicastRTP" if name.startswith("UnicastRTP/") else name.rpartition("-")[0]
 
 
 @dataclass(slots=True)
@@ -264,6 +281,12 @@ class Switchboard:
     def behave(self, phone: str = "agent-1", **behaviour: Any) -> None:
         """What the phone does with its next call; back to usual after the scene."""
         self.phones[phone].behaviour = Behaviour(**behaviour)
+
+    async def cancel(self, watch: Watch) -> None:
+        """Raises grpc.aio.AioRpcError: too late."""
+        request = pb.CancelHandoffRequest(handoff_id=watch.handoff_id)
+        answer: Any = self.service.CancelHandoff(request)
+        await answer
 
     async def contexts(self, call_id: str) -> list[tuple[int, dict[str, Any]]]:
         """(published at ns, envelope) of a call, from the Redis stream."""

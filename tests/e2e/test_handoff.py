@@ -25,7 +25,7 @@ from voicefork_cli.measure.tones import Toned, tone_timeline
 from voicefork_cli.sim.phone import PhoneCall
 from voicefork_sdk.model import CloseReason, Phase
 
-from tests.e2e.ears import BOT, CALLER, INTRO, MUSIC
+from tests.e2e.ears import AGENT, BOT, CALLER, INTRO, MUSIC, TONES
 from tests.e2e.switchboard import (
     AFTERWARDS_SECONDS,
     Scene,
@@ -37,8 +37,6 @@ from tests.e2e.switchboard import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-AGENT = 600
-EAR = (BOT, CALLER, INTRO, MUSIC, AGENT)
 SWITCH_GAP_MS = 60.0
 WITNESS_TOLERANCE_MS = 20.0
 CLOSE_SECONDS = 1.0
@@ -93,7 +91,9 @@ class Story:
     @property
     def order(self) -> list[set[float]]:
         """The caller's ear: the tones in their order."""
-        return [set(each.hz) for each in tone_timeline(self.packets, EAR) if not self._pause(each)]
+        return [
+            set(each.hz) for each in tone_timeline(self.packets, TONES) if not self._pause(each)
+        ]
 
     def _pause(self, stretch: Toned) -> bool:
         """Between the last word and the music, which waits for the word's end."""
@@ -154,7 +154,7 @@ async def test_no_frame_is_silent_from_the_escalation_on(story: Story) -> None:
 async def test_the_agent_hears_the_caller_alone(story: Story) -> None:
     talking = [p for p in story.agent.heard if p.arrival_ns > story.connected_ns + 100_000_000]
     assert len(talking) > 80
-    assert {frozenset(each.hz) for each in tone_timeline(talking, EAR)} == {frozenset({CALLER})}
+    assert {frozenset(each.hz) for each in tone_timeline(talking, TONES)} == {frozenset({CALLER})}
 
 
 async def test_the_bot_knows_it_is_connected_and_is_closed_within_a_second(story: Story) -> None:
@@ -189,7 +189,7 @@ async def test_the_context_is_in_redis_before_the_phone_rings(story: Story) -> N
 async def test_the_witness_agrees_with_the_callers_own_count(story: Story) -> None:
     timing = story.last.timing
     assert abs(timing.dead_air_ms - story.heard.dead_air_ms) <= WITNESS_TOLERANCE_MS
-    held = next(each for each in tone_timeline(story.packets, EAR) if each.hz == {MUSIC})
+    held = next(each for each in tone_timeline(story.packets, TONES) if each.hz == {MUSIC})
     held_ms = (held.from_ns - story.scene.escalated_ns) / 1e6
     assert abs(timing.request_to_hold_ms - held_ms) <= WITNESS_TOLERANCE_MS
 
@@ -228,7 +228,7 @@ async def test_the_last_phrase_is_heard_to_its_end_and_then_the_music(board: Swi
         story = await told(
             scene, await scene.escalate(asking(), say_first=PHRASE), spoke_first=True
         )
-        stretches = tone_timeline(scene.caller.heard[-250:], EAR)
+        stretches = tone_timeline(scene.caller.heard[-250:], TONES)
         phrase = next(each for each in stretches if each.hz == {INTRO})
         assert phrase.packets == PHRASE_MS // 20
         assert story.order[-3:] == [{INTRO}, {MUSIC}, {AGENT}]
@@ -262,7 +262,7 @@ async def test_an_agent_who_answers_during_the_phrase_gets_the_caller_after_it(
         )
         assert story.agent.answered_ns is not None
         assert story.connected_ns - story.agent.answered_ns > (PHRASE_MS - 300) * 1e6
-        phrase = [p for p in tone_timeline(scene.caller.heard[-250:], EAR) if p.hz == {INTRO}]
+        phrase = [p for p in tone_timeline(scene.caller.heard[-250:], TONES) if p.hz == {INTRO}]
         assert [each.packets for each in phrase] == [PHRASE_MS // 20]
         assert story.order[-1] == {AGENT}
         assert_seamless(story)
@@ -275,7 +275,7 @@ async def test_an_agent_who_must_accept_by_key_hears_no_caller_before(board: Swi
         agents = [phase for phase in story.watch.phases if phase != "CONTEXT_PUBLISHED"]
         assert agents[-4:] == ["ANSWERED", "ACCEPTED", "MERGING", "CONNECTED"]
         early = [p for p in story.agent.heard if p.arrival_ns < story.connected_ns]
-        assert not any(CALLER in each.hz for each in tone_timeline(early, EAR))
+        assert not any(CALLER in each.hz for each in tone_timeline(early, TONES))
         assert story.agent.answered_ns is not None
         assert story.connected_ns - story.agent.answered_ns > 0.5e9
         assert story.order[-2:] == [{MUSIC}, {AGENT}]
