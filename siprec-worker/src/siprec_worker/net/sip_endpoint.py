@@ -12,9 +12,10 @@ from functools import partial
 
 from siprec_worker.errors import SetupError
 from siprec_worker.net.sip_tcp import SipTcp, TcpLimits
+from siprec_worker.net.sip_tls import RELOAD_SECONDS, Credentials, TlsListening
 from siprec_worker.net.sip_udp import SipUdp
 from siprec_worker.protocol.sip.events import DialogId, DialogState, UasEvent
-from siprec_worker.protocol.sip.flow import UDP, Flow, Outgoing
+from siprec_worker.protocol.sip.flow import TLS, UDP, Flow, Outgoing
 from siprec_worker.protocol.sip.settings import UasSettings
 from siprec_worker.protocol.sip.uas import Uas
 
@@ -33,21 +34,69 @@ class SipEndpoint:
     """
 
     def __init__(
-        self, settings: UasSettings, listener: Listener, limits: TcpLimits = DEFAULT_LIMITS
+        self,
+        settings: UasSettings,
+        listener: Listener,
+        limits: TcpLimits = DEFAULT_LIMITS,
+        tls: TlsListening | None = None,
+        admits: Callable[[], bool] | None = None,
     ) -> None:
+        """`admits` is asked before each message: False = new calls and OPTIONS get 503 at once.
+
+        Raises SetupError for TLS files that cannot be used.
+        """
         self.host = ""
         self.port = 0
+        self.tls_port = 0  # 0 = no TLS
         self.uas = Uas(settings)
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._udp = SipUdp(self._received)
         self._tcp = SipTcp(self._received, limits)
+        self._listening = tls
+        self._tls = SipTcp(self._received, limits, Credentials(tls.files)) if tls else None
+        self._admits = admits
         self._alarm: asyncio.TimerHandle | None = None
         self._pumping = False
         self._closed = False
 
     async def listen(self, host: str, port: int) -> None:
-        """UDP and TCP on the same port; 0 = a free one. Raises SetupError."""
+        """UDP and TCP on one port (0 = a free one), TLS where it was told. Raises SetupError."""
+        if self._tls is not None and self._listening is not None:
+            await self._listen_tls(self._tls, self._listening)
+        await self._listen_plain(host, port)
+
+    async def _listen_tls(self, tls: SipTcp, at: TlsListening) -> None:
+        try:
+            await tls.listen(at.host, at.port)
+        except OSError as error:
+            raise SetupError(f"cannot listen on {at.host}:{at.port}: {error}") from error
+        self.tls_port = tls.port
+        self.uas.settings = replace(self.uas.settings, tls_port=tls.port)
+
+    async def renew_tls(self) -> bool:
+        """New connections get the certificates as their files are now; True if those changed.
+
+        Files that cannot be used are told in the log; the ones before stay in use.
+        """
+        if self._tls is None:
+            return False
+        try:
+            renewed = await self._tls.renew()
+        except (SetupError, OSError):
+            log.exception("TLS files not taken")
+            return False
+        if renewed:
+            log.info("TLS files taken anew")
+        return renewed
+
+    async def watch_tls_files(self) -> None:
+        """Looks at the files every few seconds, until cancelled."""
+        while True:
+            await asyncio.sleep(RELOAD_SECONDS)
+            await self.renew_tls()
+
+    async def _listen_plain(self, host: str, port: int) -> None:
         for _ in range(_BIND_TRIES):
             try:
                 transport, _ = await self._loop.create_datagram_endpoint(
@@ -76,7 +125,7 @@ class SipEndpoint:
 
     @property
     def connection_count(self) -> int:
-        return self._tcp.connection_count
+        return self._tcp.connection_count + (self._tls.connection_count if self._tls else 0)
 
     # --- commands: see Uas -------------------------------------------------------------------
 
@@ -113,6 +162,8 @@ class SipEndpoint:
 
     def _received(self, data: bytes, flow: Flow) -> None:
         if not self._closed:
+            if self._admits is not None:
+                self.uas.available = self._admits()
             self.uas.receive(data, flow, self._loop.time())
             self._pump()
 
@@ -150,6 +201,9 @@ class SipEndpoint:
             return
         if message.target.transport == UDP:
             self._udp.send(message.data, message.target)
+        elif message.target.transport == TLS:
+            if self._tls is not None:
+                self._tls.send(message.data, message.target, message.flow)
         else:
             self._tcp.send(message.data, message.target, message.flow)
 
@@ -169,18 +223,23 @@ class SipEndpoint:
             self._alarm.cancel()
         self._udp.close()
         await self._tcp.aclose()
+        if self._tls is not None:
+            await self._tls.aclose()
 
 
 @asynccontextmanager
-async def open_sip_endpoint(
+async def open_sip_endpoint(  # noqa: PLR0913 - what SipEndpoint takes, and where it listens
     host: str,
     port: int,
     settings: UasSettings,
     listener: Listener,
     limits: TcpLimits = DEFAULT_LIMITS,
+    *,
+    tls: TlsListening | None = None,
+    admits: Callable[[], bool] | None = None,
 ) -> AsyncIterator[SipEndpoint]:
     """An endpoint that listens; closed at the end. `settings.port` 0 becomes the bound port."""
-    endpoint = SipEndpoint(settings, listener, limits)
+    endpoint = SipEndpoint(settings, listener, limits, tls, admits)
     try:
         await endpoint.listen(host, port)
         yield endpoint

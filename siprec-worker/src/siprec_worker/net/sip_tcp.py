@@ -1,14 +1,16 @@
-"""SIP over TCP: the connections peers made to us, and those we make when they are gone."""
+"""SIP over TCP and TLS: the connections peers made to us, and those we make when they are gone."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from siprec_worker.errors import SipError
-from siprec_worker.protocol.sip.flow import TCP, Flow, Target
+from siprec_worker.net.sip_tls import Credentials
+from siprec_worker.protocol.sip.flow import TCP, TLS, Flow, Target
 from siprec_worker.protocol.sip.framing import StreamFramer, Unframeable
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,7 @@ class SipConnection(asyncio.Protocol):
         self.number = number
         self.heard_at = 0.0
         self.message_began_at: float | None = None
-        self.flow = Flow(TCP, "", 0, number)
+        self.flow = Flow(owner.transport, "", 0, number)
         self._owner = owner
         self._framer = StreamFramer()
         self._transport: asyncio.Transport | None = None
@@ -41,7 +43,7 @@ class SipConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
         peer = transport.get_extra_info("peername")
-        self.flow = Flow(TCP, peer[0], peer[1], self.number)
+        self.flow = Flow(self._owner.transport, peer[0], peer[1], self.number)
         self.heard_at = asyncio.get_running_loop().time()
         self._owner.connected(self)
 
@@ -90,10 +92,21 @@ class _Dialling:
 
 
 class SipTcp:
-    """All connections of one listening port. One per flow is used again as long as it lives."""
+    """All connections of one listening port. One per flow is used again as long as it lives.
 
-    def __init__(self, receive: Callable[[bytes, Flow], None], limits: TcpLimits) -> None:
+    With `credentials` it speaks TLS; they may change while it listens (`renew`).
+    """
+
+    def __init__(
+        self,
+        receive: Callable[[bytes, Flow], None],
+        limits: TcpLimits,
+        credentials: Credentials | None = None,
+    ) -> None:
         self.receive = receive
+        self.transport = TCP if credentials is None else TLS
+        self._credentials = credentials
+        self._socket: socket.socket | None = None
         self.dropped = 0  # messages that found no way out
         self.refused = 0  # connections over the limit
         self._limits = limits
@@ -109,9 +122,36 @@ class SipTcp:
         return len(self._connections)
 
     async def listen(self, host: str, port: int) -> None:
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._new_connection, host, port)
-        self._sweep = loop.call_later(1.0, self._close_stale)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family, backlog=512)
+        self._server = await self._accept(self._socket)
+        self._sweep = asyncio.get_running_loop().call_later(1.0, self._close_stale)
+
+    @property
+    def port(self) -> int:
+        return int(self._socket.getsockname()[1]) if self._socket is not None else 0
+
+    async def _accept(self, listening: socket.socket) -> asyncio.Server:
+        return await asyncio.get_running_loop().create_server(
+            self._new_connection,
+            sock=listening.dup(),
+            ssl=self._credentials.server if self._credentials is not None else None,
+            ssl_handshake_timeout=self._limits.message if self._credentials is not None else None,
+        )
+
+    async def renew(self) -> bool:
+        """New connections get the credentials as their files are now; those that are open go on.
+
+        False where the files are as they were. The kernel's queue of one listening socket is
+        handed from server to server, so no connection is refused. Raises SetupError for files
+        that cannot be used: then everything stays as it was.
+        """
+        if self._socket is None or self._credentials is None or not self._credentials.reload():
+            return False
+        before, self._server = self._server, await self._accept(self._socket)
+        if before is not None:
+            before.close()
+        return True
 
     def _new_connection(self) -> SipConnection:
         self._count += 1
@@ -151,7 +191,10 @@ class SipTcp:
         try:
             async with asyncio.timeout(self._limits.connect):
                 _, connection = await loop.create_connection(
-                    self._new_connection, target.host, target.port
+                    self._new_connection,
+                    target.host,
+                    target.port,
+                    ssl=self._credentials.client if self._credentials is not None else None,
                 )
         except (OSError, TimeoutError) as error:
             log.info("no connection to %s:%d: %s", target.host, target.port, error)
@@ -191,3 +234,6 @@ class SipTcp:
         if self._server is not None:
             await self._server.wait_closed()
             self._server = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None

@@ -115,5 +115,10 @@ class DialogState:
     peer_port: int
 
     @property
+    def secure(self) -> bool:
+        """The peer wants sips: URIs from us too (RFC 3261 section 12.1.1)."""
+        return self.remote_target.startswith("sips:")
+
+    @property
     def id(self) -> DialogId:
         return dialog_id(self.call_id, self.local_tag, self.remote_tag)

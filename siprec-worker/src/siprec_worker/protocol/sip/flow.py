@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 UDP = "udp"
 TCP = "tcp"
+TLS = "tls"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to send to; over TCP a new connection may be made to it."""
+    """Where to send to; over TCP and TLS a new connection may be made to it."""
 
     transport: str
     host: str
@@ -19,7 +20,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Where a message came from: a UDP source, or one TCP connection by its number."""
+    """Where a message came from: a UDP source, or one connection (TCP or TLS) by its number."""
 
     transport: str
     host: str
@@ -28,7 +29,7 @@ class Flow:
 
     @property
     def reliable(self) -> bool:
-        return self.transport == TCP
+        return self.transport != UDP
 
 
 @dataclass(frozen=True, slots=True)

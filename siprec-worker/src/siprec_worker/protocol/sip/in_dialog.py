@@ -8,11 +8,11 @@ from ipaddress import ip_address
 from siprec_worker.errors import MultipartError, SipError
 from siprec_worker.protocol.multipart import recording_body
 from siprec_worker.protocol.sip.events import DialogState
-from siprec_worker.protocol.sip.flow import Flow, Target
+from siprec_worker.protocol.sip.flow import TCP, TLS, UDP, Flow, Target
 from siprec_worker.protocol.sip.message import Headers, Request, Response
 from siprec_worker.protocol.sip.settings import ALLOW, SUPPORTED, UasSettings
 from siprec_worker.protocol.sip.transaction import MAGIC_COOKIE
-from siprec_worker.protocol.sip.uri import joined_host_port, parse_name_addr, parse_uri
+from siprec_worker.protocol.sip.uri import parse_name_addr, parse_uri
 
 SDP_TYPE = ("Content-Type", "application/sdp")
 
@@ -76,12 +76,14 @@ def next_hop(state: DialogState) -> Target:
     hop = parse_name_addr(state.route_set[0]).uri if state.route_set else state.remote_target
     uri = parse_uri(hop)
     stated = dict(uri.params).get("transport", "").lower()
-    transport = stated if stated in ("udp", "tcp") else state.transport
+    transport = stated if stated in (UDP, TCP, TLS) else state.transport
+    if uri.scheme == "sips":
+        transport = TLS
     try:
         ip_address(uri.host)
     except ValueError:
         return Target(state.transport, state.peer_host, state.peer_port)
-    return Target(transport, uri.host, uri.port or 5060)
+    return Target(transport, uri.host, uri.port or (5061 if transport == TLS else 5060))
 
 
 def in_dialog_request(  # noqa: PLR0913, PLR0917 - a message has this many parts
@@ -95,7 +97,7 @@ def in_dialog_request(  # noqa: PLR0913, PLR0917 - a message has this many parts
 ) -> Request:
     """A request of ours within the dialog (RFC 3261 section 12.2.1.1)."""
     transport = next_hop(state).transport
-    sent_by = joined_host_port(settings.host, settings.port)
+    sent_by = settings.sent_by(transport)
     uri, routes = _request_uri_and_routes(state)
     items = [
         ("Via", f"SIP/2.0/{transport.upper()} {sent_by};branch={MAGIC_COOKIE}{branch};rport"),
@@ -108,7 +110,7 @@ def in_dialog_request(  # noqa: PLR0913, PLR0917 - a message has this many parts
         ("User-Agent", settings.server),
     ]
     if method in ("INVITE", "UPDATE"):
-        items += [("Contact", settings.contact(transport)), ("Allow", ALLOW)]
+        items += [("Contact", settings.contact(transport, secure=state.secure)), ("Allow", ALLOW)]
         items.append(("Supported", SUPPORTED))
     items += headers
     if body:

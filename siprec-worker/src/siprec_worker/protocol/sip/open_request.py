@@ -39,7 +39,7 @@ class OpenRequest:
         """The 200 with our SDP; b"" where the request made no offer."""
         timer = self.session_timer
         own = [
-            ("Contact", settings.contact(state.transport)),
+            ("Contact", settings.contact(state.transport, secure=state.secure)),
             ("Allow", ALLOW),
             ("Accept", ACCEPT),
             ("Supported", SUPPORTED),

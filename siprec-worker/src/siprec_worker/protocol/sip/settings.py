@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from siprec_worker.protocol.sip.flow import TLS
 from siprec_worker.protocol.sip.uri import joined_host_port
 
 ALLOW: Final = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO"
@@ -20,6 +21,7 @@ class UasSettings:
 
     host: str
     port: int
+    tls_port: int = 0  # 0 = no TLS here
     min_answer_delay: float = 0.020  # OpenSIPS loses up to 4 % of forks answered at once
     confirm_after: float = 0.5  # no ACK by then: our own re-INVITE
     rescue_limit: float = 8.0  # no word on it by then: not recorded
@@ -30,6 +32,12 @@ class UasSettings:
     user: str = "srs"
     server: str = "Voicefork"
 
-    def contact(self, transport: str) -> str:
-        address = joined_host_port(self.host, self.port)
-        return f"<sip:{self.user}@{address};transport={transport}>;+sip.srs"
+    def sent_by(self, transport: str) -> str:
+        """HOST:PORT of our Via and Contact."""
+        return joined_host_port(self.host, self.tls_port if transport == TLS else self.port)
+
+    def contact(self, transport: str, *, secure: bool = False) -> str:
+        """`secure`: the peer spoke to a sips: URI (RFC 3261 section 12.1.1)."""
+        scheme = "sips" if secure else "sip"
+        address = f"{scheme}:{self.user}@{self.sent_by(transport)}"
+        return f"<{address};transport={transport}>;+sip.srs"

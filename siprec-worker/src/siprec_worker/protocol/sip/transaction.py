@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import Enum
 
 from siprec_worker.errors import SipError
-from siprec_worker.protocol.sip.flow import Flow, Outgoing, Target
+from siprec_worker.protocol.sip.flow import UDP, Flow, Outgoing, Target
 from siprec_worker.protocol.sip.message import Headers, Request, Response, canonical
 
 T1 = 0.5  # seconds: RFC 3261 section 17.1.1.1
@@ -143,7 +143,7 @@ class ClientTransaction:
         self.timed_out = False
         self._target = target
         self._flow = flow
-        self._reliable = target.transport == "tcp"
+        self._reliable = target.transport != UDP
         self._interval = T1
         self._resend_at = None if self._reliable else now + T1  # timers A and E
         self._ends_at: float | None = now + 64 * T1  # timers B and F
