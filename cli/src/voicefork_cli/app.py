@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from voicefork_cli.operator.context import context
 from voicefork_cli.sim.cli import fail, sim
 
 PARTS = ("voicefork-cli", "voicefork-worker", "voicefork-orchestrator", "voicefork-sdk")
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # a traceback never shows what a call carried
 )
 app.add_typer(sim, name="sim")
+app.command()(context)
 
 
 @app.callback()

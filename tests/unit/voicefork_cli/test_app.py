@@ -8,7 +8,14 @@ from voicefork_cli.app import app
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["sim", "--help"], ["sim", "load", "--help"], ["demo", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["sim", "--help"],
+        ["sim", "load", "--help"],
+        ["demo", "--help"],
+        ["context", "--help"],
+    ],
 )
 def test_every_command_explains_itself(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, arguments)

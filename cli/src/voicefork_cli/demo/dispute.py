@@ -13,10 +13,11 @@ from typing import TypeVar
 from voicefork.handoff.v1 import handoff_pb2
 
 from voicefork_cli.demo.cast import Cast
-from voicefork_cli.demo.handoffs import contexts, follow_handoff, nanoseconds
+from voicefork_cli.demo.handoffs import follow_handoff, nanoseconds
 from voicefork_cli.demo.story import ask, call_in, next_line
 from voicefork_cli.demo.timeline import Timeline
 from voicefork_cli.measure.packets import Packet
+from voicefork_cli.operator.context_stream import open_contexts
 from voicefork_cli.sim.caller import open_caller
 from voicefork_cli.sim.phone import Behaviour, PhoneCall
 from voicefork_cli.sim.source import Silence, Tone
@@ -113,10 +114,12 @@ async def tell_dispute(cast: Cast, timeline: Timeline, mood: AgentMood) -> Dispu
 
 async def _screen(cast: Cast, timeline: Timeline) -> tuple[int, str] | None:
     """What the agent's screen shows, and when it had it."""
-    async for at_ns, envelope in contexts(cast.stack.redis.url, TENANT):
-        summary = str(envelope["context"]["summary"])
-        timeline.add(at_ns, "screen", f"shows: {summary}")
-        return at_ns, summary
+    async with open_contexts(cast.stack.redis.url, TENANT) as stream:
+        async for published in stream.follow(await stream.end()):
+            if published.envelope is not None:
+                summary = str(published.envelope["context"]["summary"])
+                timeline.add(published.at_ns, "screen", f"shows: {summary}")
+                return published.at_ns, summary
     return None
 
 

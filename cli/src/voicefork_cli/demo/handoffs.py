@@ -1,24 +1,17 @@
-"""Following a call's handoff over gRPC, and the story that its agent's screen shows."""
+"""Following a call's handoff over gRPC."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import grpc
-import redis.asyncio as redis
 from voicefork.handoff.v1 import handoff_pb2, handoff_pb2_grpc
 
 from voicefork_cli.demo.timeline import Timeline
 
 FOUND_SECONDS = 5.0
-
-
-def context_key(tenant: str) -> str:
-    """The Redis stream on which the orchestrator publishes contexts."""
-    return f"voicefork:v1:{tenant}:context"
 
 
 def nanoseconds(handoff: handoff_pb2.Handoff) -> int:
@@ -80,23 +73,3 @@ async def _found(service: handoff_pb2_grpc.HandoffServiceStub, call_id: str) -> 
             if error.code() is not grpc.StatusCode.NOT_FOUND:
                 raise
             await asyncio.sleep(0.02)
-
-
-async def contexts(
-    url: str, tenant: str, after: str = "$"
-) -> AsyncIterator[tuple[int, dict[str, Any]]]:
-    """(published at, envelope) from now on ("0": everything kept), as an agent's screen gets them.
-
-    Raises redis.RedisError when Redis goes away.
-    """
-    client: redis.Redis = redis.Redis.from_url(url, protocol=2)
-    try:
-        while True:
-            found: Any = await client.xread({context_key(tenant): after}, count=10, block=500)
-            for _, entries in found or []:
-                for entry, fields in entries:
-                    after = entry.decode()
-                    published_ms = int(after.partition("-")[0])
-                    yield published_ms * 1_000_000, json.loads(fields[b"json"])
-    finally:
-        await client.aclose()

@@ -30,6 +30,7 @@ HEADLINES = {
     "  of it after the bot's last word": "bot's last word to music",
     "agent answered -> caller hears agent": "answer to agent's voice",
     "context published before the merge by": "context ahead of the voice",
+    "context published before the music by": "context ahead of the music",
     "first audio after 200 OK": "answer to first audio",
     "question's end -> answer heard": "question to answer",
     "longest gap between packets": "longest gap in the audio",
