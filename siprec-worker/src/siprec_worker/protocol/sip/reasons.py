@@ -7,6 +7,7 @@ from typing import Final
 REASONS: Final[dict[int, str]] = {
     200: "OK",
     400: "Bad Request",
+    401: "Unauthorized",
     403: "Forbidden",
     405: "Method Not Allowed",
     406: "Not Acceptable",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from siprec_worker.protocol.sip.digest import DigestRealm
 from siprec_worker.protocol.sip.flow import TLS
+from siprec_worker.protocol.sip.gate import Network
 from siprec_worker.protocol.sip.uri import joined_host_port
 
 ALLOW: Final = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO"
@@ -29,6 +31,8 @@ class UasSettings:
     retry_after: int = 5
     max_dialogs: int = 2000
     max_transactions: int = 20_000
+    networks: tuple[Network, ...] = ()  # who may ask; empty = everybody
+    realm: DigestRealm | None = None  # whose passwords are asked for
     user: str = "srs"
     server: str = "Voicefork"
 

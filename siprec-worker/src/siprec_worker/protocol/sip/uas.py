@@ -17,6 +17,7 @@ from siprec_worker.protocol.sip.deadlines import Deadlines
 from siprec_worker.protocol.sip.dialog import Dialog
 from siprec_worker.protocol.sip.events import DialogId, DialogState, UasEvent, dialog_id
 from siprec_worker.protocol.sip.flow import Flow, Outgoing, Target
+from siprec_worker.protocol.sip.gate import Gate
 from siprec_worker.protocol.sip.in_dialog import new_dialog_state, next_hop
 from siprec_worker.protocol.sip.message import BadMessage, OversizeMessage, Request, Response
 from siprec_worker.protocol.sip.parsing import parse_message
@@ -51,6 +52,7 @@ class Uas:
         self.settings = settings
         self.available = True
         self.unreadable = 0  # messages that were no SIP, or could not be answered
+        self.gate = Gate(settings.networks, settings.realm, new_token)
         self._new_token = new_token
         self._entries: dict[DialogId, _Entry] = {}
         self._invites: dict[_InviteId, TransactionKey] = {}
@@ -92,19 +94,26 @@ class Uas:
         if self._transactions.absorbs(key, request, now):
             return
         if request.method == "ACK":
-            self._receive_ack(request, now)
+            if self.gate.lets_in(flow):
+                self._receive_ack(request, now)
             return
         if not self._transactions.begin(key, request, flow):
             return  # flooded: silence sends the peer elsewhere
-        response = self._refusal(request, key)
+        response = self._refusal(request, key, flow, now)
         if response is None:
             self._serve(request, key, flow, now)
         else:
             self._respond(key, response, now)
 
-    def _refusal(self, request: Request, key: TransactionKey) -> Response | None:
+    def _refusal(
+        self, request: Request, key: TransactionKey, flow: Flow, now: float
+    ) -> Response | None:
+        if not self.gate.lets_in(flow):
+            return request.reply(403)
         if request.method == "CANCEL":
             return None
+        if (asked := self.gate.challenge(request, now)) is not None:
+            return asked
         if not request.to_tag and request.method == "INVITE":
             merged = self._invites.get(_invite_id(request))
             if merged is not None and merged != key:  # section 8.2.2.2
