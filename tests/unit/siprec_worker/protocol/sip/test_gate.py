@@ -36,7 +36,7 @@ def challenged(bench: Bench, body: bytes = b"") -> list[str]:
 def signed(
     challenge: str,
     *,
-    count: int = 1,
+    nc: int = 1,
     user: str = "edge",
     password: str = "pass:word",
     cseq: int = 3,
