@@ -134,6 +134,28 @@ async def test_a_successor_does_not_move_a_caller_who_has_escaped(stage: Stage) 
         await stage.wait_empty(worker=worker)
 
 
+async def test_an_orchestrator_that_wakes_too_late_does_not_undo_the_escape(stage: Stage) -> None:
+    diary = stage.diary(DEFAULT)
+    async with (
+        stage.orchestrator() as orchestrator,
+        escaping_worker(stage, orchestrator) as worker,
+    ):
+        async with talking(stage, worker) as caller:
+            orchestrator.program.signal(signal.SIGSTOP)
+            await caller.press("9")
+            asked = await escalated_ns(diary)
+            music_from = await until_hears(caller, MUSIC)
+            await stage.wait_in_queue()
+            orchestrator.program.signal(signal.SIGCONT)
+            await asyncio.sleep(3.0)  # it reads what it has missed
+            now = time.time_ns()
+            assert (music_from - asked) / 1e9 <= LIMIT_SECONDS
+            assert await stage.applications() == ["Queue"]
+            assert share(heard_between(caller, music_from, now), MUSIC) == 1.0
+            await caller.hang_up()
+        await stage.wait_empty(orchestrator, worker)
+
+
 async def test_an_escalation_that_is_heard_is_left_to_the_orchestrator(stage: Stage) -> None:
     diary = stage.diary(DEFAULT)
     async with (

@@ -1,0 +1,102 @@
+"""An Asterisk's REST interface as a worker meets it: an HTTP server with channels and bridges."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import encode_basic_auth, web
+
+USER, PASSWORD = "voicefork", "secret"
+
+
+@dataclass
+class FakeAriNode:
+    """`requests` is what was asked, "POST channels/c1/moh"; `refuse` answers by its end."""
+
+    channels: dict[str, str] = field(default_factory=dict)  # id -> name
+    bridges: dict[str, list[str]] = field(default_factory=dict)
+    places: set[str] = field(default_factory=lambda: {"voicefork-queue,s,1"})
+    refuse: dict[str, int] = field(default_factory=dict)  # "continue" -> status
+    stalls: bool = False
+    requests: list[str] = field(default_factory=list)
+    url: str = ""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def asked(self, what: str) -> int:
+        """How often a request ended so."""
+        return sum(request.endswith(what) for request in self.requests)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        path = request.path.removeprefix("/ari/")
+        self.requests.append(f"{request.method} {path}")
+        if request.headers.get("Authorization", "") != basic(USER, PASSWORD):
+            return web.json_response({"error": "Unauthorized"}, status=401)
+        if self.stalls:
+            await self.over.wait()
+        for end, status in self.refuse.items():
+            if path.endswith(end):
+                return web.json_response({"message": "refused"}, status=status)
+        return self._do(request, path.split("/"))
+
+    def _do(self, request: web.Request, path: list[str]) -> web.Response:
+        match request.method, path:
+            case "GET", ["bridges"]:
+                found = [{"id": name, "channels": who} for name, who in self.bridges.items()]
+                return web.json_response(found)
+            case "DELETE", ["bridges", name]:
+                return _gone() if self.bridges.pop(name, None) is None else web.Response(status=204)
+            case "DELETE", ["channels", name]:
+                return _gone() if self.channels.pop(name, None) is None else _done()
+            case _, ["channels", name, *_] if name not in self.channels:
+                return _gone()
+            case "GET", ["channels", name]:
+                return web.json_response({"id": name, "name": self.channels[name]})
+            case "GET", ["channels", _, "variable"]:
+                asked = request.query["variable"].removeprefix("DIALPLAN_EXISTS(").rstrip(")")
+                return web.json_response({"value": "1" if asked in self.places else "0"})
+            case "POST", ["channels", name, "continue"]:
+                self.requests[-1] += f" {request.query['extension']}@{request.query['context']}"
+                for who in self.bridges.values():
+                    if name in who:
+                        who.remove(name)
+                return _done()
+            case "POST", ["channels", _, "moh"]:
+                return _done()
+        return _gone()
+
+
+def basic(user: str, password: str) -> str:
+    return encode_basic_auth(user, password)
+
+
+def _done() -> web.Response:
+    return web.Response(status=204)
+
+
+def _gone() -> web.Response:
+    return web.json_response({"message": "not found"}, status=404)
+
+
+@asynccontextmanager
+async def open_ari_node() -> AsyncIterator[FakeAriNode]:
+    """A node with a caller ("caller") and the bot's leg ("bot") in one bridge ("b1")."""
+    node = FakeAriNode(
+        channels={"caller": "PJSIP/carrier-1", "bot": "UnicastRTP/127.0.0.1:4000-0x1"},
+        bridges={"b1": ["caller", "bot"]},
+    )
+    app = web.Application()
+    app.router.add_route("*", "/ari/{path:.*}", node.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.5)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    node.url = f"http://{host}:{port}"
+    try:
+        yield node
+    finally:
+        node.over.set()
+        await runner.cleanup()
