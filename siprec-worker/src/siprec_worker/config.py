@@ -77,6 +77,16 @@ class AgentRole(Enum):
     ASSIST = "assist"
 
 
+class Uplink(Enum):
+    """What an AI is proposed to hear: PCM of 16 bits at 8, 16 or 24 kHz, or G.711."""
+
+    PCM8 = "pcm8"
+    PCM16 = "pcm16"
+    PCM24 = "pcm24"
+    ULAW = "ulaw"
+    ALAW = "alaw"
+
+
 class DialWhen(Enum):
     """When a route's PRIMARY is dialled.
 
@@ -95,6 +105,8 @@ class AgentChoice(BaseModel):
 
     url: str
     role: AgentRole = AgentRole.PRIMARY
+    uplink: Uplink = Uplink.PCM8  # proposed: the AI may choose another
+    vad: bool | None = None  # is it told who speaks when? Unset: a primary is
 
 
 class Route(BaseModel):
@@ -154,6 +166,8 @@ class Settings(BaseSettings):
     orchestrator: str = _setting("", "HOST:PORT of the orchestrator's gRPC")
     agent: str = _setting("discard:", "the AI of every call that no route takes")
     dial: DialWhen = _setting(DialWhen.AUTO, "when the --agent is dialled")
+    uplink: Uplink = _setting(Uplink.PCM8, "audio proposed to the --agent")
+    vad: bool = _setting(True, "look for speech in the audio at all")
     language: str = _setting("", "language hint for the --agent")
     routes: tuple[Route, ...] = _setting((), "routes (YAML): did, tenant, trunk -> agents")
     allowed_headers: tuple[str, ...] = _setting(
@@ -181,6 +195,9 @@ class Settings(BaseSettings):
             raise ValueError("listening on every address needs --advertise (the address for SDP)")
         if self.tick_ms not in (10, 20):
             raise ValueError("tick_ms must be 10 or 20")
+        for url in self.asterisk_nodes.values():
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"--ari {url}: write it as http://127.0.0.1:8088")
         return self
 
     @property
@@ -197,8 +214,12 @@ class Settings(BaseSettings):
         for route in self.routes:
             if route.takes(did, tenant, trunk, hint):
                 return route
-        choice = AgentChoice(url=self.agent)
+        choice = AgentChoice(url=self.agent, uplink=self.uplink)
         return Route(agents=(choice,), dial=self.dial, language=self.language)
+
+    def watches_speech(self, agent: AgentChoice) -> bool:
+        wanted = agent.role is AgentRole.PRIMARY if agent.vad is None else agent.vad
+        return self.vad and wanted
 
     def dials_on_fork(self, route: Route) -> bool:
         if route.dial is DialWhen.AUTO:

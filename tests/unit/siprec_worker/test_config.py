@@ -42,6 +42,7 @@ def test_a_flag_beats_the_environment_and_the_file(
         (["--sip", "127.0.0.1:70000"], "HOST:PORT"),
         (["--rtp-ports", "5-4"], "RTP ports"),
         (["--tick-ms", "13"], "tick_ms"),
+        (["--ari", "127.0.0.1:8088"], "http://127.0.0.1:8088"),
         (["--sip", "0.0.0.0:5060"], "--advertise"),
         (["--config", "/nowhere.yaml"], "no such file"),
     ],
@@ -93,3 +94,27 @@ def test_a_worker_with_a_registry_waits_for_the_talkback() -> None:
 def test_addresses_and_ranges_are_parsed() -> None:
     assert HostPort("[::1]:5060").host == "::1"
     assert (PortRange("30000-30010").first, PortRange("30000-30010").last) == (30000, 30010)
+
+
+def test_asterisk_nodes_are_named_in_the_file_and_ari_is_the_one_of_the_others(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "worker.yaml"
+    file.write_text("ari_nodes: {ast-1: 'http://10.0.0.1:8088'}\n")
+    settings = load(["--config", str(file), "--ari", "http://10.0.0.9:8088"], {})
+    assert settings.asterisk_nodes == {"ast-1": "http://10.0.0.1:8088", "": "http://10.0.0.9:8088"}
+
+
+def test_without_an_asterisk_there_is_no_way_to_the_queue() -> None:
+    settings = load([], {})
+    assert settings.asterisk_nodes == {}
+    assert (settings.queue_context, settings.queue_extension) == ("voicefork-queue", "s")
+
+
+def test_the_password_of_ari_comes_from_the_environment_and_is_never_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VOICEFORK_ARI_PASSWORD", "hush")
+    settings = load([], {})
+    assert settings.ari_password.get_secret_value() == "hush"
+    assert "hush" not in repr(settings)
