@@ -3,7 +3,7 @@
 SHELL := bash
 BIN := .venv/bin
 
-.PHONY: help setup python demo test test-unit lint bench bench-latency constraints clean
+.PHONY: help setup python demo test test-unit lint bench bench-latency bench-handoff constraints clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench: setup ## what a call costs, and how many fit on a core
 
 bench-latency: setup ## mouth to ear of the bot
 	@$(BIN)/python -m bench.latency $(ARGS)
+
+bench-handoff: setup ## handoffs by the dozen, beside a bare ARI script
+	@$(BIN)/python -m bench.handoff $(ARGS)
 
 constraints: python ## constraints.txt anew from the pyproject files
 	@bash scripts/constraints.sh
