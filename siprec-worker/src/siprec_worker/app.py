@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-import redis.asyncio as redis
 import structlog
-from prometheus_client import Counter
-from voicefork.handoff.v1 import handoff_pb2
 
 from siprec_worker.config import Settings
-from siprec_worker.errors import SetupError
 from siprec_worker.net.admin import AdminPages, open_admin
 from siprec_worker.net.ari_escape import PATIENCE_SECONDS, AriEscape, open_nodes
 from siprec_worker.net.ari_node import QueuePlace
@@ -27,26 +21,26 @@ from siprec_worker.net.control import open_control
 from siprec_worker.net.decode_thread import DecodeThread
 from siprec_worker.net.media_sockets import TickedSockets
 from siprec_worker.net.registry import RedisRegistry, Reporters
-from siprec_worker.net.rtp_ports import RtpPorts
-from siprec_worker.net.rtp_tick import RtpTick
 from siprec_worker.net.sip_endpoint import SipEndpoint, open_sip_endpoint
+from siprec_worker.net.sip_tls import TlsFiles, TlsListening
+from siprec_worker.protocol.sip.digest import DigestRealm
 from siprec_worker.protocol.sip.events import UasEvent
 from siprec_worker.protocol.sip.settings import UasSettings
-from siprec_worker.session import events as ev
+from siprec_worker.protocol.sip.uri import joined_host_port
 from siprec_worker.session.builder import CallBuilder
-from siprec_worker.session.call import RecordedCall, Surroundings
+from siprec_worker.session.call import Surroundings
 from siprec_worker.session.intake import Intake
-from siprec_worker.session.model import CloseReason, HandoffUpdate
-from siprec_worker.session.ports import AgentConnector, Reporter
-from siprec_worker.session.registry import Calls
+from siprec_worker.session.ports import Reporter
 from siprec_worker.sinks.catalogue import connector_for
 from siprec_worker.sinks.options import AgentOptions
-from siprec_worker.telemetry import Metrics
+from siprec_worker.worker import Worker
 
 log = structlog.get_logger(__name__)
 
 FLUSH_ORDER = 20  # after sessions (0) and voices (10): one write per connection and tick
 SILENCE_CHECK_SECONDS = 1.0
+REPORTING_SECONDS = 1.0
+POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +50,7 @@ class Addresses:
     sip: str
     admin: str
     control: str
+    sips: str = ""  # SIP over TLS, where it is spoken
 
 
 def uuid7() -> str:
@@ -64,90 +59,6 @@ def uuid7() -> str:
     value |= 0b10 << 62 | secrets.randbits(62)
     text = f"{value:032x}"
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
-
-
-class Worker:
-    """What the parts of one worker share, and what happens on every tick."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.metrics = Metrics()
-        self.calls = Calls()
-        self.draining = False
-        self.tick = RtpTick(interval=settings.tick_ms / 1000)
-        self.worker_id = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
-        self.connectors: dict[str, AgentConnector] = {}
-        self.registry: RedisRegistry | None = None
-        self.events: CallEventsClient | None = None
-        self.endpoint: SipEndpoint | None = None
-        self._counted: dict[Counter, int] = {}  # what the metrics have of totals kept elsewhere
-
-    def on_tick(self, now: float) -> None:
-        for call in self.calls.live():
-            try:
-                call.tick(now)
-            except Exception:
-                # A bug costs this call its recording, never the other calls theirs.
-                log.exception("call failed", call_id=call.identity.call_id)
-                self.drop(call, "failed", now)
-
-    def drop(self, call: RecordedCall, why: str, now: float) -> None:
-        """Ends a call of ours: BYE to the SRC, goodbye to the AIs."""
-        self.calls.remove(call)
-        if call.confirmed:
-            self.metrics.calls_ended.labels(reason=why).inc()
-        if self.endpoint is not None:
-            self.endpoint.bye(call.dialog_id, why)
-        call.end(why, now)
-
-    def flush(self, begun: float) -> None:
-        """The last of a tick."""
-        for connector in self.connectors.values():
-            connector.flush()
-        self.metrics.tick_seconds.observe(asyncio.get_running_loop().time() - begun)
-
-    def count(self, what: str, role: str) -> None:
-        self.metrics.agent_events.labels(what=what, role=role).inc()
-
-    def escalation_refused(self, call_id: str, request_id: str, error: str) -> None:
-        if (call := self.calls.by_call_id(call_id)) is not None and not call.ended_reason:
-            call.feed(ev.Refused(request_id, error), asyncio.get_running_loop().time())
-
-    def escaped(self, call_id: str, request_id: str) -> None:
-        """The caller waits for a human by our own doing: the AI is told, and has no voice left."""
-        if self.events is not None:
-            self.events.withdraw(call_id)
-        call = self.calls.by_call_id(call_id)
-        if call is None or call.ended_reason:
-            return
-        now = asyncio.get_running_loop().time()
-        phase, outcome = handoff_pb2.PHASE_QUEUED, handoff_pb2.OUTCOME_QUEUED
-        update = HandoffUpdate("", phase, outcome, 0, request_id)
-        call.feed(ev.HandoffChanged(update), now)
-        call.detach(ev.TalkbackDetached(CloseReason.LEFT_BOT), now)
-
-    def refresh_metrics(self) -> None:
-        metrics, rtp, ticks = self.metrics, self.calls.rtp(), self.tick.stats
-        metrics.calls.set(len(self.calls))
-        for counter, total in (
-            (metrics.packets, rtp["packets"]),
-            (metrics.lost, rtp["lost"]),
-            (metrics.bad, rtp["bad"]),
-            (metrics.late_ticks, ticks.late_ticks),
-        ):
-            counted = self._counted.get(counter, 0)
-            counter.inc(max(total - counted, 0))
-            self._counted[counter] = max(total, counted)
-
-    async def ready(self) -> str:
-        if self.draining:
-            return "draining"
-        if self.registry is not None:
-            try:
-                await self.registry.check()
-            except (redis.RedisError, OSError, TimeoutError) as error:
-                return f"redis does not answer: {error}"
-        return ""
 
 
 @asynccontextmanager
@@ -162,22 +73,26 @@ async def open_worker(settings: Settings) -> AsyncIterator[tuple[Worker, Address
         control = f"{settings.advertise or settings.control.host}:{control_port}"
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         reporter = _reporter(worker, control, escape, stack, tasks)
+        stack.push_async_callback(_report_the_rest, worker)
         _connectors(worker, stack)
         endpoint, intake = await _sip(worker, reporter, stack)
         pages = AdminPages(worker.calls, worker.metrics, worker.ready, worker.refresh_metrics)
         admin_port = await stack.enter_async_context(open_admin(settings.admin, pages))
+        worker.tick.add_listener(worker.admission.on_tick, order=-1)
         worker.tick.add_listener(worker.on_tick)
         worker.tick.add_listener(worker.flush, order=FLUSH_ORDER)
         stack.enter_context(worker.tick)
-        watchdog = tasks.create_task(_end_silent_calls(worker, intake))
-        stack.callback(watchdog.cancel)
+        for watch in (_end_silent_calls(worker, intake), endpoint.watch_tls_files()):
+            stack.callback(tasks.create_task(watch).cancel)
         stack.callback(_end_all, worker)
+        tls_port = endpoint.tls_port
         yield (
             worker,
             Addresses(
-                sip=f"{endpoint.host}:{endpoint.port}",
+                sip=joined_host_port(endpoint.host, endpoint.port),
                 admin=f"{settings.admin.host}:{admin_port}",
                 control=control,
+                sips=joined_host_port(settings.media_host, tls_port) if tls_port else "",
             ),
         )
 
@@ -243,12 +158,11 @@ async def _sip(
     worker: Worker, reporter: Reporter, stack: AsyncExitStack
 ) -> tuple[SipEndpoint, Intake]:
     settings = worker.settings
-    ports = RtpPorts(settings.media_host, settings.rtp_ports.first, settings.rtp_ports.last)
     around = Surroundings(worker.connectors, reporter, time.time, worker.count)
     builder = CallBuilder(
         settings=settings,
         host=settings.media_host,
-        sockets=TickedSockets(ports, worker.tick),
+        sockets=TickedSockets(worker.ports, worker.tick),
         around=around,
         metrics=worker.metrics,
         fresh_id=uuid7,
@@ -256,24 +170,39 @@ async def _sip(
     )
     intakes: list[Intake] = []
 
-    def hear(endpoint: SipEndpoint, event: UasEvent) -> None:
+    def hear(_: SipEndpoint, event: UasEvent) -> None:
         intakes[0].handle(event, asyncio.get_running_loop().time())
-        endpoint.available = not worker.draining and len(worker.calls) < settings.max_calls
 
+    passwords = settings.passwords()
     uas = UasSettings(
         host=settings.media_host,
         port=settings.sip.port,
         min_answer_delay=settings.answer_delay_ms / 1000,
+        max_dialogs=2 * settings.max_calls,  # a bound against leaks: max_calls is the limit
+        networks=settings.sip_allow,
+        realm=DigestRealm(settings.sip_realm, passwords) if passwords else None,
     )
-    try:
-        endpoint = await stack.enter_async_context(
-            open_sip_endpoint(settings.sip.host, settings.sip.port, uas, hear)
+    endpoint = await stack.enter_async_context(
+        open_sip_endpoint(
+            settings.sip.host,
+            settings.sip.port,
+            uas,
+            hear,
+            tls=_tls(settings),
+            admits=worker.admission.admits,
         )
-    except OSError as error:
-        raise SetupError(f"--sip {settings.sip}: {error}") from error
+    )
     worker.endpoint = endpoint
     intakes.append(Intake(endpoint, worker.calls, builder))
     return endpoint, intakes[0]
+
+
+def _tls(settings: Settings) -> TlsListening | None:
+    at, certificate, key = settings.sip_tls, settings.sip_tls_certificate, settings.sip_tls_key
+    if at is None or certificate is None or key is None:
+        return None
+    files = TlsFiles(certificate, key, settings.sip_tls_ca, settings.sip_tls_clients)
+    return TlsListening(at.host, at.port, files)
 
 
 async def _end_silent_calls(worker: Worker, intake: Intake) -> None:
@@ -291,16 +220,46 @@ def _end_all(worker: Worker) -> None:
     worker.flush(now)
 
 
+async def _report_the_rest(worker: Worker) -> None:
+    """What the calls' ends had to tell goes out before the ways are closed; 1 s at most."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(REPORTING_SECONDS):
+            while worker.unreported():  # noqa: ASYNC110 - two queues, neither with an event for it
+                await asyncio.sleep(POLL_SECONDS)
+
+
+async def _drain(worker: Worker, at_once: asyncio.Event) -> None:
+    """Takes no call any more and lets those there are end, until `at_once` or the time is up."""
+    worker.admission.draining = True
+    deadline = asyncio.get_running_loop().time() + worker.settings.drain_seconds
+    while worker.calls and not at_once.is_set():
+        left = deadline - asyncio.get_running_loop().time()
+        if left <= 0:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(left, POLL_SECONDS)):
+                await at_once.wait()
+
+
 async def serve(settings: Settings) -> None:
-    """Runs a worker until SIGTERM or SIGINT."""
+    """Runs a worker until SIGTERM or SIGINT, and then until its calls end or it is told again.
+
+    SIGHUP makes it look at its TLS files now.
+    """
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    stop, at_once = asyncio.Event(), asyncio.Event()
+
+    def asked_to_stop() -> None:
+        (at_once if stop.is_set() else stop).set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, asked_to_stop)
     async with open_worker(settings) as (worker, at):
-        log.info("ready", line=f"ready sip={at.sip} admin={at.admin} control={at.control}")
-        await stop.wait()
-        worker.draining = True
         if worker.endpoint is not None:
-            worker.endpoint.available = False
+            loop.add_signal_handler(signal.SIGHUP, worker.endpoint.look_at_tls_files)
+        ready = f"ready sip={at.sip} admin={at.admin} control={at.control}"
+        log.info("ready", line=ready + (f" sips={at.sips}" if at.sips else ""))
+        await stop.wait()
+        log.info("draining", calls=len(worker.calls), seconds=settings.drain_seconds)
+        await _drain(worker, at_once)
         log.info("stopping", calls=len(worker.calls))

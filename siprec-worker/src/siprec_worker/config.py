@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -28,7 +30,6 @@ from pydantic_settings import (
     SettingsError,
     YamlConfigSettingsSource,
 )
-from yaml import YAMLError
 
 from siprec_worker.errors import SetupError
 
@@ -157,6 +158,17 @@ class Settings(BaseSettings):
 
     config: Path | None = _setting(None, "YAML file with any of these settings")
     sip: Address = _setting(HostPort("127.0.0.1:5080"), "SIP over UDP and TCP")
+    sip_tls: Address | None = _setting(None, "SIP over TLS")
+    sip_tls_certificate: Path | None = _setting(None, "our certificate and its chain (PEM)")
+    sip_tls_key: Path | None = _setting(None, "its key (PEM)")
+    sip_tls_ca: Path | None = _setting(None, "who signs the peers' certificates (PEM)")
+    sip_tls_clients: bool = _setting(False, "refuse peers without a certificate of that CA")
+    sip_allow: tuple[IPv4Network | IPv6Network, ...] = _setting(
+        (), "networks that may send SIP; others get 403; empty: everybody may"
+    )
+    sip_realm: str = _setting("voicefork", "realm of the digest challenge", pattern=r'^[^"\\]+$')
+    sip_users: dict[str, SecretStr] = _setting({}, "who may call (YAML): user -> password")
+    sip_users_file: Path | None = _setting(None, "the same in a YAML file of its own")
     admin: Address = _setting(HostPort("127.0.0.1:8090"), "health, metrics, calls")
     control: Address = _setting(HostPort("127.0.0.1:0"), "gRPC for the orchestrator")
     advertise: str = _setting("", "address in SDP and Contact; needed on 0.0.0.0 or ::")
@@ -174,6 +186,8 @@ class Settings(BaseSettings):
         ("X-Voicefork-Trunk", "X-Voicefork-DID"), "SIP headers the AI may see"
     )
     max_calls: int = _setting(1000, "more are refused with 503", ge=1)
+    max_lag_ms: int = _setting(60, "refuse calls while ticks are that late", ge=1)
+    drain_seconds: float = _setting(30.0, "on SIGTERM calls may go on for so long", ge=0)
     tick_ms: int = _setting(20, "how often received RTP is drained: 10 or 20")
     reorder_ms: int = _setting(40, "longest wait for a packet out of order", ge=0, le=200)
     answer_delay_ms: int = _setting(25, "earliest 200 after an INVITE (20 or more)", ge=0, le=1000)
@@ -205,6 +219,21 @@ class Settings(BaseSettings):
         """Addresses by node name; "" is the one of every other node. Empty: no way to Asterisk."""
         return {**self.ari_nodes, **({"": self.ari} if self.ari else {})}
 
+    @model_validator(mode="after")
+    def _secured(self) -> Settings:
+        if self.sip_tls is not None and not (self.sip_tls_certificate and self.sip_tls_key):
+            raise ValueError("--sip-tls needs --sip-tls-certificate and --sip-tls-key")
+        if self.sip_tls_clients and self.sip_tls_ca is None:
+            raise ValueError("--sip-tls-clients needs --sip-tls-ca: who may sign them?")
+        return self
+
+    def passwords(self) -> dict[str, str]:
+        """Of users who may call, by name; empty: nobody is asked. Raises SetupError."""
+        found = {name: secret.get_secret_value() for name, secret in self.sip_users.items()}
+        if self.sip_users_file is not None:
+            found.update(_read_users(self.sip_users_file))
+        return found
+
     @property
     def media_host(self) -> str:
         return self.advertise or self.sip.host
@@ -225,6 +254,16 @@ class Settings(BaseSettings):
         if route.dial is DialWhen.AUTO:
             return not self.redis
         return route.dial is DialWhen.FORK
+
+
+def _read_users(path: Path) -> dict[str, str]:
+    try:
+        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SetupError(f"--sip-users-file {path}: {error}") from error
+    if not isinstance(read, dict) or not read:
+        raise SetupError(f"--sip-users-file {path}: expected user: password, one a line")
+    return {str(name): str(password) for name, password in read.items()}
 
 
 def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
@@ -256,5 +295,5 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
 
     try:
         return Sourced()
-    except (ValidationError, SettingsError, YAMLError) as error:
+    except (ValidationError, SettingsError, yaml.YAMLError) as error:
         raise SetupError(str(error)) from error

@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-from siprec_worker.app import Worker, open_worker
+from siprec_worker.app import open_worker
 from siprec_worker.config import HostPort, Settings
+from siprec_worker.worker import Worker
 
 ANY = HostPort("127.0.0.1:0")
 

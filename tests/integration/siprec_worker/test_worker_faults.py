@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from siprec_worker.app import Addresses, Worker, open_worker
+from siprec_worker.app import Addresses, open_worker
 from siprec_worker.config import HostPort, Settings
+from siprec_worker.worker import Worker
 from voicefork_cli.sim.endpoint import open_sip
 from voicefork_cli.sim.fork_media import open_direct_media
 from voicefork_cli.sim.pacer import open_pacer

@@ -58,6 +58,7 @@ async def open_worker(lab: Lab, plan: WorkerPlan) -> AsyncIterator[Service]:
         *("-m", "siprec_worker", "--worker-id", plan.name),
         *("--sip", ANY_PORT, "--admin", ANY_PORT, "--control", ANY_PORT),
         *("--rtp-ports", f"{rtp.first}-{rtp.last}", "--agent", plan.agent),
+        *("--drain-seconds", "0"),  # a run that is over waits for nobody
         *_given("--redis", plan.redis),
         *_given("--orchestrator", plan.orchestrator),
     ]

@@ -83,6 +83,11 @@ class RedisRegistry:
         self._queue.append(half)
         self._news.set()
 
+    @property
+    def waiting(self) -> int:
+        """Writes that Redis has not taken yet."""
+        return len(self._queue)
+
     async def check(self) -> None:
         """Raises redis.RedisError if Redis does not answer."""
         async with asyncio.timeout(WRITE_SECONDS):

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -55,6 +55,7 @@ class SipEndpoint:
         self._tcp = SipTcp(self._received, limits)
         self._listening = tls
         self._tls = SipTcp(self._received, limits, Credentials(tls.files)) if tls else None
+        self._tls_news = asyncio.Event()
         self._admits = admits
         self._alarm: asyncio.TimerHandle | None = None
         self._pumping = False
@@ -91,10 +92,17 @@ class SipEndpoint:
         return renewed
 
     async def watch_tls_files(self) -> None:
-        """Looks at the files every few seconds, until cancelled."""
+        """Looks at the files every few seconds, or when told to, until cancelled."""
         while True:
-            await asyncio.sleep(RELOAD_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RELOAD_SECONDS):
+                    await self._tls_news.wait()
+            self._tls_news.clear()
             await self.renew_tls()
+
+    def look_at_tls_files(self) -> None:
+        """Now, not in a few seconds."""
+        self._tls_news.set()
 
     async def _listen_plain(self, host: str, port: int) -> None:
         for _ in range(_BIND_TRIES):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -51,6 +52,7 @@ class Uas:
     def __init__(self, settings: UasSettings, new_token: Callable[[], str] = _new_token) -> None:
         self.settings = settings
         self.available = True
+        self.refused: Counter[int] = Counter()  # requests that no event told of, by status
         self.unreadable = 0  # messages that were no SIP, or could not be answered
         self.gate = Gate(settings.networks, settings.realm, new_token)
         self._new_token = new_token
@@ -103,6 +105,7 @@ class Uas:
         if response is None:
             self._serve(request, key, flow, now)
         else:
+            self.refused[response.status] += 1
             self._respond(key, response, now)
 
     def _refusal(
@@ -146,6 +149,7 @@ class Uas:
 
     def _receive_invite(self, invite: Request, key: TransactionKey, flow: Flow, now: float) -> None:
         if not self.available or self.dialog_count >= self.settings.max_dialogs:
+            self.refused[503] += 1
             retry = [("Retry-After", str(self.settings.retry_after))]
             self._respond(key, invite.reply(503, headers=retry), now)
             return
