@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from orchestrator.errors import PeerError
@@ -62,6 +63,7 @@ log = logging.getLogger(__name__)
 
 INBOX = 256
 WORKER_SECONDS = 0.5
+NEWS_WAIT_SECONDS = 0.1
 PUBLISH_SECONDS = 1.0
 
 
@@ -284,7 +286,14 @@ class HandoffRunner:
             case DropBot(_, reason):
                 await worker.drop_bot(call, reason)
             case Notify():
+                await self._telephony_first()
                 await worker.notify(handoff)
+
+    async def _telephony_first(self) -> None:
+        """The caller's next move does not wait for the news of the last one to be written."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NEWS_WAIT_SECONDS):
+                await self._telephony.drained()
 
     async def _on_bus(self, effect: PublishContext) -> None:
         now = self._ports.clock.now
