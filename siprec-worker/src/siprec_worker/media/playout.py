@@ -17,6 +17,8 @@ from siprec_worker.media.utterance import Utterance
 
 FRAME_MS = 20
 NARROWBAND = 8_000
+LONGEST_PAUSE_MS = 3000
+"""An AI that was asked and does not answer leaves the caller in silence no longer than this."""
 MAX_UTTERANCES = 256  # queued at once
 _MAX_REFUSED = 256  # ids of which late pieces are ignored
 _MAX_EVENTS = 1024
@@ -53,6 +55,7 @@ class Playout:
         self._fading = b""  # the last of what was cut
         self._rate = NARROWBAND  # of the last frame
         self._frozen = self._paused = False
+        self._pause_frames = 0  # left of a pause
         self._phrase = ""  # the only utterance that a frozen playout takes
         self.set_source(source)
 
@@ -66,11 +69,20 @@ class Playout:
         return sum(utterance.queued_ms for utterance in self._queue)
 
     @property
+    def frozen(self) -> bool:
+        """Only a phrase is played, if anything."""
+        return self._frozen
+
+    @property
     def playing(self) -> tuple[str, int] | None:
         """Id and barge of the utterance under way."""
         if self._queue and self._queue[0].started:
             return self._queue[0].identifier, self._queue[0].barge
         return None
+
+    def queued_with(self, barge: int) -> list[str]:
+        """The utterances that have that rule, the one under way included."""
+        return [utterance.identifier for utterance in self._queue if utterance.barge == barge]
 
     def set_source(self, source: AudioFormat) -> None:
         """What `speak` brings from now on, for utterances that have not begun."""
@@ -130,9 +142,10 @@ class Playout:
     def unfreeze(self) -> None:
         self._frozen, self._phrase = False, ""
 
-    def pause(self) -> None:
-        """Holds the queue: silence goes out until `resume`."""
+    def pause(self, limit_ms: int = LONGEST_PAUSE_MS) -> None:
+        """Holds the queue: silence goes out until `resume`, or until the limit is over."""
         self._paused = bool(self._queue)
+        self._pause_frames = limit_ms // FRAME_MS
 
     def resume(self) -> None:
         self._paused = False
@@ -148,7 +161,10 @@ class Playout:
         pcm = b""
         if self._fading:
             pcm, self._fading = self._fading, b""
-        elif self._queue and not self._paused:
+        elif self._paused and self._pause_frames:
+            self._pause_frames -= 1
+        elif self._queue:
+            self._paused = False
             if self._lead_in:
                 self._lead_in -= 1
             else:

@@ -6,22 +6,31 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from siprec_worker.config import AgentRole, Settings
+from siprec_worker.config import AgentRole, Route, Settings, Uplink
 from siprec_worker.media.call_audio import CallAudio
 from siprec_worker.media.capabilities import installed_capabilities
 from siprec_worker.media.deferred import InlineLane, Lane
+from siprec_worker.media.model import AudioFormat, Encoding
 from siprec_worker.media.playout import Playout
 from siprec_worker.protocol.offer_answer import Capabilities
 from siprec_worker.protocol.rs_metadata import RecordingMetadata
 from siprec_worker.protocol.sip.events import DialogId
 from siprec_worker.protocol.sip.message import Request
 from siprec_worker.session.call import RecordedCall, Surroundings
+from siprec_worker.session.feeds import Feeds, Form
 from siprec_worker.session.identity import identify
 from siprec_worker.session.machine import Conversation, Seat
 from siprec_worker.session.model import NARROWBAND, Limits, Role, SessionId
 from siprec_worker.session.ports import MediaSockets
 from siprec_worker.telemetry import Metrics
 
+UPLINKS = {
+    Uplink.PCM8: NARROWBAND,
+    Uplink.PCM16: AudioFormat(Encoding.PCM_S16LE, 16_000),
+    Uplink.PCM24: AudioFormat(Encoding.PCM_S16LE, 24_000),
+    Uplink.ULAW: AudioFormat(Encoding.G711_ULAW, 8000),
+    Uplink.ALAW: AudioFormat(Encoding.G711_ALAW, 8000),
+}
 ROLES = {
     AgentRole.PRIMARY: Role.PRIMARY,
     AgentRole.SHADOW: Role.SHADOW,
@@ -67,11 +76,17 @@ class CallBuilder:
             begun=now,
             started_at=self.around.wall(),
             conversation=Conversation(
-                tuple(Seat(ROLES[agent.role], on_fork) for agent in route.agents)
+                tuple(
+                    Seat(ROLES[agent.role], on_fork, UPLINKS[agent.uplink])
+                    for agent in route.agents
+                )
             ),
             agents=tuple(agent.url for agent in route.agents),
-            audio=CallAudio(
-                now, uplink=NARROWBAND, hold_ms=self.settings.reorder_ms, lane=self.lane
+            audio=self._feeds(route, now),
+            watched_for=frozenset(
+                place
+                for place, agent in enumerate(route.agents)
+                if self.settings.watches_speech(agent)
             ),
             playout=playout,
             voice=self.sockets.voice(playout),
@@ -80,3 +95,20 @@ class CallBuilder:
             language=route.language,
             sdp_session=secrets.randbits(53),
         )
+
+    def _feeds(self, route: Route, begun: float) -> Feeds:
+        """The audio in the form that the PRIMARY, else the first AI, is proposed."""
+        primary = (agent for agent in route.agents if agent.role is AgentRole.PRIMARY)
+        first = next(primary, route.agents[0] if route.agents else None)
+        uplink = NARROWBAND if first is None else UPLINKS[first.uplink]
+
+        def make(form: Form) -> CallAudio:
+            return CallAudio(
+                begun,
+                uplink=form.uplink,
+                chunk_ms=form.chunk_ms,
+                hold_ms=self.settings.reorder_ms,
+                lane=self.lane,
+            )
+
+        return Feeds(Form(uplink), make)

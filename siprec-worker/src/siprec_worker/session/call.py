@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
-from siprec_worker.media.call_audio import CallAudio
-from siprec_worker.media.model import AudioChunk, Dtmf, Gap, TalkbackCodec
+from siprec_worker.media.model import TalkbackCodec
 from siprec_worker.media.playout import Playout
 from siprec_worker.media.track import Track
 from siprec_worker.media.witness import Witness, WitnessedLeg
@@ -16,10 +15,12 @@ from siprec_worker.protocol.sdp import SessionDescription
 from siprec_worker.protocol.sip.events import DialogId
 from siprec_worker.session import effects as fx
 from siprec_worker.session import events as ev
+from siprec_worker.session.audience import Audience
+from siprec_worker.session.barge import barge_in, judge
+from siprec_worker.session.feeds import Feeds, Form
 from siprec_worker.session.identity import Identity
 from siprec_worker.session.machine import Conversation
 from siprec_worker.session.model import (
-    NARROWBAND,
     AgentLost,
     Clear,
     ClockAnchor,
@@ -34,7 +35,6 @@ from siprec_worker.session.model import (
 )
 from siprec_worker.session.ports import (
     AgentConnector,
-    AgentStream,
     LegSocket,
     Reporter,
     VoiceSocket,
@@ -64,14 +64,6 @@ class Line:
 
 
 @dataclass(slots=True)
-class _Listener:
-    """One AI's stream and the legs it gets."""
-
-    stream: AgentStream
-    handles: tuple[int, ...] = ()
-
-
-@dataclass(slots=True)
 class RecordedCall:
     """Everything of one fork. `agents`: URLs, one per seat of the conversation."""
 
@@ -84,7 +76,7 @@ class RecordedCall:
     started_at: float  # wall clock
     conversation: Conversation
     agents: tuple[str, ...]
-    audio: CallAudio
+    audio: Feeds
     playout: Playout
     voice: VoiceSocket
     around: Surroundings
@@ -107,9 +99,13 @@ class RecordedCall:
     talkback: tuple[str, int, TalkbackCodec] | None = None
     final_counters: dict[int, Mapping[str, object]] = field(default_factory=dict)
     witness: Witness | None = None
-    _listeners: dict[int, _Listener] = field(default_factory=dict)
+    watched_for: frozenset[int] = frozenset()  # the AIs that are told of speech
+    audience: Audience = field(init=False)
     _next_anchor: float = 0.0
     _now: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.audience = Audience(self.audio, self.watched_for, self.feed)
 
     # --- what happens to it -----------------------------------------------------------------
 
@@ -150,25 +146,12 @@ class RecordedCall:
 
     def tick(self, now: float) -> None:
         """Passes on what the legs brought since the last tick, and what the playout has done."""
-        for item in self.audio.tick(now):
-            match item:
-                case AudioChunk(pts, legs):
-                    for listener in self._listeners.values():
-                        if not listener.handles:
-                            continue
-                        wanted = [leg for leg in legs if leg.handle in listener.handles]
-                        if wanted:
-                            listener.stream.send_audio(pts, wanted)
-                case Gap() | Dtmf():
-                    self.feed(ev.Heard(item), now)
+        self.audience.tick(now)
         for state in self.playout.events():
             self.feed(ev.Played(state), now)
         if now >= self._next_anchor:
             self._next_anchor = now + ANCHOR_SECONDS
-            anchor = ClockAnchor(self.audio.position(now), self.around.wall())
-            for listener in self._listeners.values():
-                if listener.handles:
-                    listener.stream.send(anchor)
+            self.audience.send_anchor(ClockAnchor(self.audio.position(now), self.around.wall()))
 
     def start_witness(self) -> Witness | None:
         """Begins to measure what the caller hears; None when no leg is known to carry it."""
@@ -204,7 +187,7 @@ class RecordedCall:
         for socket in self.spare_sockets.values():
             socket.close()
         self.voice.close()
-        self._listeners.clear()
+        self.audience.clear()
         if self.confirmed:
             self.around.reporter.fork_ended(self.identity.call_id, reason)
 
@@ -224,17 +207,16 @@ class RecordedCall:
         match effect:
             case fx.Dial(agent):
                 self._dial(agent)
+            case fx.UseForm(agent, uplink, chunk_ms):
+                self.audience.use(agent, Form(uplink, chunk_ms))
             case fx.Listen(agent, handles):
-                if agent in self._listeners:
-                    self._listeners[agent].handles = handles
-                self._want()
+                self.audience.listen(agent, handles)
+            case fx.Withhold(cause):
+                self.audio.withhold(cause, self._now)
             case fx.Tell(agent, message):
-                if agent in self._listeners:
-                    self._listeners[agent].stream.send(message)
+                self.audience.send(agent, message)
             case fx.Goodbye(agent, close):
-                if (listener := self._listeners.pop(agent, None)) is not None:
-                    listener.stream.close(close)
-                self._want()
+                self.audience.remove(agent, close)
             case fx.SetDownlink(source):
                 self.playout.set_source(source)
             case fx.StartVoice(codec):
@@ -244,6 +226,10 @@ class RecordedCall:
                 self.voice.detach()
             case fx.Play(order):
                 self._play(order)
+            case fx.BargeIn():
+                barge_in(self.playout)
+            case fx.JudgeBarge(verdict):
+                judge(self.playout, verdict)
             case fx.FreezeVoice(phrase):
                 self.playout.freeze(phrase)
             case fx.UnfreezeVoice():
@@ -272,7 +258,7 @@ class RecordedCall:
             session_id=self.session_id,
             role=seat.role,
             legs=self.legs,
-            uplink=NARROWBAND,
+            uplink=seat.uplink,
             chunk_ms=self.conversation.chunk_ms,
             tenant=self.identity.tenant,
             headers=self.identity.headers,
@@ -284,16 +270,12 @@ class RecordedCall:
 
         def receive(message: FromAgent) -> None:
             self.feed(ev.AgentSaid(agent, message), self._now)
-            if isinstance(message, AgentLost) and agent in self._listeners:
-                del self._listeners[agent]
-                self._want()
+            if isinstance(message, AgentLost):
+                self.audience.remove(agent)
 
         connector = self.around.connectors[self.agents[agent]]
-        self._listeners[agent] = _Listener(connector.connect(opening, receive))
-
-    def _want(self) -> None:
-        wanted = {h for listener in self._listeners.values() for h in listener.handles}
-        self.audio.want(wanted)
+        form = Form(opening.uplink, opening.chunk_ms)
+        self.audience.add(agent, connector.connect(opening, receive), form)
 
     def _play(self, order: Speak | Clear | Mark) -> None:
         match order:
@@ -301,5 +283,6 @@ class RecordedCall:
                 self.playout.speak(utterance_id, data, last=last, barge=barge)
             case Clear(utterance_ids, fade_ms):
                 self.playout.clear(utterance_ids, fade_ms)
+                self.playout.resume()  # it has heard the caller and decided
             case Mark(name):
                 self.playout.mark(name)

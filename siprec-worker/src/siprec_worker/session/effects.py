@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from siprec_worker.media.model import AudioFormat, TalkbackCodec
+from siprec_worker.media.model import AudioFormat, GapCause, TalkbackCodec
 from siprec_worker.session.model import (
+    BargeVerdict,
     CancelEscalation,
     Clear,
     Close,
@@ -34,6 +35,32 @@ class Listen:
 
     agent: int
     handles: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UseForm:
+    """The AI gets its audio in this form from now on."""
+
+    agent: int
+    uplink: AudioFormat
+    chunk_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withhold:
+    """No audio and no keys to anybody, for this cause; None: no longer."""
+
+    cause: GapCause | None
+
+
+@dataclass(frozen=True, slots=True)
+class BargeIn:
+    """The caller has begun to speak: what the bot says gives way, by its own rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeBarge:
+    verdict: BargeVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,5 +155,5 @@ class Count:
 
 Effect = (
     Dial | Listen | Tell | Goodbye | SetDownlink | StartVoice | StopVoice | Play | FreezeVoice
-    | UnfreezeVoice | Report | Count
+    | UnfreezeVoice | Report | Count | UseForm | Withhold | BargeIn | JudgeBarge
 )  # fmt: skip

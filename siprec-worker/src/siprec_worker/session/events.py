@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from siprec_worker.media.model import Dtmf, Gap, PlayState, TalkbackCodec
+from siprec_worker.media.model import Dtmf, Gap, PlayState, Speech, TalkbackCodec
 from siprec_worker.session.model import (
     CallStatus,
     CloseReason,
@@ -76,7 +76,8 @@ class Played:
 class Heard:
     """Something other than audio on a leg."""
 
-    item: Gap | Dtmf
+    item: Gap | Dtmf | Speech
+    agents: tuple[int, ...] | None = None  # who has that form of the audio; None: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,16 @@ class HandoffChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseAsked:
+    """The orchestrator wants no audio to leave the worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAsked:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """The orchestrator refused an escalation."""
 
@@ -112,5 +123,6 @@ class Ended:
 
 Event = (
     Recording | LegsChanged | TalkbackAttached | TalkbackDetached | StatusChanged | PartyChanged
-    | AgentSaid | Played | Heard | FreezeAsked | UnfreezeAsked | HandoffChanged | Refused | Ended
+    | AgentSaid | Played | Heard | FreezeAsked | UnfreezeAsked | HandoffChanged | PauseAsked
+    | ResumeAsked | Refused | Ended
 )  # fmt: skip

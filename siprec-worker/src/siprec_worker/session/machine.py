@@ -17,12 +17,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from siprec_worker.media.model import AudioFormat, PlayState, PlayStatus, TalkbackCodec
+from siprec_worker.media.call_audio import can_make
+from siprec_worker.media.model import (
+    AudioFormat,
+    Dtmf,
+    Gap,
+    GapCause,
+    PlayState,
+    PlayStatus,
+    Speech,
+    TalkbackCodec,
+)
 from siprec_worker.session import effects as fx
 from siprec_worker.session import events as ev
 from siprec_worker.session.model import (
     NARROWBAND,
     AgentLost,
+    BargeVerdict,
     CallState,
     CallStatus,
     CancelEscalation,
@@ -43,6 +54,7 @@ from siprec_worker.session.model import (
     PartyChange,
     Role,
     SendDtmf,
+    Sensitive,
     Severity,
     Speak,
     Transcript,
@@ -51,6 +63,7 @@ from siprec_worker.session.model import (
 NO_MORE_OF_IT = frozenset(
     {PlayStatus.FINISHED, PlayStatus.CUT, PlayStatus.STARVED, PlayStatus.OVERRUN}
 )
+CHUNK_MS = range(20, 201, 20)
 REMEMBERED_UTTERANCES = 32  # ended ones, should an escalation name one as its phrase
 
 
@@ -69,6 +82,7 @@ class Seat:
 
     role: Role
     dial_on_fork: bool
+    uplink: AudioFormat = NARROWBAND  # proposed; what it has then chosen is in `opened`
     stage: Stage = Stage.WAITING
     opened: Opened | None = None
 
@@ -81,14 +95,15 @@ class Conversation:
     """
 
     seats: tuple[Seat, ...]
-    uplink: AudioFormat = NARROWBAND
-    chunk_ms: int = 20
+    chunk_ms: int = 20  # proposed
     legs: tuple[Leg, ...] = ()
     status: CallStatus | None = None
     codec: TalkbackCodec | None = None
     party: Party | None = None
     frozen: bool = False
     phrase: str = ""
+    sensitive: bool = False  # the AI asked for it
+    paused: bool = False  # the orchestrator did
     ended: bool = False
     now_pts: int = 0
     _voice: bool = False
@@ -128,16 +143,16 @@ class Conversation:
                 return self._agent_said(agent, message)
             case ev.Played(state):
                 return self._played(state)
-            case ev.Heard(item):
-                return [
-                    fx.Tell(i, item)
-                    for i in self._open_seats()
-                    if item.leg in self._wanted(self.seats[i])
-                ]
+            case ev.Heard(item, agents):
+                return self._heard(item, agents)
             case ev.FreezeAsked(reason, phrase):
                 return self._freeze(reason, phrase)
             case ev.UnfreezeAsked():
                 return self._unfreeze()
+            case ev.PauseAsked():
+                return self._withhold(paused=True)
+            case ev.ResumeAsked():
+                return self._withhold(paused=False)
             case ev.HandoffChanged(update):
                 return [fx.Tell(i, update) for i in self._open_seats()]
             case ev.Refused(request_id, error):
@@ -184,6 +199,8 @@ class Conversation:
         if party is Party.AGENT:
             effects += self._stop_voice()
             effects += self._close_primary(CloseReason.HUMAN_CONNECTED)
+            # Who had asked for it is gone; a human pauses by the orchestrator.
+            effects += self._withhold(sensitive=False)
             effects += self._dial(lambda seat: seat.role is Role.ASSIST)
         return effects
 
@@ -223,6 +240,10 @@ class Conversation:
                 return self._order(agent, message)
             case Escalate():
                 return self._escalated(message)
+            case BargeVerdict():
+                return [fx.JudgeBarge(message)]
+            case Sensitive(on):
+                return self._withhold(sensitive=on)
             case HangUp(_, None) if self._unplayed:
                 self._parting = message  # once everything has been played
                 return []
@@ -232,18 +253,56 @@ class Conversation:
                 return [fx.Count(f"unsupported_{type(message).__name__.lower()}", seat.role)]
 
     def _opened(self, agent: int, seat: Seat, opened: Opened) -> list[fx.Effect]:
-        if (opened.uplink, opened.chunk_ms) != (self.uplink, self.chunk_ms):
+        if not can_make(opened.uplink) or opened.chunk_ms not in CHUNK_MS:
             seat.stage = Stage.OVER
-            asked = f"asked for {opened.uplink} in {opened.chunk_ms} ms, which was not offered"
+            asked = f"asked for {opened.uplink} in {opened.chunk_ms} ms, which cannot be made"
             close = fx.Goodbye(agent, Close(CloseReason.PROTOCOL_ERROR, asked))
             return [close, *self._failed(seat, asked)]
         seat.stage, seat.opened = Stage.OPEN, opened
-        effects: list[fx.Effect] = [fx.Listen(agent, self._wanted(seat))]
+        effects: list[fx.Effect] = []
+        if (opened.uplink, opened.chunk_ms) != (seat.uplink, self.chunk_ms):
+            effects.append(fx.UseForm(agent, opened.uplink, opened.chunk_ms))
+        effects.append(fx.Listen(agent, self._wanted(seat)))
         if seat.role is Role.PRIMARY:
             effects.append(fx.SetDownlink(opened.downlink))
         if self.status is not None:
             effects.append(fx.Tell(agent, CallState(self.status)))
         return effects + self._start_voice()
+
+    def _heard(self, item: Gap | Dtmf | Speech, agents: tuple[int, ...] | None) -> list[fx.Effect]:
+        """Tells it who gets that leg. The customer's speech may interrupt the bot."""
+        effects: list[fx.Effect] = [
+            fx.Tell(i, item)
+            for i in self._open_seats()
+            if (agents is None or i in agents) and item.leg in self._wanted(self.seats[i])
+        ]
+        if (
+            isinstance(item, Speech)
+            and item.started
+            and self._voice
+            and self._is_customer(item.leg)
+        ):
+            effects.append(fx.BargeIn())
+        return effects
+
+    def _is_customer(self, handle: int) -> bool:
+        # A leg of unknown kind may carry the bot's own voice, which must not interrupt it.
+        return any(leg.handle == handle and leg.kind is LegKind.CUSTOMER for leg in self.legs)
+
+    def _withhold(
+        self, *, sensitive: bool | None = None, paused: bool | None = None
+    ) -> list[fx.Effect]:
+        """Card data: for as long as either the AI or the orchestrator wants it."""
+        before = self._withheld
+        self.sensitive = self.sensitive if sensitive is None else sensitive
+        self.paused = self.paused if paused is None else paused
+        return [] if self._withheld is before else [fx.Withhold(self._withheld)]
+
+    @property
+    def _withheld(self) -> GapCause | None:
+        if self.paused:
+            return GapCause.PAUSED
+        return GapCause.REDACTED if self.sensitive else None
 
     def _failed(self, seat: Seat, reason: str) -> list[fx.Effect]:
         if seat.role is not Role.PRIMARY:

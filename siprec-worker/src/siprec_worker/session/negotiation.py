@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from siprec_worker.errors import OfferRejected
+from siprec_worker.media.model import GapCause
 from siprec_worker.protocol import offer_answer as oa
 from siprec_worker.protocol.sdp import SessionDescription, parse_sdp
 from siprec_worker.session.call import Line, RecordedCall
@@ -90,6 +91,8 @@ def _record(
             call.audio.update_track(known.handle, payloads)
         now_line = call.lines[line.index]
         track = now_line.track
+        held = GapCause.ON_HOLD if line.on_hold else None
+        call.audio.expect_silence(now_line.handle, held)
         try:
             now_line.socket.listen(track.receive, track.receive_rtcp, line)
         except ValueError as error:

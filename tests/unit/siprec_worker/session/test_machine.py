@@ -15,6 +15,7 @@ from siprec_worker.media.model import (
     GapCause,
     PlayState,
     PlayStatus,
+    Speech,
     TalkbackCodec,
 )
 from siprec_worker.session import effects as fx
@@ -23,6 +24,7 @@ from siprec_worker.session.machine import Conversation, Seat, Stage
 from siprec_worker.session.model import (
     NARROWBAND,
     AgentLost,
+    BargeVerdict,
     CallState,
     CallStatus,
     CancelEscalation,
@@ -41,6 +43,7 @@ from siprec_worker.session.model import (
     Party,
     PartyChange,
     Role,
+    Sensitive,
     Speak,
 )
 
@@ -173,14 +176,105 @@ def test_only_a_primary_may_act(message: object) -> None:
     assert [type(effect) for effect in effects] == [fx.Tell, fx.Count]
 
 
-def test_an_ai_that_asks_for_a_format_that_was_not_offered_is_closed_and_reported() -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [
+        replace(OPENED, uplink=AudioFormat(Encoding.PCM_S16LE, 11_025)),
+        replace(OPENED, uplink=AudioFormat(Encoding.G711_ULAW, 16_000)),
+        replace(OPENED, chunk_ms=30),
+        replace(OPENED, chunk_ms=0),
+    ],
+)
+def test_an_ai_that_asks_for_what_cannot_be_made_is_closed_and_reported(asked: Opened) -> None:
     call = conversation(on_fork=True)
     call.handle(ev.Recording((CUSTOMER,)))
-    wide = replace(OPENED, uplink=AudioFormat(Encoding.PCM_S16LE, 24_000))
-    effects = call.handle(said(wide))
+    effects = call.handle(said(asked))
     assert isinstance(effects[0], fx.Goodbye)
     assert effects[0].close.reason is CloseReason.PROTOCOL_ERROR
     assert any(isinstance(e, fx.Report) and isinstance(e.news, fx.BotFailed) for e in effects)
+
+
+def test_an_ai_gets_the_form_it_asks_for_before_any_audio() -> None:
+    call = conversation(on_fork=True)
+    call.handle(ev.Recording((CUSTOMER,)))
+    wide = AudioFormat(Encoding.PCM_S16LE, 24_000)
+    effects = call.handle(said(replace(OPENED, uplink=wide, chunk_ms=60)))
+    assert effects[:2] == [fx.UseForm(0, wide, 60), fx.Listen(0, (1,))]
+
+
+def test_the_form_that_was_proposed_needs_no_word() -> None:
+    wide = AudioFormat(Encoding.PCM_S16LE, 16_000)
+    call = Conversation((Seat(Role.PRIMARY, True, wide),))
+    call.handle(ev.Recording((CUSTOMER,)))
+    effects = call.handle(said(replace(OPENED, uplink=wide)))
+    assert effects[0] == fx.Listen(0, (1,))
+
+
+def test_news_of_one_form_is_for_those_who_have_it() -> None:
+    call = conversation(Role.PRIMARY, Role.SHADOW, on_fork=True)
+    call.handle(ev.Recording((CUSTOMER,)))
+    call.handle(said(OPENED, 0))
+    call.handle(said(OPENED, 1))
+    key = Dtmf(1, "5", 100, 0)
+    assert call.handle(ev.Heard(key)) == [fx.Tell(0, key), fx.Tell(1, key)]
+    assert call.handle(ev.Heard(key, (1,))) == [fx.Tell(1, key)]
+
+
+SPEECH = Speech(1, True, 800)
+
+
+def test_the_customers_speech_is_told_and_interrupts_the_bot() -> None:
+    call = talking()
+    assert call.handle(ev.Heard(SPEECH)) == [fx.Tell(0, SPEECH), fx.BargeIn()]
+    ended = replace(SPEECH, started=False)
+    assert call.handle(ev.Heard(ended)) == [fx.Tell(0, ended)]
+
+
+def test_nobody_elses_speech_interrupts_the_bot() -> None:
+    call = talking()
+    assert fx.BargeIn() not in call.handle(ev.Heard(replace(SPEECH, leg=2)))
+    call.handle(ev.LegsChanged((replace(CUSTOMER, kind=LegKind.UNKNOWN),)))
+    assert fx.BargeIn() not in call.handle(ev.Heard(SPEECH))
+
+
+def test_a_verdict_is_passed_on_to_the_playout() -> None:
+    call = talking()
+    verdict = BargeVerdict("hello", True)
+    assert call.handle(said(verdict)) == [fx.JudgeBarge(verdict)]
+
+
+def test_sensitive_audio_is_withheld_until_the_ai_says_so() -> None:
+    call = talking()
+    assert call.handle(said(Sensitive(True))) == [fx.Withhold(GapCause.REDACTED)]
+    assert call.handle(said(Sensitive(True))) == []
+    assert call.handle(said(Sensitive(False))) == [fx.Withhold(None)]
+
+
+def test_a_pause_outlasts_the_ais_own_wish() -> None:
+    call = talking()
+    call.handle(said(Sensitive(True)))
+    assert call.handle(ev.PauseAsked()) == [fx.Withhold(GapCause.PAUSED)]
+    assert call.handle(said(Sensitive(False))) == []
+    assert call.handle(ev.ResumeAsked()) == [fx.Withhold(None)]
+
+
+def test_what_an_ai_asked_to_withhold_ends_when_a_human_takes_over() -> None:
+    call = talking()
+    call.handle(said(Sensitive(True)))
+    assert fx.Withhold(None) in call.handle(ev.PartyChanged(Party.AGENT, "Ann"))
+
+
+def test_an_ai_that_is_lost_leaves_what_it_withheld_withheld() -> None:
+    call = talking()
+    call.handle(said(Sensitive(True)))
+    assert fx.Withhold(None) not in call.handle(said(AgentLost("reset")))
+
+
+def test_a_shadow_may_not_withhold_audio_from_others() -> None:
+    call = conversation(Role.PRIMARY, Role.SHADOW, on_fork=True)
+    call.handle(ev.Recording((CUSTOMER,)))
+    call.handle(said(OPENED, 1))
+    assert not [e for e in call.handle(said(Sensitive(True), 1)) if isinstance(e, fx.Withhold)]
 
 
 def test_a_lost_primary_is_reported_once() -> None:
