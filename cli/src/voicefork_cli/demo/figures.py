@@ -67,8 +67,13 @@ def question_figures(packets: Sequence[Packet], call: Question) -> list[Figure]:
         Figure("packets received", f"{heard.packets} of {_expected_packets(call)}", None),
         Figure("words recognised by the AI", ", ".join(call.recognised) or "-", understood),
         Figure("the bot's answer", call.answer or "-", bool(call.answer)),
-        Figure("question's end -> answer heard", milliseconds(answered), answered is not None),
+        Figure("question's end -> answer heard", _apart(answered), answered is not None),
     ]
+
+
+def _apart(value: float | None) -> str:
+    """Milliseconds, or how much earlier."""
+    return milliseconds(value) if value is None or value >= 0 else f"{-value:.0f} ms before it"
 
 
 def _expected_packets(call: Question) -> int:

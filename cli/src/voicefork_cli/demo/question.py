@@ -29,13 +29,14 @@ class Question:
     recognised: Sequence[str]
     answer: str  # what the bot said to it, by its own diary
     asked_until_ns: int | None
-    answer_heard_ns: int | None
+    answer_heard_ns: int | None  # may be before the question's end: the bot need not wait for it
 
 
 async def tell_question(cast: Cast, timeline: Timeline) -> Question:
     """The whole call; what was heard is measured afterwards."""
     caller = cast.caller
     await call_in(cast, timeline)
+    quiet_from = time.time_ns()
     asked_until = await ask(cast, timeline, QUESTION)
     await until_quiet(caller, asked_until, quiet_seconds=BREATH_SECONDS, limit=TURN_SECONDS)
     await ask(cast, timeline, GOODBYE)
@@ -57,7 +58,7 @@ async def tell_question(cast: Cast, timeline: Timeline) -> Question:
         recognised=recognised,
         answer=said[0] if said else "",
         asked_until_ns=asked_until,
-        answer_heard_ns=_audible_from(cast, asked_until),
+        answer_heard_ns=_audible_from(cast, quiet_from),
     )
 
 

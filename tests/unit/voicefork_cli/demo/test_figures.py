@@ -124,6 +124,12 @@ def test_a_question_that_is_answered_is_good() -> None:
     assert all(figure.good is not False for figure in table.values())
 
 
+def test_an_answer_that_begins_before_the_questions_end_says_so() -> None:
+    call = Question(at(0), at(1), "hours", ["hours"], "Nine.", at(0.7), at(0.5))
+    figure = tabled(question_figures(speech(0, 50), call))["question's end -> answer heard"]
+    assert (figure.value, figure.good) == ("200 ms before it", True)
+
+
 def test_a_question_without_an_answer_is_not_good() -> None:
     call = Question(at(0), at(1), "hours", [], "", None, None)
     table = tabled(question_figures(steady(0, 50, None), call))
