@@ -45,7 +45,7 @@ class Caller:
     ) -> bytes:
         return request(
             method,
-            via=self._via(f"z9hG4bK{method}{self._cseq}"),
+            via=self._via(f"z9hG4bK{self.call_id.partition('@')[0]}.{method}{self._cseq}"),
             call_id=self.call_id,
             cseq=self._cseq,
             to_tag=self.tag,
