@@ -31,7 +31,7 @@ LINES = {
     "hours": "We are open from nine to five, Monday to Friday.",
     "balance": "Your balance is two hundred and fifty dollars.",
     "goodbye": "Thank you for calling. Goodbye.",
-    "dispute": "I understand. One moment, please.",
+    "dispute": "One moment, please.",
     "human": "Of course. Let me get a colleague for you.",
     "sorry": "I am sorry, nobody is free right now. What else can I do for you?",
 }
