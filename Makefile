@@ -3,7 +3,7 @@
 SHELL := bash
 BIN := .venv/bin
 
-.PHONY: help setup python demo test test-unit lint bench bench-latency bench-handoff constraints clean
+.PHONY: help setup python demo test test-unit fuzz lint bench bench-latency bench-handoff constraints clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,13 @@ test: setup ## every test: unit, integration, and end to end with real programs
 
 test-unit: python ## the pure tests
 	@$(BIN)/python -m pytest -q tests/unit $(ARGS)
+
+SECONDS := 600
+fuzz: python ## any bytes into every parser (SECONDS=600 each); finds land in fuzz-out/
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet atheris
+	@for part in sip multipart sdp metadata; do mkdir -p fuzz-out/$$part && nice -n 19 \
+	  $(BIN)/python -m tests.fuzz.$$part -max_total_time=$(SECONDS) \
+	  -artifact_prefix=fuzz-out/$$part- fuzz-out/$$part tests/fuzz/corpus/$$part || exit 1; done
 
 lint: python ## ruff, mypy, import layers, protos
 	$(BIN)/ruff check .
@@ -43,6 +50,6 @@ constraints: python ## constraints.txt anew from the pyproject files
 	@bash scripts/constraints.sh
 
 clean: ## everything that was made in this folder
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-out bench/out
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-out fuzz-out bench/out
 	find proto/voicefork -name '*_pb2*.py*' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
