@@ -14,7 +14,6 @@ import aiohttp
 import grpc
 from redis.asyncio import Redis as RedisClient
 from voicefork.handoff.v1 import handoff_pb2 as pb
-from voicefork.handoff.v1 import handoff_pb2_grpc
 from voicefork_cli.lab.asterisk import AsteriskPlan, open_asterisk
 from voicefork_cli.lab.ours import Service, WorkerPlan, open_worker
 from voicefork_cli.lab.processes import Lab
@@ -30,18 +29,15 @@ from voicefork_sdk.events import HandoffUpdate
 
 from tests.e2e.ears import BOT, CALLER, until_hears
 from tests.e2e.stage import Stage
+from tests.e2e.watch import PHASE_SECONDS, Handoffs, Watch
 from tests.fakes.puppet_agent import Puppet, Vendor, open_puppet, story
 
 NUMBER, MUSIC_NUMBER = "+14155550100", "901"
 PHONES = ("agent-1", "agent-2")
 NOWHERE = "agent-away"  # its contact is a port at which nobody listens
 TENANT = "default"
-FOUND_SECONDS, PHASE_SECONDS = 5.0, 15.0
+FOUND_SECONDS = 5.0
 AFTERWARDS_SECONDS = 2.0  # of what came of a handoff: the witness watches as long
-FINAL = frozenset(
-    {pb.PHASE_CONNECTED, pb.PHASE_RETURNED, pb.PHASE_FAILED, pb.PHASE_CANCELLED, pb.PHASE_QUEUED}
-)
-Handoffs = handoff_pb2_grpc.HandoffServiceStub
 
 
 def asking(**fields: Any) -> pb.EscalateRequest:
@@ -55,70 +51,6 @@ def asking(**fields: Any) -> pb.EscalateRequest:
     if "intent" not in fields:
         usual["target"] = pb.Target(endpoint="PJSIP/agent-1")
     return pb.EscalateRequest(**{**usual, **fields})
-
-
-class Watch:
-    """Every revision of one handoff as WatchHandoff tells it, from its first."""
-
-    def __init__(self, handoff_id: str) -> None:
-        self.handoff_id = handoff_id
-        self.seen: list[pb.Handoff] = []
-        self._changed = asyncio.Event()
-        self._over = False
-
-    async def follow(self, service: Handoffs) -> None:
-        try:
-            changes: Any = service.WatchHandoff(pb.WatchHandoffRequest(handoff_id=self.handoff_id))
-            async for change in changes:
-                self.seen.append(change.handoff)
-                self._changed.set()
-        finally:
-            self._over = True
-            self._changed.set()
-
-    async def until(self, phase: pb.Phase.ValueType) -> pb.Handoff:
-        """The first revision of that phase."""
-        return await self._first(lambda handoff: handoff.phase == phase, pb.Phase.Name(phase))
-
-    async def because_of(self, outcome: pb.Outcome.ValueType) -> pb.Handoff:
-        """The first revision that says so, final or on the way to another try."""
-        name = pb.Outcome.Name(outcome)
-        return await self._first(lambda handoff: handoff.outcome == outcome, name)
-
-    async def final(self) -> pb.Handoff:
-        """The first revision of a final phase."""
-        return await self._first(lambda handoff: handoff.phase in FINAL, "a final phase")
-
-    async def settled(self) -> pb.Handoff:
-        """The last revision: its timing is complete."""
-        async with asyncio.timeout(PHASE_SECONDS):
-            while not self._over:
-                self._changed.clear()
-                await self._changed.wait()
-        return self.seen[-1]
-
-    @property
-    def phases(self) -> list[str]:
-        """In order, each once in a row, without PHASE_."""
-        names = [pb.Phase.Name(handoff.phase).removeprefix("PHASE_") for handoff in self.seen]
-        return [name for at, name in enumerate(names) if at == 0 or names[at - 1] != name]
-
-    async def _first(self, fits: Callable[[pb.Handoff], bool], what: str) -> pb.Handoff:
-        looked = 0
-        try:
-            async with asyncio.timeout(PHASE_SECONDS):
-                while True:
-                    for handoff in self.seen[looked:]:
-                        looked += 1
-                        if fits(handoff):
-                            return handoff
-                    if self._over:
-                        break
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            pass
-        raise AssertionError(f"no {what} in {self.phases}")
 
 
 @dataclass(slots=True)

@@ -5,11 +5,9 @@ Caller 440 Hz, bot 1000, its last phrase 1600, music 350, agent 600.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +17,20 @@ import pytest_asyncio
 from voicefork.handoff.v1 import handoff_pb2 as pb
 from voicefork_cli.lab.processes import Lab
 from voicefork_cli.lab.tones import write_tone
-from voicefork_cli.measure.heard import Heard, is_silent
-from voicefork_cli.measure.packets import Packet
-from voicefork_cli.measure.tones import Toned, tone_timeline
-from voicefork_cli.sim.phone import PhoneCall
+from voicefork_cli.measure.heard import is_silent
+from voicefork_cli.measure.tones import tone_timeline
 from voicefork_sdk.model import CloseReason, Phase
 
 from tests.e2e.ears import AGENT, BOT, CALLER, INTRO, MUSIC, TONES
-from tests.e2e.switchboard import (
-    AFTERWARDS_SECONDS,
-    Scene,
-    Switchboard,
-    Watch,
-    asking,
-    open_switchboard,
-)
+from tests.e2e.story import Story, assert_seamless, told
+from tests.e2e.switchboard import Switchboard, asking, open_switchboard
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SWITCH_GAP_MS = 60.0
 WITNESS_TOLERANCE_MS = 20.0
 CLOSE_SECONDS = 1.0
 RING_SECONDS = 0.6
 PHRASE, PHRASE_MS = "goodbye", 800
-PAUSE_PACKETS = 5
-BEFORE_NS = 100_000_000
 RULES = {
     "default": {"targets": ["PJSIP/agent-1"], "ring_seconds": 6},
     "rules": [
@@ -57,81 +44,6 @@ RULES = {
 async def board(stage_lab: Lab) -> AsyncIterator[Switchboard]:
     async with open_switchboard(stage_lab, RULES) as board:
         yield board
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """A handoff from the escalation to two seconds of conversation, and what stood then."""
-
-    scene: Scene
-    agent: PhoneCall
-    watch: Watch
-    connected: pb.Handoff
-    last: pb.Handoff
-    channels: list[str]
-    bridges: list[str]
-    forks: int
-    contexts: list[tuple[int, dict[str, Any]]]
-    spoke_first: bool
-
-    @property
-    def connected_ns(self) -> int:
-        return nanoseconds(self.connected)
-
-    @property
-    def to_ns(self) -> int:
-        return self.connected_ns + round(AFTERWARDS_SECONDS * 1e9)
-
-    @property
-    def packets(self) -> list[Packet]:
-        """What the caller got, from just before the escalation on."""
-        begun = self.scene.escalated_ns - BEFORE_NS
-        return [p for p in self.scene.caller.heard if begun <= p.arrival_ns < self.to_ns]
-
-    @property
-    def order(self) -> list[set[float]]:
-        """The caller's ear: the tones in their order."""
-        return [
-            set(each.hz) for each in tone_timeline(self.packets, TONES) if not self._pause(each)
-        ]
-
-    def _pause(self, stretch: Toned) -> bool:
-        """Between the last word and the music, which waits for the word's end."""
-        return not stretch.hz and stretch.packets <= PAUSE_PACKETS and self.spoke_first
-
-    @property
-    def heard(self) -> Heard:
-        return self.scene.heard(self.to_ns)
-
-
-def nanoseconds(handoff: pb.Handoff) -> int:
-    return int(handoff.changed_at.ToNanoseconds())
-
-
-async def told(scene: Scene, watch: Watch, *, spoke_first: bool = False) -> Story:
-    """From an escalation that was just made to the end of the story."""
-    connected = await watch.until(pb.PHASE_CONNECTED)
-    last = await watch.settled()
-    await asyncio.sleep(0.1)
-    board = scene.board
-    return Story(
-        scene,
-        scene.calls_to()[0],
-        watch,
-        connected,
-        last,
-        await scene.channels(),
-        await scene.bridges(),
-        len(await board.stage.calls_of_worker(board.worker)),
-        await board.contexts(scene.call_id),
-        spoke_first,
-    )
-
-
-def assert_seamless(story: Story) -> None:
-    """No silence, and no packet later than a switch may make it."""
-    assert story.heard.silent_ms == 0
-    assert story.scene.gap_beyond_control_ms(story.to_ns) <= SWITCH_GAP_MS
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -280,6 +192,22 @@ async def test_an_agent_who_must_accept_by_key_hears_no_caller_before(board: Swi
         assert story.connected_ns - story.agent.answered_ns > 0.5e9
         assert story.order[-2:] == [{MUSIC}, {AGENT}]
         assert_seamless(story)
+
+
+async def test_what_the_ai_learns_later_reaches_the_agents_screen_too(board: Switchboard) -> None:
+    board.behave(ring_seconds=RING_SECONDS)
+    async with board.calling() as scene:
+        watch = await scene.escalate(asking())
+        patch = pb.PatchContextRequest(
+            handoff_id=watch.handoff_id, context=pb.Context(sentiment="angry")
+        )
+        patched: Any = board.service.PatchContext(patch)
+        assert (await patched).handoff.context_revision == 2
+        await watch.until(pb.PHASE_CONNECTED)
+        envelopes = [envelope for _, envelope in await board.contexts(scene.call_id)]
+        assert [each["revision"] for each in envelopes] == [1, 2]
+        assert envelopes[1]["context"]["sentiment"] == "angry"
+        assert envelopes[1]["context"]["summary"] == envelopes[0]["context"]["summary"]
 
 
 async def test_a_request_asked_twice_is_one_handoff(board: Switchboard) -> None:

@@ -14,7 +14,8 @@ from voicefork.handoff.v1 import handoff_pb2 as pb
 from voicefork_cli.lab.processes import Lab
 
 from tests.e2e.ears import AGENT, INTRO, MUSIC, until_hears
-from tests.e2e.switchboard import Scene, Switchboard, Watch, asking, open_switchboard
+from tests.e2e.switchboard import Scene, Switchboard, asking, open_switchboard
+from tests.e2e.watch import Watch
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

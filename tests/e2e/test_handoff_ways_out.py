@@ -15,7 +15,8 @@ from voicefork_cli.lab.processes import Lab
 from voicefork_sdk.model import CloseReason, Phase
 
 from tests.e2e.ears import AGENT, BOT, INTRO, MUSIC, until_hears
-from tests.e2e.switchboard import NOWHERE, Scene, Switchboard, Watch, asking, open_switchboard
+from tests.e2e.switchboard import NOWHERE, Scene, Switchboard, asking, open_switchboard
+from tests.e2e.watch import Watch
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -176,6 +177,19 @@ async def test_a_cancelled_handoff_stops_the_ringing_and_brings_the_bot_back(
         board.behave(ring_seconds=0.0)
         await (await scene.escalate(asking())).until(pb.PHASE_CONNECTED)
         await until_hears(scene.caller, AGENT)
+
+
+async def test_an_ai_takes_back_what_it_asked_for(board: Switchboard) -> None:
+    board.behave(status=None)
+    async with board.calling() as scene:
+        watch = await scene.escalate(asking())
+        await watch.until(pb.PHASE_RINGING)
+        await until_hears(scene.caller, MUSIC)
+        assert scene.escalation is not None
+        scene.puppet.call.cancel_escalation(scene.escalation, reason="the caller changed her mind")
+        assert (await scene.result()).phase is Phase.CANCELLED
+        await until_hears(scene.caller, BOT)
+        assert scene.calls_to()[0].cancelled
 
 
 async def test_a_connected_handoff_cannot_be_cancelled(board: Switchboard) -> None:
