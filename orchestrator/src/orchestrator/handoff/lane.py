@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from orchestrator.handoff.cancellation import heed_cancellation
@@ -46,3 +47,9 @@ class EffectLane(Generic[T]):
     async def drained(self) -> None:
         """Returns when everything put so far has been performed."""
         await self._queue.join()
+
+    async def goes_first(self, seconds: float) -> None:
+        """Returns when it is drained, or that much later: another lane's turn."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.drained()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass
 
 from orchestrator.errors import PeerError
 from orchestrator.handoff.cancellation import heed_cancellation
 from orchestrator.handoff.effects import (
     ClearDeadline,
+    DialAgent,
     DropBot,
     Effect,
     Finish,
@@ -63,7 +63,7 @@ log = logging.getLogger(__name__)
 
 INBOX = 256
 WORKER_SECONDS = 0.5
-NEWS_WAIT_SECONDS = 0.1
+LANE_SECONDS = 0.1
 PUBLISH_SECONDS = 1.0
 
 
@@ -121,12 +121,14 @@ class HandoffRunner:
         self._inbox.put_nowait(event)
 
     async def ask(self, event: Event) -> State:
-        """Queues news and returns the state right after it."""
-        if self._done:
-            return self.state
+        """Queues news and returns the state right after it; the last one when it has ended.
+
+        Raises TooLate: the handoff broke off over it, or is another replica's now.
+        """
         answer: asyncio.Future[State] = asyncio.get_running_loop().create_future()
-        await self._inbox.put(_Question(event, answer))
-        return await answer
+        if not self._done:
+            await self._inbox.put(_Question(event, answer))
+        return self.state if self._done and not answer.done() else await answer
 
     async def patch(self, patch: Context, expected: int) -> State:
         """Merges into the context and publishes it again; `expected` 0 = whatever revision.
@@ -149,13 +151,13 @@ class HandoffRunner:
     async def follow(self, after: int) -> AsyncIterator[Handoff]:
         """Every view with a revision above `after`, in order, until the handoff is settled."""
         while True:
-            changed = self._changed
+            changed, done = self._changed, self._done  # before the views: none comes in between
             for known in [known for known in self._views if known.revision > after]:
                 after = known.revision
                 yield known
                 if known.settled:
                     return
-            if self._done:
+            if done:
                 return
             await changed.wait()
 
@@ -209,7 +211,20 @@ class HandoffRunner:
     async def _take(self, item: Event | _Question | None) -> None:
         if item is None:  # a lane has finished something: see whether we may leave
             return
-        event = item.event if isinstance(item, _Question) else item
+        if not isinstance(item, _Question):
+            await self._follow_up(item)
+            return
+        try:
+            await self._follow_up(item.event)
+        except BaseException:
+            if not item.answer.done():
+                handoff = self.state.request.handoff_id
+                item.answer.set_exception(TooLate(f"handoff {handoff} has ended here"))
+            raise
+        if not item.answer.done():
+            item.answer.set_result(self.state)
+
+    async def _follow_up(self, event: Event) -> None:
         before = self.state
         self.state, effects = step(before, event)
         if self.state != before:
@@ -223,8 +238,6 @@ class HandoffRunner:
             self._changed = asyncio.Event()
         for effect in effects:
             self._start(effect)
-        if isinstance(item, _Question) and not item.answer.done():
-            item.answer.set_result(self.state)
 
     def _start(self, effect: Effect) -> None:
         match effect:
@@ -258,6 +271,8 @@ class HandoffRunner:
     # --- the lanes ------------------------------------------------------------------------------
 
     async def _on_pbx(self, effect: TelephonyEffect) -> None:
+        if isinstance(effect, DialAgent):  # the agent's screen comes before the agent's phone
+            await self._bus.goes_first(LANE_SECONDS)
         if (event := await self._pbx.perform(effect)) is not None:
             self.post(event)
         self._nudge()
@@ -286,14 +301,9 @@ class HandoffRunner:
             case DropBot(_, reason):
                 await worker.drop_bot(call, reason)
             case Notify():
-                await self._telephony_first()
+                # The caller's next move does not wait until the news of the last one is written.
+                await self._telephony.goes_first(LANE_SECONDS)
                 await worker.notify(handoff)
-
-    async def _telephony_first(self) -> None:
-        """The caller's next move does not wait for the news of the last one to be written."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(NEWS_WAIT_SECONDS):
-                await self._telephony.drained()
 
     async def _on_bus(self, effect: PublishContext) -> None:
         now = self._ports.clock.now
