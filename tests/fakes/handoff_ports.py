@@ -97,7 +97,10 @@ class FakeStore:
         await self._answer()
         if handoff not in self.states:
             return None
-        return load(State, self.states[handoff]), self.contexts.get(handoff, Context())
+        state = load(State, self.states[handoff])
+        if state.request.place.tenant != tenant:
+            return None
+        return state, self.contexts.get(handoff, Context())
 
     async def latest_of_call(self, tenant: str, call: CallId) -> HandoffId | None:
         await self._answer()
@@ -107,7 +110,8 @@ class FakeStore:
         self, tenant: str, handoff: HandoffId, after: int, wait_seconds: float
     ) -> Sequence[Handoff]:
         await self._answer()
-        return [past for past in self.views.get(handoff, []) if past.revision > after]
+        views = self.views.get(handoff, [])
+        return [past for past in views if past.revision > after and past.tenant == tenant]
 
     async def _answer(self) -> None:
         if self.stuck:

@@ -21,6 +21,11 @@ def merge_bridge(handoff: HandoffId) -> BridgeId:
     return BridgeId(f"vf-{handoff}-mix")
 
 
+def bridges(handoff: HandoffId) -> tuple[BridgeId, BridgeId]:
+    """All that a handoff makes."""
+    return holding_bridge(handoff), merge_bridge(handoff)
+
+
 def agent_channel(handoff: HandoffId, attempt: int) -> ChannelId:
     return ChannelId(f"vf-{handoff}-agent-{attempt}")
 

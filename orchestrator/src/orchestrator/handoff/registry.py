@@ -77,9 +77,12 @@ class Registry:
         return (await self.get(taken, place.tenant if place else ""))[0]
 
     async def cancel(self, handoff: HandoffId) -> Handoff:
-        """Raises UnknownHandoff, and TooLate when an agent was faster or it has ended."""
+        """Raises UnknownHandoff, and TooLate when an agent was faster or it has ended otherwise."""
         runner = self._runner(handoff)
         if runner is None:
+            ended = self._roster.known(handoff)
+            if ended is not None and ended.outcome is Outcome.CANCELLED:
+                return ended
             raise TooLate(f"handoff {handoff} has ended")
         after = await runner.ask(CancelRequested(self._ports.clock.now()))
         if not _cancelled(after):
@@ -104,14 +107,15 @@ class Registry:
         """As it stands now. Raises UnknownHandoff."""
         if (runner := self._roster.live(handoff)) is not None:
             return view(runner.state), runner.context
+        ended = self._roster.known(handoff)
         try:
             async with asyncio.timeout(LOAD_SECONDS):
-                loaded = await self._ports.store.load(tenant, handoff)
+                loaded = await self._ports.store.load(ended.tenant if ended else tenant, handoff)
         except (StoreError, TimeoutError):
             loaded = None
         if loaded is not None:
             return view(loaded[0]), loaded[1]
-        if (ended := self._roster.known(handoff)) is not None:
+        if ended is not None:
             return ended, Context()
         raise UnknownHandoff(f"no handoff {handoff}")
 
@@ -142,7 +146,7 @@ class Registry:
             return
         last, _ = await self.get(handoff, tenant)
         while True:
-            changes = await self._ports.store.history(tenant, handoff, after, FOLLOW_SECONDS)
+            changes = await self._ports.store.history(last.tenant, handoff, after, FOLLOW_SECONDS)
             for change in changes:
                 after = change.revision
                 yield change

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 
 from orchestrator.errors import PeerError
+from orchestrator.handoff import names
 from orchestrator.handoff.ports import Telephony
 from orchestrator.handoff.state import Bridged, Left, State, dialplan_variables
 from orchestrator.handoff.steps import agent_channel, attempt_of
+from orchestrator.model import HandoffId
 
 log = logging.getLogger(__name__)
 
@@ -20,16 +23,31 @@ async def rescue(state: State, telephony: Telephony) -> None:
     if isinstance(state.caller, Bridged | Left):
         return
     request, node = state.request, state.request.place.node
+    queued = await _done(
+        request.handoff_id,
+        telephony.continue_in_dialplan(
+            node,
+            request.caller,
+            request.plan.queue,
+            variables=dialplan_variables(request),
+            music=request.plan.music,
+        ),
+    )
+    if (attempt := attempt_of(state.agent)) is not None:
+        await _done(request.handoff_id, telephony.hang_up(node, agent_channel(state, attempt)))
+    if queued:  # otherwise the caller may sit in one, with music
+        for bridge in names.bridges(request.handoff_id):
+            await _done(request.handoff_id, telephony.destroy_bridge(node, bridge))
+
+
+async def _done(handoff: HandoffId, step: Awaitable[None]) -> bool:
     try:
         async with asyncio.timeout(RESCUE_SECONDS):
-            await telephony.continue_in_dialplan(
-                node,
-                request.caller,
-                request.plan.queue,
-                variables=dialplan_variables(request),
-                music=request.plan.music,
-            )
-            if (attempt := attempt_of(state.agent)) is not None:
-                await telephony.hang_up(node, agent_channel(state, attempt))
+            await step
     except (PeerError, TimeoutError) as error:
-        log.error("handoff %s: rescue failed: %s", request.handoff_id, error or "timed out")  # noqa: TRY400
+        log.error("handoff %s: rescue failed: %s", handoff, error or "timed out")  # noqa: TRY400
+    except Exception:
+        log.exception("handoff %s: rescue failed", handoff)
+    else:
+        return True
+    return False
