@@ -76,7 +76,13 @@ async def open_worker(settings: Settings) -> AsyncIterator[tuple[Worker, Address
         stack.push_async_callback(_report_the_rest, worker)
         _connectors(worker, stack)
         endpoint, intake = await _sip(worker, reporter, stack)
-        pages = AdminPages(worker.calls, worker.metrics, worker.ready, worker.refresh_metrics)
+        pages = AdminPages(
+            worker.calls,
+            worker.metrics,
+            worker.ready,
+            worker.refresh_metrics,
+            lambda call: endpoint.request_metadata(call.dialog_id, "asked by an operator"),
+        )
         admin_port = await stack.enter_async_context(open_admin(settings.admin, pages))
         worker.tick.add_listener(worker.admission.on_tick, order=-1)
         worker.tick.add_listener(worker.on_tick)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from siprec_worker.config import HostPort
 from siprec_worker.protocol.sdp import parse_sdp
+from siprec_worker.protocol.sip.message import Request
 
 from tests.builders.sdp import audio_line, sdp
 from tests.builders.siprec import ALICE, BOB, MULTIPART, Party, metadata, siprec_body
@@ -273,8 +278,92 @@ async def test_unreadable_metadata_cost_no_recording(document: bytes, recovered:
 
 async def until(worker: RunningWorker, caller: Caller, wanted: Any) -> dict[str, Any]:
     """Asks until the worker shows it: an ACK has no answer to wait for."""
-    for _ in range(50):
+    for _ in range(100):
         call = await shown(worker, caller)
         if wanted(call):
             return call
+        await asyncio.sleep(0.01)
     raise AssertionError(f"never: {call}")
+
+
+async def test_a_snapshot_that_is_asked_for_replaces_what_was_known() -> None:
+    async with calling() as (worker, caller):
+        await caller.ask(body=siprec_body(OFFER, b"lost"), headers=[MULTIPART])
+        await until(worker, caller, lambda call: call["state"] == "recording")
+        call_id = (await shown(worker, caller))["call_id"]
+        url = f"http://{worker.admin}/calls/{call_id}/metadata-request"
+        async with worker.session.post(url) as response:
+            assert response.status == 202
+        asked = await caller.peer.receive()
+        assert isinstance(asked, Request)
+        assert (asked.method, asked.content_type) == ("UPDATE", "application/rs-metadata-request")
+        caller.peer.send(asked.reply(200).encode())
+        await caller.ask("UPDATE", metadata(), [("Content-Type", "application/rs-metadata+xml")])
+        call = await shown(worker, caller)
+    assert call["metadata"]["stream_owner"] == {"1": [ALICE.aor], "0": [BOB.aor]}
+    assert [leg["aor"] for leg in call["legs"]] == [ALICE.aor, BOB.aor]
+
+
+async def test_a_record_attribute_and_an_aware_client_change_nothing() -> None:
+    aware = OFFER.replace(b"a=label:1", b"a=record:on\r\na=label:1")
+    headers = [MULTIPART, ("Require", "siprec, record-aware"), ("Supported", "record-aware")]
+    async with calling() as (_, caller):
+        answer = await caller.ask(body=siprec_body(aware, metadata()), headers=headers)
+    assert answer.status == 200
+    assert b"a=record:" not in answer.body
+
+
+async def test_the_way_back_is_recorded_and_every_via_returned() -> None:
+    routes = ["<sip:127.0.0.1:5999;lr>", "<sip:192.0.2.9;transport=tcp;lr>"]
+    more = [("Via", "SIP/2.0/UDP 192.0.2.7;branch=z9hG4bK2, SIP/2.0/TCP 192.0.2.8;branch=z9hG4bK3")]
+    async with calling() as (_, caller):
+        headers = [MULTIPART, ("Record-Route", ", ".join(routes)), *more]
+        answer = await caller.ask(body=BODY, headers=headers)
+    assert answer.headers.values("record-route") == routes
+    assert len(answer.headers.values("via")) == 3
+
+
+# --- IPv6 ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_a_call_over_ipv6_is_recorded_from_end_to_end(transport: str) -> None:
+    if not has_ipv6():
+        pytest.skip("no ::1 here")
+    async with (
+        running_worker(sip=HostPort("[::1]:0")) as worker,
+        connected_peer(transport, "::1", worker.port) as peer,
+    ):
+        caller = Caller(peer)
+        source = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        with source:
+            source.bind(("::1", 0))
+            offer = sdp(audio_line("1", port=source.getsockname()[1])).replace(
+                b"IN IP4 127.0.0.3", b"IN IP6 ::1"
+            )
+            answer = await caller.ask(
+                body=siprec_body(offer, metadata([ALICE])), headers=[MULTIPART]
+            )
+            assert (answer.headers.get("contact") or "").startswith(f"<sip:srs@[::1]:{worker.port}")
+            described = parse_sdp(answer.body)
+            assert b"c=IN IP6 ::1\r\n" in answer.body
+            source.sendto(packet(seq=1), ("::1", described.media[0].port))
+
+            def heard(call: dict[str, Any]) -> bool:
+                return bool(call["legs"][0]["counters"].get("packets"))
+
+            await until(worker, caller, heard)
+        assert (await caller.ask("BYE")).status == 200
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def packet(seq: int) -> bytes:
+    return struct.pack("!BBHII", 0x80, 0, seq, 160 * seq, 7) + b"\xff" * 160

@@ -22,8 +22,15 @@ Ready = Callable[[], Awaitable[str]]
 
 class AdminPages:
     def __init__(
-        self, calls: Calls, metrics: Metrics, ready: Ready, refresh: Callable[[], None]
+        self,
+        calls: Calls,
+        metrics: Metrics,
+        ready: Ready,
+        refresh: Callable[[], None],
+        ask_metadata: Callable[[RecordedCall], bool],
     ) -> None:
+        """`ask_metadata`: asks a call's SRC for all it knows; False = it cannot be asked now."""
+        self._ask_metadata = ask_metadata
         self._calls = calls
         self._metrics = metrics
         self._ready = ready
@@ -39,6 +46,7 @@ class AdminPages:
                 web.get("/calls", self.list_calls),
                 web.get("/calls/by-call-id/{sip_call_id:.+}", self.call_by_sip_call_id),
                 web.get("/calls/{call_id}", self.call),
+                web.post("/calls/{call_id}/metadata-request", self.metadata_request),
             ]
         )
         return app
@@ -65,6 +73,15 @@ class AdminPages:
 
     async def call(self, request: web.Request) -> web.Response:
         return _shown(self._calls.by_call_id(request.match_info["call_id"]))
+
+    async def metadata_request(self, request: web.Request) -> web.Response:
+        """202: the SRC is asked; what it says shows in the call. 409: it cannot be asked now."""
+        call = self._calls.by_call_id(request.match_info["call_id"])
+        if call is None or call.ended_reason:
+            return _json({"error": "no such call lives here"}, status=404)
+        if not self._ask_metadata(call):
+            return _json({"error": "the client takes no UPDATE, or one is under way"}, status=409)
+        return _json({"asked": True}, status=202)
 
     async def call_by_sip_call_id(self, request: web.Request) -> web.Response:
         return _shown(self._calls.by_sip_call_id(request.match_info["sip_call_id"]))

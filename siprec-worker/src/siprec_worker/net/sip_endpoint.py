@@ -152,6 +152,9 @@ class SipEndpoint:
     def reinvite(self, of: DialogId, offer: bytes) -> bool:
         return self._command(partial(self.uas.reinvite, of, offer, self._loop.time()))
 
+    def request_metadata(self, of: DialogId, reason: str = "") -> bool:
+        return self._command(partial(self.uas.request_metadata, of, reason, self._loop.time()))
+
     def hand_over(self, of: DialogId) -> bool:
         return self._command(partial(self.uas.hand_over, of, self._loop.time()))
 

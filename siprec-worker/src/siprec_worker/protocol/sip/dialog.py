@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from enum import Enum
 
 from siprec_worker.errors import MultipartError
 from siprec_worker.protocol.multipart import recording_body
 from siprec_worker.protocol.sip.ack_wait import AckWait, Due
-from siprec_worker.protocol.sip.actions import Acknowledge, Action, Answer, Ask, Resend
+from siprec_worker.protocol.sip.actions import Action, Answer, Resend
 from siprec_worker.protocol.sip.events import (
     Cancelled,
     Confirmed,
@@ -25,29 +24,22 @@ from siprec_worker.protocol.sip.events import (
     HungUp,
     Informed,
     Invited,
+    MetadataRequestAnswered,
     NotRecorded,
     ReinviteAnswered,
     UasEvent,
     Unconfirmed,
 )
-from siprec_worker.protocol.sip.in_dialog import (
-    description_in,
-    in_dialog_request,
-    refreshed_target,
-)
+from siprec_worker.protocol.sip.in_dialog import description_in, refreshed_target
 from siprec_worker.protocol.sip.message import Request, Response
 from siprec_worker.protocol.sip.open_request import OpenRequest
+from siprec_worker.protocol.sip.own_requests import Asking, DialogRecord, OwnRequests
+from siprec_worker.protocol.sip.session_timer import MIN_SECONDS, SessionClock, too_brief
 from siprec_worker.protocol.sip.settings import ALLOW, UasSettings
 from siprec_worker.protocol.sip.transaction import TransactionKey
 
+METADATA_REQUEST_TYPE = ("Content-Type", "application/rs-metadata-request")
 _HANDED_OVER_SECONDS = 4 * 3600.0  # longer than a call; then it is forgotten
-
-
-class _Asking(Enum):
-    """Why a re-INVITE of ours is out."""
-
-    RESCUE = "rescue"
-    REINVITE = "reinvite"
 
 
 class Dialog:
@@ -56,18 +48,21 @@ class Dialog:
     def __init__(
         self, state: DialogState, settings: UasSettings, new_token: Callable[[], str]
     ) -> None:
-        self.state = state
         self.ended = False
         self.handed_over = False
+        self._record = DialogRecord(state)
         self._settings = settings
-        self._new_token = new_token
         self._open: OpenRequest | None = None
         self._unacked: AckWait | None = None
-        self._asking: _Asking | None = None
-        self._last_ack: Request | None = None
-        self._session_ends_at: float | None = None
-        self._actions: list[Action] = []
-        self._events: list[UasEvent] = []
+        self._own = OwnRequests(self._record, settings, new_token)
+        self._clock = SessionClock()
+
+    @property
+    def state(self) -> DialogState:
+        return self._record.state
+
+    def _note(self, **changed: object) -> None:
+        self._record.state = replace(self._record.state, **changed)  # type: ignore[arg-type]
 
     # --- what the peer asks ------------------------------------------------------------------
 
@@ -80,35 +75,37 @@ class Dialog:
         if request.cseq.number <= self.state.remote_cseq:  # section 12.2.2
             self._refuse(request, key, 500)
             return
-        self.state = replace(self.state, remote_cseq=request.cseq.number)
+        self._note(remote_cseq=request.cseq.number)
         match request.method:
             case "INVITE" | "UPDATE" if self.handed_over:
                 self._refuse(request, key, 488)
             # Sections 14.2 and RFC 3311 5.2: an earlier one is unanswered, or our own is out.
             case "INVITE" | "UPDATE" if self._open is not None:
                 self._refuse(request, key, 500, ("Retry-After", "1"))
-            case "INVITE" | "UPDATE" if self._asking is not None:
+            case "INVITE" | "UPDATE" if self._own.asking is not None:
                 self._refuse(request, key, 491)
             case "INVITE" if self._unacked is not None:
                 self._refuse(request, key, 491)
+            case "INVITE" | "UPDATE" if too_brief(request.headers):
+                self._refuse(request, key, 422, ("Min-SE", str(MIN_SECONDS)))
             case "INVITE" | "UPDATE":
                 self._offer_in_dialog(request, key, now)
             case "BYE":
                 self._hung_up(request, key)
             case "INFO":
-                self._actions.append(Answer(key, request.reply(200)))
-                self._events.append(Informed(self.state.id, request))
+                self._record.actions.append(Answer(key, request.reply(200)))
+                self._record.events.append(Informed(self.state.id, request))
             case _:
                 self._refuse(request, key, 405, ("Allow", ALLOW))
 
     def _refuse(
         self, request: Request, key: TransactionKey, status: int, *headers: tuple[str, str]
     ) -> None:
-        self._actions.append(Answer(key, request.reply(status, headers=headers)))
+        self._record.actions.append(Answer(key, request.reply(status, headers=headers)))
 
     def _offer_in_dialog(self, request: Request, key: TransactionKey, now: float) -> None:
         target = refreshed_target(request.headers, self.state.remote_target)
-        self.state = replace(self.state, remote_target=target)
+        self._note(remote_target=target)
         try:
             self._offer(request, key, now, initial=False)
         except MultipartError:
@@ -122,10 +119,10 @@ class Dialog:
         if request.method == "UPDATE" and content.sdp is None and content.metadata is None:
             self._answer(b"", (), now)  # a session refresh asks nobody
             return
-        self._events.append(Invited(self.state.id, request, not initial, content))
+        self._record.events.append(Invited(self.state.id, request, not initial, content))
 
     def _hung_up(self, bye: Request, key: TransactionKey) -> None:
-        self._actions.append(Answer(key, bye.reply(200)))
+        self._record.actions.append(Answer(key, bye.reply(200)))
         self._refuse_open(487)  # section 15.1.2
         self._end(HungUp(self.state.id, True, bye.headers.get("reason") or "BYE"))
 
@@ -133,7 +130,7 @@ class Dialog:
         """An ACK to a 2xx of ours."""
         if (unacked := self._unacked) is not None and ack.cseq.number == unacked.cseq:
             self._unacked = None
-            self._events.append(Confirmed(self.state.id, description_in(ack)))
+            self._record.events.append(Confirmed(self.state.id, description_in(ack)))
 
     def owes(self, key: TransactionKey) -> bool:
         """Is the request of this transaction still unanswered?"""
@@ -145,7 +142,7 @@ class Dialog:
             return
         initial = self._open.initial
         self._refuse_open(487)
-        self._events.append(Cancelled(self.state.id, reinvite=not initial))
+        self._record.events.append(Cancelled(self.state.id, reinvite=not initial))
         self.ended = self.ended or initial
 
     def _refuse_open(
@@ -153,7 +150,7 @@ class Dialog:
     ) -> None:
         if (owed := self._open) is not None:
             response = owed.refusal(status, reason, headers, self.state.local_tag)
-            self._actions.append(Answer(owed.key, response))
+            self._record.actions.append(Answer(owed.key, response))
             self._open = None
 
     # --- what the session wants --------------------------------------------------------------
@@ -186,7 +183,7 @@ class Dialog:
             self._refuse_open(480)
         else:
             self._refuse_open(487)
-            self._send_bye(reason)
+            self._own.bye(reason)
         self.ended = True
         return True
 
@@ -197,94 +194,93 @@ class Dialog:
         a 481 would end the recording; a 488 changes nothing.
         """
         self._refuse_open(488)
-        self._unacked = self._asking = None
+        self._unacked = self._own.asking = None
         self.handed_over = True
-        self._session_ends_at = now + _HANDED_OVER_SECONDS
+        self._clock.end_after(_HANDED_OVER_SECONDS, now)
         return True
 
+    @property
+    def _busy(self) -> bool:
+        """An INVITE or UPDATE of ours would now be in something's way, or in vain."""
+        owing = self._open is not None or self._unacked is not None
+        return self.ended or self.handed_over or owing or self._own.asking is not None
+
     def reinvite(self, offer: bytes) -> bool:
-        if (
-            self.ended
-            or self.handed_over
-            or self._asking
-            or self._open is not None
-            or self._unacked is not None
-        ):
+        if self._busy:
             return False
-        self._ask_reinvite(_Asking.REINVITE, offer)
+        self._ask(Asking.REINVITE, "INVITE", offer)
         return True
+
+    def request_metadata(self, reason: str) -> bool:
+        """Asks for a snapshot (RFC 7866 section 9.2); it comes as an UPDATE or re-INVITE."""
+        if self._busy or not self.state.takes_update:
+            return False
+        headers = (METADATA_REQUEST_TYPE, ("Content-Disposition", "recording-session"))
+        self._ask(Asking.METADATA, "UPDATE", reason.encode("utf-8", "replace"), headers)
+        return True
+
+    def _refresh(self) -> None:
+        """Half of the session's time is over and it is our task (RFC 4028 section 7.4)."""
+        if self._busy:
+            return
+        if self.state.takes_update:
+            self._ask(Asking.REFRESH, "UPDATE")
+        else:
+            offer = self.state.local_sdp.encode("utf-8", "surrogateescape")
+            self._ask(Asking.REFRESH, "INVITE", offer)
+
+    def _ask(
+        self,
+        why: Asking,
+        method: str,
+        body: bytes = b"",
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        timer = self._clock.timer
+        self._own.ask(why, method, body, (*headers, *(timer.request_headers if timer else ())))
 
     def _answer(self, sdp: bytes, headers: tuple[tuple[str, str], ...], now: float) -> None:
         owed = self._open
         if owed is None:
             return
         self._open = None
-        timer = owed.session_timer
-        self._session_ends_at = now + timer.seconds if timer else None
+        self._clock.restart(owed.session_timer, now)
         response = owed.ok(sdp, headers, self.state, self._settings)
-        self._actions.append(Answer(owed.key, response))
+        self._record.actions.append(Answer(owed.key, response))
         if sdp:
-            self.state = replace(self.state, local_sdp=sdp.decode("utf-8", "surrogateescape"))
+            self._note(local_sdp=sdp.decode("utf-8", "surrogateescape"))
         if owed.request.method == "INVITE":
             number = owed.request.cseq.number
             self._unacked = AckWait(owed.key, number, owed.initial, self._settings, now)
 
-    def _ask_reinvite(self, why: _Asking, offer: bytes) -> None:
-        self._asking = why
-        text = offer.decode("utf-8", "surrogateescape")
-        self.state = replace(self.state, local_sdp=text)
-        self._actions.append(Ask(self._request("INVITE", body=offer)))
-
-    def _request(
-        self, method: str, body: bytes = b"", headers: Iterable[tuple[str, str]] = ()
-    ) -> Request:
-        number = self.state.local_cseq + 1
-        self.state = replace(self.state, local_cseq=number)
-        return in_dialog_request(
-            self.state, self._settings, method, number, self._new_token(), body, headers
-        )
-
-    def _send_bye(self, reason: str = "") -> None:
-        told = (("Reason", f'SIP;cause=200;text="{reason}"'),) if reason else ()
-        self._actions.append(Ask(self._request("BYE", headers=told)))
-
     def _end(self, event: UasEvent) -> None:
-        self._events.append(event)
-        self.ended, self._unacked, self._asking = True, None, None
+        self._record.events.append(event)
+        self.ended, self._unacked, self._own.asking = True, None, None
 
     # --- answers to our requests -------------------------------------------------------------
 
     def answered(self, request: Request, response: Response | None, now: float) -> None:
         """The final answer to a request of ours; None = it timed out."""
-        if request.method != "INVITE":
-            return
-        if response is not None and response.status < 300:
-            self._acknowledge(request, response)
-        why, self._asking = self._asking, None
-        if self.ended:
+        why = self._own.answered(request, response)
+        if self.ended or why is None:
             return
         status = response.status if response else 408
+        if status < 300:  # each INVITE and UPDATE that is answered refreshes the session
+            self._clock.restart(self._clock.timer, now)
         body = description_in(response) if response else b""
-        if why is _Asking.RESCUE:
-            self._rescue_answered(status, body, now)
-        elif why is _Asking.REINVITE:
-            self._events.append(ReinviteAnswered(self.state.id, status, body))
-            if status == 481:  # section 12.2.1.2
-                self._end(HungUp(self.state.id, False, "481 to our re-INVITE"))
-
-    def _acknowledge(self, request: Request, response: Response) -> None:
-        target = refreshed_target(response.headers, self.state.remote_target)
-        self.state = replace(self.state, remote_target=target)
-        number = request.cseq.number
-        self._last_ack = in_dialog_request(
-            self.state, self._settings, "ACK", number, self._new_token()
-        )
-        self._actions.append(Acknowledge(self._last_ack))
+        match why:
+            case Asking.RESCUE:
+                self._rescue_answered(status, body, now)
+                return
+            case Asking.REINVITE:
+                self._record.events.append(ReinviteAnswered(self.state.id, status, body))
+            case Asking.METADATA:
+                self._record.events.append(MetadataRequestAnswered(self.state.id, status))
+        if status == 481:  # section 12.2.1.2
+            self._end(HungUp(self.state.id, False, f"481 to our {request.method}"))
 
     def acknowledge_again(self, response: Response) -> None:
-        """A retransmitted 2xx to a re-INVITE of ours (section 13.2.2.4)."""
-        if self._last_ack is not None and self._last_ack.cseq.number == response.cseq.number:
-            self._actions.append(Acknowledge(self._last_ack))
+        self._own.acknowledge_again(response)
 
     def _rescue_answered(self, status: int, body: bytes, now: float) -> None:
         unacked = self._unacked
@@ -292,7 +288,7 @@ class Dialog:
             return  # the ACK came meanwhile: the peer knows the dialog, whatever it says to this
         if status < 300:
             self._unacked = None
-            self._events.append(Confirmed(self.state.id, body))
+            self._record.events.append(Confirmed(self.state.id, body))
         elif status == 491:  # its own ACK or re-INVITE is under way
             unacked.rescue_later(now)
         else:
@@ -300,7 +296,7 @@ class Dialog:
 
     def _not_recorded(self, reason: str, bye: bool) -> None:
         if bye:
-            self._send_bye("not confirmed")
+            self._own.bye("not confirmed")
         self._end(NotRecorded(self.state.id, reason))
 
     # --- time --------------------------------------------------------------------------------
@@ -308,7 +304,7 @@ class Dialog:
     def next_timeout(self) -> float | None:
         if self.ended:
             return None
-        times = [self._session_ends_at]
+        times = [self._clock.next_timeout()]
         if self._open is not None:
             times.append(self._open.next_timeout())
         if self._unacked is not None:
@@ -325,11 +321,13 @@ class Dialog:
                 self._unanswered(owed)
         if self._unacked is not None:
             self._wait_for_ack(self._unacked, now)
-        if self._session_ends_at is not None and now >= self._session_ends_at and not self.ended:
+        if self._clock.over(now) and not self.ended:
             if not self.handed_over:
-                self._send_bye("session expired")
-                self._events.append(HungUp(self.state.id, False, "session expired"))
+                self._own.bye("session expired")
+                self._record.events.append(HungUp(self.state.id, False, "session expired"))
             self.ended = True
+        elif self._clock.wants_refresh(now):
+            self._refresh()
 
     def _unanswered(self, owed: OpenRequest) -> None:
         """Nobody here answered: our fault, but the peer must not wait for it."""
@@ -341,7 +339,7 @@ class Dialog:
         for due in unacked.handle_timeout(now):
             match due:
                 case Due.RESEND:
-                    self._actions.append(Resend(unacked.key))
+                    self._record.actions.append(Resend(unacked.key))
                 case Due.RESCUE:
                     self._rescue(unacked)
                 case Due.RESCUE_FAILED:
@@ -349,21 +347,22 @@ class Dialog:
                 case Due.GIVE_UP if unacked.initial:
                     self._not_recorded("no ACK", bye=True)
                 case Due.GIVE_UP:
-                    self._send_bye("no ACK")
+                    self._own.bye("no ACK")
                     self._end(HungUp(self.state.id, False, "no ACK to a 200"))
 
     def _rescue(self, unacked: AckWait) -> None:
         if not unacked.rescuing:
             unacked.rescuing = True
-            self._events.append(Unconfirmed(self.state.id))
-        self._ask_reinvite(_Asking.RESCUE, self.state.local_sdp.encode("utf-8", "surrogateescape"))
+            self._record.events.append(Unconfirmed(self.state.id))
+        offer = self.state.local_sdp.encode("utf-8", "surrogateescape")
+        self._ask(Asking.RESCUE, "INVITE", offer)
 
     # --- what to do --------------------------------------------------------------------------
 
     def actions(self) -> list[Action]:
-        actions, self._actions = self._actions, []
+        actions, self._record.actions = self._record.actions, []
         return actions
 
     def events(self) -> list[UasEvent]:
-        events, self._events = self._events, []
+        events, self._record.events = self._record.events, []
         return events

@@ -68,6 +68,14 @@ class ReinviteAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataRequestAnswered:
+    """The answer to request_metadata(); after a 2xx the snapshot comes as an Invited."""
+
+    dialog_id: DialogId
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unconfirmed:
     """No ACK came in time; the rescuing re-INVITE is on its way."""
 
@@ -92,7 +100,7 @@ class Informed:
 
 UasEvent = (
     Invited | Confirmed | Cancelled | HungUp | ReinviteAnswered | Unconfirmed | NotRecorded
-    | Informed
+    | Informed | MetadataRequestAnswered
 )  # fmt: skip
 
 
@@ -113,6 +121,7 @@ class DialogState:
     transport: str
     peer_host: str
     peer_port: int
+    takes_update: bool = True  # as its Allow says; without one it is tried
 
     @property
     def secure(self) -> bool:

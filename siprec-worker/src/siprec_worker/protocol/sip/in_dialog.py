@@ -42,7 +42,13 @@ def new_dialog_state(invite: Request, local_tag: str, flow: Flow) -> DialogState
         transport=flow.transport,
         peer_host=flow.host,
         peer_port=flow.port,
+        takes_update=_takes_update(invite),
     )
+
+
+def _takes_update(invite: Request) -> bool:
+    allowed = [method.upper() for method in invite.headers.values("allow")]
+    return not allowed or "UPDATE" in allowed
 
 
 def refreshed_target(message_headers: Headers, before: str) -> str:
@@ -113,7 +119,7 @@ def in_dialog_request(  # noqa: PLR0913, PLR0917 - a message has this many parts
         items += [("Contact", settings.contact(transport, secure=state.secure)), ("Allow", ALLOW)]
         items.append(("Supported", SUPPORTED))
     items += headers
-    if body:
+    if body and not any(name == "Content-Type" for name, _ in items):
         items.append(SDP_TYPE)
     return Request(Headers(tuple(items)), body, method, uri)
 

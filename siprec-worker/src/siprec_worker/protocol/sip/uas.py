@@ -23,6 +23,7 @@ from siprec_worker.protocol.sip.in_dialog import new_dialog_state, next_hop
 from siprec_worker.protocol.sip.message import BadMessage, OversizeMessage, Request, Response
 from siprec_worker.protocol.sip.parsing import parse_message
 from siprec_worker.protocol.sip.screening import check_readable, options_answer, refusal
+from siprec_worker.protocol.sip.session_timer import MIN_SECONDS, too_brief
 from siprec_worker.protocol.sip.settings import UasSettings
 from siprec_worker.protocol.sip.transaction import TransactionKey, response_target, server_key
 from siprec_worker.protocol.sip.transactions import Transactions
@@ -153,6 +154,10 @@ class Uas:
             retry = [("Retry-After", str(self.settings.retry_after))]
             self._respond(key, invite.reply(503, headers=retry), now)
             return
+        if too_brief(invite.headers):
+            headers = [("Min-SE", str(MIN_SECONDS))]
+            self._respond(key, invite.reply(422, headers=headers), now)
+            return
         try:
             state = new_dialog_state(invite, self._new_token(), flow)
             dialog = Dialog(state, self.settings, self._new_token)
@@ -227,6 +232,13 @@ class Uas:
     def reinvite(self, of: DialogId, offer: bytes, now: float) -> bool:
         """Sends an offer of ours; ReinviteAnswered follows. False while another is under way."""
         return self._command(of, now, lambda dialog: dialog.reinvite(offer))
+
+    def request_metadata(self, of: DialogId, reason: str, now: float) -> bool:
+        """Asks the SRC for all its metadata; they come in an UPDATE or re-INVITE of its own.
+
+        False where it does not take UPDATE, or something is under way.
+        """
+        return self._command(of, now, lambda dialog: dialog.request_metadata(reason))
 
     def _command(self, of: DialogId, now: float, command: Callable[[Dialog], bool]) -> bool:
         entry = self._entries.get(of)
