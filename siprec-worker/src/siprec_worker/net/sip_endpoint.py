@@ -57,7 +57,8 @@ class SipEndpoint:
         self._tls = SipTcp(self._received, limits, Credentials(tls.files)) if tls else None
         self._tls_news = asyncio.Event()
         self._admits = admits
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.Handle | None = None
+        self._alarm_at = 0.0  # uvloop's handle of an alarm that is due at once does not know
         self._pumping = False
         self._closed = False
 
@@ -220,12 +221,12 @@ class SipEndpoint:
 
     def _set_alarm(self) -> None:
         due = self.uas.next_timeout()
-        if self._alarm is not None and (due is None or due < self._alarm.when()):
+        if self._alarm is not None and (due is None or due < self._alarm_at):
             self._alarm.cancel()
             self._alarm = None
         # An alarm that is too early only costs a wake-up, so it stays.
         if due is not None and self._alarm is None and not self._closed:
-            self._alarm = self._loop.call_at(due, self._woken)
+            self._alarm, self._alarm_at = self._loop.call_at(due, self._woken), due
 
     async def aclose(self) -> None:
         """Closes the sockets without a word to the peers: bye() what should end first."""
