@@ -164,7 +164,9 @@ async def _sip(
     worker: Worker, reporter: Reporter, stack: AsyncExitStack
 ) -> tuple[SipEndpoint, Intake]:
     settings = worker.settings
-    around = Surroundings(worker.connectors, reporter, time.time, worker.count)
+    around = Surroundings(
+        worker.connectors, reporter, time.time, worker.count, worker.metrics.leg_mos.observe
+    )
     builder = CallBuilder(
         settings=settings,
         host=settings.media_host,

@@ -53,6 +53,12 @@ class Metrics:
             buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1),
             registry=self.registry,
         )
+        self.leg_mos = Histogram(
+            "voicefork_worker_leg_mos",
+            "Estimated MOS of a leg at its end (E-model)",
+            buckets=(2.0, 2.5, 3.0, 3.5, 3.8, 4.0, 4.2, 4.4),
+            registry=self.registry,
+        )
         self.agent_events = self._counter("agent_events", "News of AIs", ["what", "role"])
         self.reports_dropped = self._counter("reports_dropped", "Events for the orchestrator shed")
         self.escapes = self._counter(

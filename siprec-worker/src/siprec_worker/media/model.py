@@ -148,6 +148,7 @@ class TrackStats:
     payload_types: dict[int, int] = field(default_factory=dict)  # packets by payload type
     recovered: int = 0  # of the lost, made up for by the codec (FEC, concealment)
     overloaded: int = 0  # packets that came while the decoders had too much to do
+    goodbye: bool = False  # the sender has said RTCP BYE
     epochs: int = 0  # streams heard: SSRC changes and restarts count
     ssrc: int | None = None
     last_packet: float | None = None  # the tick that brought it

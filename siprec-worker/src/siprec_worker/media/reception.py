@@ -69,8 +69,10 @@ class Reception:
             return None
         highest = (buffer.expected - 1) % _WRAP
         if self._epoch != buffer.epochs:
+            # What a later stream had lost before its first report is counted with the one before.
+            lost = buffer.lost if self._epoch else 0
             self._epoch, self._cycles = buffer.epochs, 0
-            self._lost_at_begin = self._reported_lost = buffer.lost
+            self._lost_at_begin = self._reported_lost = lost
             self._reported_sequence = highest
         self._cycles += highest < self._reported_sequence
         expected = (highest - self._reported_sequence) % _WRAP

@@ -47,8 +47,8 @@ class Track:
         "_limit", "_lost", "_next_timestamp", "_packet_samples", "_reception", "_recovered",
         "_shed", "_slack", "_started", "_transit", "_types", "_unit_clocks", "_uplink", "_watched",
         "bad", "buffer", "deferral", "drift_dropped", "flooded", "grid", "handle", "heard",
-        "hole_cause", "inbox", "last_packet", "realigned", "receive", "receive_rtcp", "recovered",
-        "unsupported",
+        "hold_ms", "hole_cause", "inbox", "last_packet", "realigned", "receive", "receive_rtcp",
+        "recovered", "unsupported",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913, PLR0917 - its own name, and what all of a call share
@@ -62,6 +62,7 @@ class Track:
     ) -> None:
         chunk_samples = RTP_CLOCK * chunk_ms // 1000
         self.handle = handle
+        self.hold_ms = hold_ms
         self.inbox: deque[bytes] = deque(maxlen=MAX_PER_TICK)
         self.receive = self.inbox.append  # nothing of ours between the socket and the tick
         self.buffer = ReorderBuffer(hold_ms / 1000)
@@ -210,6 +211,7 @@ class Track:
             payload_types=dict(self._types),
             recovered=self.recovered,
             overloaded=0 if self.deferral is None else self.deferral.overloaded,
+            goodbye=self._reception.said_goodbye,
             epochs=buffer.epochs,
             ssrc=buffer.ssrc,
             last_packet=self.last_packet,

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from siprec_worker.media.model import TalkbackCodec
 from siprec_worker.media.playout import Playout
+from siprec_worker.media.quality import Quality, quality
 from siprec_worker.media.track import Track
 from siprec_worker.media.witness import Witness, WitnessedLeg
 from siprec_worker.protocol.offer_answer import AcceptedLine
@@ -39,8 +40,9 @@ from siprec_worker.session.ports import (
     Reporter,
     VoiceSocket,
 )
+from siprec_worker.session.receiver_reports import REPORT_SECONDS, Reporting
 
-ANCHOR_SECONDS = 5.0
+ANCHOR_SECONDS = REPORT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Surroundings:
     reporter: Reporter
     wall: Callable[[], float]  # seconds since the epoch
     count: Callable[[str, str], None]  # what, role
+    rate: Callable[[float], None] = lambda mos: None  # a leg's estimated MOS, at its end
 
 
 @dataclass(slots=True)
@@ -61,6 +64,16 @@ class Line:
     socket: LegSocket
     handle: int
     track: Track
+    reporting: Reporting
+
+    @property
+    def quality(self) -> Quality | None:
+        """How the leg sounds by now, as what most of its packets are."""
+        stats = self.track.stats()
+        speech = {p: c for p, c in stats.payload_types.items() if p in self.accepted.payloads}
+        most = max(speech, key=lambda p: speech[p], default=None)
+        codec = "" if most is None else self.accepted.payloads[most].name
+        return quality(stats, codec, self.accepted.ptime_ms + self.track.hold_ms)
 
 
 @dataclass(slots=True)
@@ -152,6 +165,8 @@ class RecordedCall:
         if now >= self._next_anchor:
             self._next_anchor = now + ANCHOR_SECONDS
             self.audience.send_anchor(ClockAnchor(self.audio.position(now), self.around.wall()))
+            for line in self.lines.values() if now - self.begun >= REPORT_SECONDS else ():
+                line.reporting.report(now)
 
     def start_witness(self) -> Witness | None:
         """Begins to measure what the caller hears; None when no leg is known to carry it."""
@@ -180,6 +195,10 @@ class RecordedCall:
             return
         self.ended_reason, self.ended_at = reason, self.around.wall()
         self.feed(ev.Ended(reason), now)
+        for line in self.lines.values():
+            line.reporting.say_goodbye(now)
+            if self.confirmed and (rated := line.quality) is not None:
+                self.around.rate(rated.mos)
         self.final_counters = self.counters()
         self.stop_witness()
         for line in self.lines.values():

@@ -11,6 +11,7 @@ from siprec_worker.protocol import offer_answer as oa
 from siprec_worker.protocol.sdp import SessionDescription, parse_sdp
 from siprec_worker.session.call import Line, RecordedCall
 from siprec_worker.session.ports import LegSocket, MediaSockets
+from siprec_worker.session.receiver_reports import Reporting
 
 OFFERED_LINES = 2  # in the answer to an INVITE without an offer: one per party
 
@@ -85,7 +86,8 @@ def _record(
             socket = call.spare_sockets.pop(line.index)
             handle = line.index + 1
             track = call.audio.add_track(handle, payloads)
-            call.lines[line.index] = Line(line, socket, handle, track)
+            reporting = Reporting(track, socket, call.session_id)
+            call.lines[line.index] = Line(line, socket, handle, track, reporting)
         else:
             known.accepted = line
             call.audio.update_track(known.handle, payloads)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.model import Leg
 from siprec_worker.session.source_view import metadata_view, offer_view
@@ -66,5 +68,8 @@ def _leg(call: RecordedCall, leg: Leg) -> dict[str, object]:
         "codecs": [] if accepted is None else [p.name for p in accepted.payloads.values()],
         "local_port": None if accepted is None else accepted.local_port,
         "remote": None if accepted is None else [accepted.remote_host, accepted.remote_port],
+        "protected": accepted is not None and accepted.keys is not None,
+        "quality": None if line is None or line.quality is None else asdict(line.quality),
         "counters": call.counters().get(leg.handle, {}),
+        "socket": {} if line is None else dict(line.socket.counters()),
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from siprec_worker.media.witness import Findings, Witness
 
 LOUD = -10.0
