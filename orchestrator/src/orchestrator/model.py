@@ -177,14 +177,17 @@ class Context:
     sentiment: str = ""
 
     def merged(self, patch: Context) -> Context:
-        """This context with `patch` in it: set fields replace, repeated append, slots merge."""
+        """This context with `patch` in it: set fields replace, repeated append, slots merge.
+
+        Of what grows only the latest is kept.
+        """
         return Context(
             summary=patch.summary or self.summary,
             transcript_tail=(self.transcript_tail + patch.transcript_tail)[-TRANSCRIPT_LINES:],
-            slots={**self.slots, **patch.slots},
+            slots=dict(list({**self.slots, **patch.slots}.items())[-SLOTS:]),
             authentication=patch.authentication or self.authentication,
             customer_reference=patch.customer_reference or self.customer_reference,
-            evidence=self.evidence + patch.evidence,
+            evidence=(self.evidence + patch.evidence)[-EVIDENCE_PIECES:],
             briefing_text=patch.briefing_text or self.briefing_text,
             briefing_audio=patch.briefing_audio or self.briefing_audio,
             sentiment=patch.sentiment or self.sentiment,
@@ -192,6 +195,8 @@ class Context:
 
 
 TRANSCRIPT_LINES = 50
+EVIDENCE_PIECES = 50
+SLOTS = 200
 SUMMARY_CHARACTERS = 2000
 BRIEFING_AUDIO_BYTES = 30 * 8000 * 2
 

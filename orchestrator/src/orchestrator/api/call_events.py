@@ -74,8 +74,14 @@ class CallEvents(worker_pb2_grpc.CallEventsServicer):
         if report.number <= ledger.number and at <= ledger.at:
             self._metrics.reports_repeated.inc()
             return ledger.refusal if report.number == ledger.number else ""
-        self._metrics.reports.labels(report.WhichOneof("event") or "none").inc()
-        refusal = await self._sink.report(report)
+        event = report.WhichOneof("event") or "none"
+        self._metrics.reports.labels(event).inc()
+        try:
+            refusal = await self._sink.report(report)
+        except Exception:
+            # Our own bug. Unacknowledged it would come again for ever, and hold up all the others.
+            log.exception("report failed", worker=report.worker_id, report=event)
+            refusal = "internal error"
         # After the sink, so that a report whose dealing was cut short comes once more.
         ledger.number, ledger.at, ledger.refusal = report.number, at, refusal
         return refusal

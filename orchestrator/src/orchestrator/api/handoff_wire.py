@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import TypeVar
 
-from google.protobuf import json_format, timestamp_pb2
+from google.protobuf import json_format, struct_pb2, timestamp_pb2
 from voicefork.handoff.v1 import handoff_pb2 as pb
 
 from orchestrator.errors import PeerError
 from orchestrator.model import (
     BRIEFING_AUDIO_BYTES,
+    EVIDENCE_PIECES,
+    SLOTS,
     SUMMARY_CHARACTERS,
     TRANSCRIPT_LINES,
     Authentication,
@@ -113,6 +115,16 @@ def wrong_context(context: pb.Context) -> list[tuple[str, str]]:
         wrong.append(("context.summary", f"at most {SUMMARY_CHARACTERS} characters"))
     if len(context.transcript_tail) > TRANSCRIPT_LINES:
         wrong.append(("context.transcript_tail", f"at most {TRANSCRIPT_LINES} lines"))
+    if not all(_is_time(line.at) for line in context.transcript_tail):
+        wrong.append(("context.transcript_tail", "at is no time"))
+    if len(context.evidence) > EVIDENCE_PIECES:
+        wrong.append(("context.evidence", f"at most {EVIDENCE_PIECES} pieces"))
+    if len(context.slots.fields) > SLOTS:
+        wrong.append(("context.slots", f"at most {SLOTS}"))
+    if not _is_json(context.slots):
+        wrong.append(("context.slots", "a number is infinite or none"))
+    if len(context.customer_reference) > ID_CHARACTERS:  # it becomes a channel variable
+        wrong.append(("context.customer_reference", f"at most {ID_CHARACTERS} characters"))
     if len(context.briefing_audio) > BRIEFING_AUDIO_BYTES:
         wrong.append(("context.briefing_audio", f"at most {BRIEFING_AUDIO_BYTES} bytes"))
     return wrong
@@ -238,6 +250,23 @@ def _known(kind: type[E], raw: int) -> E | None:
     except ValueError:
         log.info("%s %d is not known here", kind.__name__, raw)
         return None
+
+
+def _is_time(at: timestamp_pb2.Timestamp) -> bool:
+    try:
+        at.ToNanoseconds()
+    except ValueError:
+        return False
+    return True
+
+
+def _is_json(slots: struct_pb2.Struct) -> bool:
+    """Infinity and NaN are valid in a Struct on the wire, and not in JSON."""
+    try:
+        json_format.MessageToDict(slots)
+    except (ValueError, json_format.Error):
+        return False
+    return True
 
 
 def _seconds(at: timestamp_pb2.Timestamp) -> float:

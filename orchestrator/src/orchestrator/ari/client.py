@@ -102,8 +102,8 @@ class AriClient:
     async def stop_silence(self, channel_id: str) -> None:
         await self._rest.request("DELETE", "channels", channel_id, "silence")
 
-    async def send_dtmf(self, channel_id: str, digits: str) -> None:
-        params = {"dtmf": digits}
+    async def send_dtmf(self, channel_id: str, digits: str, length_ms: int = 100) -> None:
+        params = {"dtmf": digits, "duration": str(length_ms)}
         await self._rest.request("POST", "channels", channel_id, "dtmf", params=params)
 
     async def hang_up(self, channel_id: str, reason: HangupReason = HangupReason.NORMAL) -> None:

@@ -117,8 +117,8 @@ class AriPbx:
         else:
             await self._client.stop_ringing(channel_id)
 
-    async def send_dtmf(self, channel_id: str, digits: str) -> None:
-        await self._client.send_dtmf(channel_id, digits)
+    async def send_dtmf(self, channel_id: str, digits: str, length_ms: int) -> None:
+        await self._client.send_dtmf(channel_id, digits, length_ms)
 
     async def to_queue(self, channel_id: str) -> None:
         await self._client.resume(channel_id, self._queue)

@@ -83,6 +83,7 @@ class GoToQueue:
 @dataclass(frozen=True, slots=True)
 class SendDtmf:
     digits: str
+    length_ms: int = 100  # of each
 
 
 @dataclass(frozen=True, slots=True)

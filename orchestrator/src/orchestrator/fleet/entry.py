@@ -206,8 +206,8 @@ def _conversing(state: State, event: on.Event, policy: EntryPolicy, now: float) 
             return _part(Talking(fork), after, now)
         case Talking(fork), on.HandoffTook():
             return Lent(fork), ()
-        case Talking(), on.BotSendsDtmf(digits):
-            return state, (do.SendDtmf(digits),)
+        case Talking(), on.BotSendsDtmf(digits, length_ms):
+            return state, (do.SendDtmf(digits, length_ms),)
         case Talking(old), on.ForkArrived(fork) if fork != old:
             return Talking(fork), (do.OpenTalkback(fork),)
         case Talking(fork), on.TalkbackLost():

@@ -125,6 +125,7 @@ class BotHangsUp:
 @dataclass(frozen=True, slots=True)
 class BotSendsDtmf:
     digits: str
+    length_ms: int = 100  # of each
 
 
 # --- ourselves ----------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import structlog
+from voicefork.agent.v1 import agent_pb2
 from voicefork.handoff.v1 import handoff_pb2
 from voicefork.worker.v1 import worker_pb2
 
@@ -20,6 +22,13 @@ log = structlog.stdlib.get_logger(__name__)
 
 Escalate = Callable[[str, handoff_pb2.EscalateRequest], Awaitable[str]]
 """Takes an escalation of a call; the answer is why it was refused, empty = taken."""
+
+
+MOST_GOODBYE_SECONDS = 60.0
+"""A bot that hangs up later than this leaves its caller in silence."""
+
+_KEYS = re.compile(r"[0-9*#A-Da-d]{1,64}")
+_KEY_MS, _LONGEST_KEY_MS = 100, 5000  # voicefork.agent.v1 SendDtmf.duration_ms
 
 
 class Reports:
@@ -75,14 +84,18 @@ class Reports:
                 ended = report.phrase_ended
                 self._handoffs.phrase_ended(call_id, ended.utterance_id)
             case "hang_up":
-                after = report.hang_up.after
-                seconds = after.ToTimedelta().total_seconds()
-                given = report.hang_up.HasField("after")
-                calls.post(call_id, on.BotHangsUp(seconds if given else None))
+                calls.post(call_id, on.BotHangsUp(_after(report.hang_up)))
             case "send_dtmf":
-                calls.post(call_id, on.BotSendsDtmf(report.send_dtmf.digits))
+                self._send_keys(call_id, report.send_dtmf)
             case other:
                 log.debug("report nobody reads", kind=other)
+
+    def _send_keys(self, call_id: CallId, keys: agent_pb2.SendDtmf) -> None:
+        if _KEYS.fullmatch(keys.digits) is None:
+            log.warning("keys are unusable", call_id=call_id)
+            return
+        length_ms = min(keys.duration_ms or _KEY_MS, _LONGEST_KEY_MS)
+        self._calls.post(call_id, on.BotSendsDtmf(keys.digits, length_ms))
 
     def _fork_started(
         self, call_id: CallId, worker_id: str, started: worker_pb2.ForkStarted
@@ -94,3 +107,10 @@ class Reports:
             log.warning("fork report is unusable", call_id=call_id, error=str(error))
             return
         self._calls.fork_started(call_id, fork)
+
+
+def _after(hang_up: agent_pb2.HangUp) -> float | None:
+    """Seconds until the caller is hung up; None = at once."""
+    if not hang_up.HasField("after"):
+        return None
+    return min(max(0.0, hang_up.after.seconds + hang_up.after.nanos / 1e9), MOST_GOODBYE_SECONDS)

@@ -166,8 +166,8 @@ class CallRunner:
                 self.post(on.TalkbackReady(fork.worker_id, RtpAddress(*where)))
             case do.GoToQueue():
                 await pbx.to_queue(call.channel_id)
-            case do.SendDtmf(digits):
-                await pbx.send_dtmf(call.channel_id, digits)
+            case do.SendDtmf(digits, length_ms):
+                await pbx.send_dtmf(call.channel_id, digits, length_ms)
             case do.HangUpCaller():
                 await pbx.hang_up(call.channel_id)
             case do.CloseTalkback():

@@ -100,3 +100,17 @@ async def test_a_new_stream_before_the_old_one_is_found_dead_is_no_loss() -> Non
     assert sink.workers == ["+w1"]
     await old.aclose()
     assert sink.workers == ["+w1", "-w1"]
+
+
+async def test_a_report_that_trips_us_up_is_passed_over_and_does_not_come_for_ever() -> None:
+    class Tripping(Sink):
+        async def report(self, report: Report) -> str:
+            if report.number == 1:
+                raise ZeroDivisionError
+            return await super().report(report)
+
+    sink = Tripping()
+    answers = await told(CallEvents(sink, Metrics()), bot_speaks(1), bot_speaks(2))
+    assert [number for number, _ in answers] == [1, 2]
+    assert answers[0][1]
+    assert [report.number for report in sink.reports] == [2]

@@ -78,7 +78,7 @@ class MemoryPbx:
     async def close_talkback(self, call_id: str) -> None:
         await self._ask("no-talkback", call_id)
 
-    async def send_dtmf(self, channel_id: str, digits: str) -> None:
+    async def send_dtmf(self, channel_id: str, digits: str, length_ms: int) -> None:
         await self._ask("dtmf", channel_id)
 
     async def to_queue(self, channel_id: str) -> None:
