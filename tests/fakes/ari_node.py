@@ -63,7 +63,7 @@ class FakeAriNode:
                     if name in who:
                         who.remove(name)
                 return _done()
-            case "POST", ["channels", _, "moh"]:
+            case "POST", ["channels", _, "moh" | "variable"]:
                 return _done()
         return _gone()
 

@@ -5,11 +5,12 @@ Every step may be repeated: what exists under its id is taken as made, what is g
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from orchestrator.ari.client import HOLDING, MIXING, AriClient, Place
-from orchestrator.errors import Conflict, NotFound, PbxError, Unprocessable
+from orchestrator.errors import Conflict, NotFound, PbxError, Unprocessable, Unreachable
 from orchestrator.handoff.ports import ChannelGone
 from orchestrator.model import (
     BridgeId,
@@ -22,6 +23,8 @@ from orchestrator.model import (
     SipUri,
     Target,
 )
+
+log = logging.getLogger(__name__)
 
 AGENT_ENTRY = "agent"
 """First argument of Stasis for an agent's leg; its channel id says of which handoff."""
@@ -106,10 +109,20 @@ class AriTelephony:
         music: str,
     ) -> None:
         async with _present(caller):
+            with suppress(Conflict):  # it is in the dialplan: an answer of ours was lost on the way
+                await self._adorn(caller, variables, music)
+                await self._client.resume(caller, Place(entry.context, entry.extension))
+
+    async def _adorn(self, caller: ChannelId, variables: Mapping[str, str], music: str) -> None:
+        """Music and variables for the way to the queue, which none of them may bar."""
+        try:
             await self._client.start_music(caller, music)
             for name, value in variables.items():
                 await self._client.set_variable(caller, name, value)
-            await self._client.resume(caller, Place(entry.context, entry.extension))
+        except (NotFound, Conflict, Unprocessable, Unreachable):
+            raise
+        except PbxError as error:
+            log.warning("the caller goes to the queue unadorned: %s", error)
 
     async def hang_up(self, node: NodeName, channel: ChannelId) -> None:
         with suppress(NotFound):

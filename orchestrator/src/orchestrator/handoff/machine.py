@@ -188,6 +188,8 @@ def _caller(state: State, event: Event) -> Step:
             return endings.queued(state, at)
         case Queueing(), CallerLeft(_, hung_up=False):  # our own `continue` took the channel
             return state, ()
+        case Stranded(), CallerLeft(at, hung_up=False):  # it did take it, and the answer was lost
+            return endings.queued(state, at)
         case _, CallerLeft(at):
             return endings.caller_gone(state, Outcome.CALLER_HUNG_UP, at)
         case _:

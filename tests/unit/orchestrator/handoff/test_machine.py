@@ -378,6 +378,14 @@ def test_the_queue_is_tried_again_then_the_caller_hung_up() -> None:
     assert PLACE.caller in [effect.channel for effect in handoff.wants(HangUp)]
 
 
+def test_a_queue_whose_answer_was_lost_has_the_caller_all_the_same() -> None:
+    handoff = started().held().lost()
+    move = handoff.state.moves
+    handoff.feed(AriFailed(105.0, f"h1:move:{move}", Outcome.PBX_UNREACHABLE))
+    handoff.feed(CallerLeft(105.1, hung_up=False))
+    assert handoff.wants(Finish) == [Finish(Outcome.QUEUED)]
+
+
 # --- the caller leaves, the asker withdraws -------------------------------------------------------
 
 

@@ -1,0 +1,71 @@
+"""A handoff's steps on a node that refuses some of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from orchestrator.ari.client import AriClient
+from orchestrator.ari.rest import open_rest
+from orchestrator.ari.telephony import AriTelephony
+from orchestrator.errors import Unreachable
+from orchestrator.handoff.ports import ChannelGone
+from orchestrator.model import ChannelId, DialplanEntry, NodeName
+from orchestrator.telemetry import Metrics
+
+from tests.fakes.ari_node import PASSWORD, USER, FakeAriNode, open_ari_node
+
+NODE = NodeName("asterisk")
+CALLER = ChannelId("caller")
+QUEUE = DialplanEntry("voicefork-queue", "support")
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[FakeAriNode]:
+    async with open_ari_node() as node:
+        yield node
+
+
+@pytest.fixture
+async def telephony(node: FakeAriNode) -> AsyncIterator[AriTelephony]:
+    async with open_rest(node.url, USER, PASSWORD, limit_seconds=2.0, metrics=Metrics()) as rest:
+        yield AriTelephony(AriClient(rest, "voicefork-0"), context="internal")
+
+
+async def queue(telephony: AriTelephony) -> None:
+    variables = {"VOICEFORK_INTENT": "dispute"}
+    await telephony.continue_in_dialplan(NODE, CALLER, QUEUE, variables=variables, music="default")
+
+
+@pytest.mark.parametrize("step", ["moh", "variable", "continue"])
+async def test_a_caller_who_is_in_the_dialplan_already_needs_no_more(
+    node: FakeAriNode, telephony: AriTelephony, step: str
+) -> None:
+    node.refuse[step] = 409
+    await queue(telephony)
+
+
+@pytest.mark.parametrize("step", ["moh", "variable"])
+async def test_what_only_adorns_the_way_to_the_queue_does_not_bar_it(
+    node: FakeAriNode, telephony: AriTelephony, step: str
+) -> None:
+    node.refuse[step] = 500
+    await queue(telephony)
+    assert node.asked("continue support@voicefork-queue") == 1
+
+
+async def test_a_caller_who_is_gone_is_found_gone(
+    node: FakeAriNode, telephony: AriTelephony
+) -> None:
+    node.channels.clear()
+    with pytest.raises(ChannelGone):
+        await queue(telephony)
+
+
+async def test_a_node_that_is_away_is_unreachable(telephony: AriTelephony) -> None:
+    async with open_rest(
+        "http://127.0.0.1:1", USER, PASSWORD, limit_seconds=2.0, metrics=Metrics()
+    ) as rest:
+        away = AriTelephony(AriClient(rest, "voicefork-0"), context="internal")
+        with pytest.raises(Unreachable):
+            await queue(away)
