@@ -62,6 +62,7 @@ class Dispute:
     ended_ns: int
     recognised: tuple[str, ...]
     agent_answered_ns: int | None
+    agent_heard: tuple[Packet, ...]  # by the agent's phone, whether it answered or not
     handoff: handoff_pb2.Handoff  # as it was in the end
     settled_ns: int  # CONNECTED, or the way out taken
     context_ns: int | None
@@ -104,6 +105,7 @@ async def tell_dispute(cast: Cast, timeline: Timeline, mood: AgentMood) -> Dispu
         ended_ns=caller.ended_ns or time.time_ns(),
         recognised=tuple(str(line["text"]) for line in lines if line["event"] == "heard"),
         agent_answered_ns=phone_call.answered_ns if phone_call else None,
+        agent_heard=tuple(phone_call.heard) if phone_call else (),
         handoff=last,
         settled_ns=nanoseconds(settled),
         context_ns=published[0] if published else None,

@@ -1,4 +1,4 @@
-"""The demo's table: measured on the RTP that the caller received, and on nothing else."""
+"""The demo's table: measured on the RTP that caller and agent received."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from voicefork.handoff.v1 import handoff_pb2
 
-from voicefork_cli.demo.dispute import AGENT_HZ, MUSIC_HZ, Dispute
+from voicefork_cli.demo.dispute import AGENT_HZ, CALLER_HZ, MUSIC_HZ, Dispute
 from voicefork_cli.demo.ears import audible_until
 from voicefork_cli.demo.handoffs import outcome_name
 from voicefork_cli.demo.question import Question
-from voicefork_cli.measure.heard import hear
+from voicefork_cli.measure.heard import Heard, hear
 from voicefork_cli.measure.packets import PACKET_MS, Packet
 from voicefork_cli.measure.tones import is_pure
 
@@ -19,6 +19,7 @@ SURE_PACKETS = 5  # a tone is heard when it sounds for 100 ms and nothing else d
 NS_PER_MS = 1_000_000
 AFTERWARDS_NS = 2_000_000_000
 WITNESS_TOLERANCE_MS = 20
+CONTROL_MISSES = 0.1  # of the time at most: a control call that hears nothing excuses nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,9 @@ def dispute_figures(
 ) -> list[Figure]:
     """From the escalation to the end of the handoff and 2 s of what came of it.
 
-    Dead air is what this call misses beyond the control call beside it, plus silence.
+    Dead air is what this call misses beyond the control call beside it, plus silence. Music, and
+    the agent where there is one, must have been heard: a caller can be without dead air, and still
+    be with nobody.
     """
     connected = call.handoff.phase == handoff_pb2.PHASE_CONNECTED
     until_ns = call.settled_ns + AFTERWARDS_NS
@@ -93,13 +96,15 @@ def dispute_figures(
     spoken_ns = audible_until(packets, held_ns) if held_ns else None
     agent_ns = steady_tone_from(packets, AGENT_HZ, call.escalated_ns)
     heard = hear(packets, call.escalated_ns, until_ns)
-    beyond = heard.beyond(hear(call.control, call.escalated_ns, until_ns))
+    control = hear(call.control, call.escalated_ns, until_ns)
+    beyond = heard.beyond(control)
     timing = call.handoff.timing
     witness = timing.silent_ms + timing.missing_ms
-    lead = since(agent_ns or held_ns, call.context_ns)
+    lead = since(agent_ns if connected else held_ns, call.context_ns)
+    held = since(held_ns, call.escalated_ns)
     rows = [
         Figure("words recognised by the AI", ", ".join(call.recognised) or "-", _heard(call)),
-        Figure("escalation -> hold music heard", milliseconds(since(held_ns, call.escalated_ns))),
+        Figure("escalation -> hold music heard", milliseconds(held), held is not None),
         Figure("  of it after the bot's last word", milliseconds(since(held_ns, spoken_ns))),
         Figure(
             "dead air during the whole handoff",
@@ -107,11 +112,26 @@ def dispute_figures(
             f" + silent {beyond.silent_ms:.0f})",
             round(beyond.dead_air_ms) == 0,
         ),
+        Figure(
+            "  missing in a call without a handoff",
+            milliseconds(control.missing_ms),
+            _is_alive(control),
+        ),
         Figure("longest gap between packets", milliseconds(heard.longest_gap_ms)),
     ]
     if connected:
         answered = since(agent_ns, call.agent_answered_ns)
-        rows.append(Figure("agent answered -> caller hears agent", milliseconds(answered)))
+        talks = since(
+            steady_tone_from(call.agent_heard, CALLER_HZ, call.settled_ns), call.settled_ns
+        )
+        rows += [
+            Figure(
+                "agent answered -> caller hears agent",
+                milliseconds(answered),
+                answered is not None,
+            ),
+            Figure("connected -> agent hears caller", milliseconds(talks), talks is not None),
+        ]
     what = "the merge" if connected else "the music"
     published = f"context published before {what} by"
     rows += [
@@ -124,6 +144,10 @@ def dispute_figures(
         Figure("outcome", outcome_name(call.handoff), call.handoff.outcome == expected),
     ]
     return rows
+
+
+def _is_alive(control: Heard) -> bool:
+    return control.missing_ms <= CONTROL_MISSES * control.duration_ms
 
 
 def _heard(call: Dispute) -> bool:

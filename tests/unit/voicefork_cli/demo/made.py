@@ -10,7 +10,7 @@ from voicefork_cli.measure.pcm import Pcm, tone
 
 from tests.unit.voicefork_cli.measure.made import at, packet, steady
 
-MUSIC, AGENT = 350.0, 600.0
+MUSIC, AGENT, CALLER = 350.0, 600.0, 440.0
 
 
 def vowel(first: int, pitch: float = 116.7, formant: float = 350.0) -> Pcm:
@@ -41,6 +41,8 @@ def dispute(  # noqa: PLR0913 - each test has its own wish
     context_ns: int | None = at(0.1),
     silent_ms: int = 0,
     settled: float = 2.0,
+    control: tuple[Packet, ...] | None = None,
+    agent_heard: tuple[Packet, ...] | None = None,
 ) -> Dispute:
     """Escalated at 0 s, answered at 1.9 s, settled at 2 s."""
     handoff = handoff_pb2.Handoff(phase=phase, outcome=outcome)
@@ -51,9 +53,10 @@ def dispute(  # noqa: PLR0913 - each test has its own wish
         ended_ns=at(4),
         recognised=recognised,
         agent_answered_ns=at(1.9),
+        agent_heard=tuple(steady(102, 250, CALLER)) if agent_heard is None else agent_heard,
         handoff=handoff,
         settled_ns=at(settled),
         context_ns=context_ns,
         summary="",
-        control=tuple(steady(0, 250, MUSIC)),
+        control=tuple(steady(0, 250, MUSIC)) if control is None else control,
     )

@@ -66,7 +66,46 @@ def test_a_handoff_without_a_gap_is_good_in_every_figure() -> None:
     assert table["agent answered -> caller hears agent"].value == "100 ms"
     assert table["dead air during the whole handoff"].value == "0 ms (missing 0 + silent 0)"
     assert table["context published before the merge by"].value == "1900 ms"
+    assert table["connected -> agent hears caller"].value == "40 ms"
     assert all(figure.good is not False for figure in table.values())
+
+
+def bad(figures: list[Figure]) -> list[str]:
+    return [figure.name.strip() for figure in figures if figure.good is False]
+
+
+def test_a_caller_who_never_hears_the_agent_is_not_connected() -> None:
+    music = [*speech(0, 50), *steady(50, 250, MUSIC)]
+    assert bad(dispute_figures(music, dispute(), CONNECTED)) == [
+        "agent answered -> caller hears agent",
+        "context published before the merge by",
+    ]
+
+
+def test_an_agent_who_never_hears_the_caller_is_not_good() -> None:
+    alone = dispute(agent_heard=tuple(steady(100, 250, None)))
+    assert bad(dispute_figures(talk(), alone, CONNECTED)) == ["connected -> agent hears caller"]
+
+
+def test_a_caller_who_hears_no_music_is_not_held() -> None:
+    bot = [*speech(0, 100), *steady(100, 250, AGENT)]
+    assert bad(dispute_figures(bot, dispute(), CONNECTED)) == ["escalation -> hold music heard"]
+
+
+def test_what_the_control_call_misses_is_not_the_handoffs_fault() -> None:
+    hole = range(60, 64)  # 100 ms without a packet
+    loaded = [p for n, p in enumerate(talk()) if n not in hole]
+    control = tuple(p for n, p in enumerate(steady(0, 250, MUSIC)) if n not in hole)
+    witnessed = dispute(silent_ms=100, control=control)
+    figures = dispute_figures(loaded, witnessed, CONNECTED)
+    assert bad(figures) == []
+    assert tabled(figures)["missing in a call without a handoff"].value == "100 ms"
+
+
+def test_a_control_call_that_hears_nothing_excuses_nothing() -> None:
+    holes = [p for p in talk() if not at(1.2) < p.arrival_ns < at(1.4)]
+    deaf = dispute(silent_ms=200, control=())
+    assert bad(dispute_figures(holes, deaf, CONNECTED)) == ["missing in a call without a handoff"]
 
 
 def test_dead_air_is_not_good() -> None:
@@ -133,8 +172,7 @@ def test_an_answer_that_begins_before_the_questions_end_says_so() -> None:
 def test_a_question_without_an_answer_is_not_good() -> None:
     call = Question(at(0), at(1), "hours", [], "", None, None)
     table = tabled(question_figures(steady(0, 50, None), call))
-    bad = [name for name, figure in table.items() if figure.good is False]
-    assert bad == [
+    assert bad(list(table.values())) == [
         "first audio after 200 OK",
         "words recognised by the AI",
         "the bot's answer",
