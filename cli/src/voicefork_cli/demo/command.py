@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 import grpc
+from rich.markup import escape
 from voicefork.handoff.v1 import handoff_pb2
 
 from voicefork_cli.demo.cast import Cast, open_cast
@@ -48,7 +49,9 @@ async def run_demo(plan: DemoPlan, screen: Screen) -> int:
     """The exit code: 0 when every demanded figure is good."""
     timeline = Timeline(screen.show)
     figures: list[Figure] = []
+    failed = False
     try:
+        plan.out.mkdir(parents=True, exist_ok=True)  # before the call rather than after it
         async with open_lab() as lab:
             timeline.add(time.time_ns(), "lab", "starts redis, rtpengine, Asterisk and Voicefork")
             async with open_cast(lab, screen.step) as cast:
@@ -56,19 +59,33 @@ async def run_demo(plan: DemoPlan, screen: Screen) -> int:
                 async with asyncio.timeout(STORY_SECONDS):
                     figures = await _told(plan, cast, timeline, screen)
                 _write(plan, cast, timeline, figures, await surroundings(cast))
-    except* (LabError, SimError, TimeoutError, grpc.aio.AioRpcError) as errors:
-        for error in _leaves(errors):
-            screen.say(f"[bold red]demo failed:[/] {str(error) or 'it took too long'}")
-            for note in getattr(error, "__notes__", ()):
-                screen.say(str(note))
+    except* (LabError, SimError, OSError, TimeoutError, grpc.aio.AioRpcError) as errors:
+        failed = True
+        _complain(errors, screen)
     if not figures:
         return 1
-    screen.table("Measured on the RTP that the caller received", figures)
-    screen.say(
-        f"written: {plan.out}/report.html, {plan.out}/call.wav (left said, right heard),"
-        f" {plan.out}/timeline.json"
-    )
-    return 0 if all(figure.good is not False for figure in figures) else 1
+    screen.table("Measured on the RTP that caller and agent received", figures)
+    bad = [figure.name.strip() for figure in figures if figure.good is False]
+    if bad:
+        screen.say(f"[bold red]not as demanded:[/] {'; '.join(bad)}")
+    if not failed:
+        screen.say(
+            f"written: {plan.out}/report.html, {plan.out}/call.wav (left said, right heard),"
+            f" {plan.out}/timeline.json"
+        )
+    return 1 if bad or failed else 0
+
+
+def _complain(errors: BaseExceptionGroup[Exception], screen: Screen) -> None:
+    """Each error and, once, what was noted about it or about the group it came in."""
+    notes: dict[str, None] = {}
+    for error in _leaves(errors):
+        what = str(error) or f"the call took longer than {STORY_SECONDS:g} s"
+        screen.say(f"[bold red]demo failed:[/] {escape(what)}")
+        notes |= dict.fromkeys(getattr(error, "__notes__", ()))
+    notes |= dict.fromkeys(getattr(errors, "__notes__", ()))
+    for note in notes:
+        screen.say(note)
 
 
 async def _told(plan: DemoPlan, cast: Cast, timeline: Timeline, screen: Screen) -> list[Figure]:
@@ -106,7 +123,6 @@ def _write(
     facts: Sequence[Fact],
 ) -> None:
     out = plan.out
-    out.mkdir(parents=True, exist_ok=True)
     cast.caller.save_wav(out / "call.wav")
     page = write_report(_report(plan, cast, timeline, figures, facts))
     (out / "report.html").write_text(page, encoding="utf-8")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from voicefork_cli.demo.figures import Figure
@@ -53,7 +54,9 @@ class Screen:
     def _print(self, moment: Moment) -> None:
         seconds = (moment.at_ns - self._began) / 1e9
         colour = COLOURS.get(moment.who, "white")
-        self._console.print(f"{seconds:7.2f} s  [{colour}]{moment.who:>8}[/]  {moment.text}")
+        self._console.print(
+            f"{seconds:7.2f} s  [{colour}]{moment.who:>8}[/]  {escape(moment.text)}"
+        )
 
     def step(self, what: str) -> None:
         """Something is being started."""
@@ -66,9 +69,11 @@ class Screen:
         table.add_column(justify="right")
         for figure in figures:
             colour = {True: "green", False: "bold red", None: ""}[figure.good]
-            table.add_row(figure.name, f"[{colour}]{figure.value}[/]" if colour else figure.value)
+            value = escape(figure.value)
+            table.add_row(escape(figure.name), f"[{colour}]{value}[/]" if colour else value)
         self._console.print()
         self._console.print(table)
 
     def say(self, text: str) -> None:
+        """Text with rich's markup: escape what comes from elsewhere."""
         self._console.print(text)
