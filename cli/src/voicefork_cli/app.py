@@ -13,7 +13,7 @@ import typer
 from voicefork_cli.operator.context import context
 from voicefork_cli.sim.cli import fail, sim
 
-PARTS = ("voicefork-cli", "voicefork-worker", "voicefork-orchestrator", "voicefork-sdk")
+PARTS = ("cli", "worker", "orchestrator", "sdk", "proto")
 
 app = typer.Typer(
     name="voicefork",
@@ -40,17 +40,17 @@ def version() -> None:
     """Prints the version of every part that is installed here."""
     for part in PARTS:
         try:
-            number = importlib.metadata.version(part)
+            number = importlib.metadata.version(f"voicefork-{part}")
         except importlib.metadata.PackageNotFoundError:
             number = "not installed"
-        typer.echo(f"{part:24}{number}")
+        typer.echo(f"{f'voicefork-{part}':24}{number}")
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the call's WAV and its timeline.")] = Path(
-        "demo-out"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder for report.html, call.wav and timeline.json.")
+    ] = Path("demo-out"),
     story: Annotated[
         str, typer.Option(help="dispute (ends with a human) or question.")
     ] = "dispute",
@@ -68,6 +68,7 @@ def demo(
         fail(f"The demo cannot start: {error}. Install the whole checkout: make setup")
     try:
         plan = DemoPlan(out, Story(story), AgentMood(agent))
-    except ValueError as error:
-        fail(f"{error}. See voicefork demo --help")
+    except ValueError:
+        stories, agents = ([each.value for each in kind] for kind in (Story, AgentMood))
+        fail(f"--story is one of {', '.join(stories)}; --agent one of {', '.join(agents)}")
     raise typer.Exit(asyncio.run(run_demo(plan, Screen())))

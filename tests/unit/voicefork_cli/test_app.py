@@ -30,6 +30,7 @@ def test_the_version_of_every_part_is_told() -> None:
         "voicefork-worker",
         "voicefork-orchestrator",
         "voicefork-sdk",
+        "voicefork-proto",
     ]
 
 
@@ -42,5 +43,18 @@ def test_the_version_of_every_part_is_told() -> None:
 )
 def test_a_wrong_option_says_what_would_be_right(arguments: list[str], advice: str) -> None:
     result = CliRunner().invoke(app, ["sim", "call", *arguments])
+    assert result.exit_code == 1
+    assert advice in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["--agent", "asleep"], "--agent one of answer, busy, decline, noanswer"),
+        (["--story", "novel"], "--story is one of dispute, question"),
+    ],
+)
+def test_a_demo_that_does_not_exist_names_those_that_do(arguments: list[str], advice: str) -> None:
+    result = CliRunner().invoke(app, ["demo", *arguments])
     assert result.exit_code == 1
     assert advice in result.output

@@ -51,7 +51,8 @@ async def run_context(plan: ContextPlan, screen: Console, complaints: Console) -
             show = _follow if plan.follow else _once
             await show(stream, plan, screen, complaints)
     except ContextsAway as error:
-        complaints.print(_away(plan, error), style="red", markup=False)
+        hint = "say where it is with --redis or VOICEFORK_REDIS"
+        complaints.print(f"{_away(plan, error)}: {hint}", style="red", markup=False)
     except ValueError as error:
         complaints.print(f"--redis: {error}", style="red", markup=False)
     else:

@@ -118,15 +118,19 @@ def table_of(plan: LoadPlan, progress: LoadProgress) -> Table:
         "running": str(progress.running),
         "recorded": str(progress.states[ForkState.RECORDING]),
         "failed": str(progress.failed),
-        "INVITE to ACK, p50 / p99": (
-            f"{progress.setup_quantile_ms(0.5):.1f} / {progress.setup_quantile_ms(0.99):.1f} ms"
-        ),
+        "INVITE to ACK, p50 / p99": _setup(progress),
         "RTP packets of ended calls": f"{progress.packets} ({progress.unsent} not sent)",
         "sender fell behind": f"{progress.stalls} times",
     }
     for name, value in rows.items():
         table.add_row(name, value)
     return table
+
+
+def _setup(progress: LoadProgress) -> str:
+    if not progress.setup_ms:
+        return "-"
+    return f"{progress.setup_quantile_ms(0.5):.1f} / {progress.setup_quantile_ms(0.99):.1f} ms"
 
 
 def fail(text: str) -> NoReturn:
