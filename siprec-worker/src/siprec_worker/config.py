@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,6 +69,7 @@ class PortRange(str):
 
 
 Address = Annotated[HostPort, PlainValidator(HostPort)]
+Network = Annotated[IPv4Network | IPv6Network, PlainValidator(ip_network)]
 Ports = Annotated[PortRange, PlainValidator(PortRange)]
 
 
@@ -163,7 +164,7 @@ class Settings(BaseSettings):
     sip_tls_key: Path | None = _setting(None, "its key (PEM)")
     sip_tls_ca: Path | None = _setting(None, "who signs the peers' certificates (PEM)")
     sip_tls_clients: bool = _setting(False, "refuse peers without a certificate of that CA")
-    sip_allow: tuple[IPv4Network | IPv6Network, ...] = _setting(
+    sip_allow: tuple[Network, ...] = _setting(
         (), "networks that may send SIP; others get 403; empty: everybody may"
     )
     sip_realm: str = _setting("voicefork", "realm of the digest challenge", pattern=r'^[^"\\]+$')

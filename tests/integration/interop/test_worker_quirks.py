@@ -184,6 +184,19 @@ async def test_a_line_that_goes_is_given_up_and_its_place_is_kept() -> None:
         assert kinds(await shown(worker, caller)) == [("1", "customer")]
 
 
+async def test_lines_may_all_be_given_up_and_come_back() -> None:
+    plain = [("Content-Type", "application/sdp")]
+    closed = sdp(audio_line("1", port=0), audio_line("0", port=0))
+    async with calling() as (worker, caller):
+        await caller.ask(body=BODY, headers=[MULTIPART])
+        answer = await caller.ask(body=closed, headers=plain)
+        assert [media.port for media in parse_sdp(answer.body).media] == [0, 0]
+        assert (await shown(worker, caller))["legs"] == []
+        answer = await caller.ask(body=OFFER, headers=plain)
+        assert [media.port > 0 for media in parse_sdp(answer.body).media] == [True, True]
+        assert kinds(await shown(worker, caller)) == [("1", "customer"), ("0", "pbx")]
+
+
 async def test_the_answer_to_our_offer_may_stand_in_a_multipart() -> None:
     async with calling() as (worker, caller):
         document = siprec_body(b"", metadata()).replace(b"application/sdp", b"text/plain")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,44 @@ def test_the_password_of_ari_comes_from_the_environment_and_is_never_shown(
     settings = load([], {})
     assert settings.ari_password.get_secret_value() == "hush"
     assert "hush" not in repr(settings)
+
+
+# --- who may call ----------------------------------------------------------------------------
+
+
+def test_networks_come_from_a_flag_or_the_file(tmp_path: Path) -> None:
+    wanted = (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))
+    assert load(["--sip-allow", "10.0.0.0/8,2001:db8::/32"], {}).sip_allow == wanted
+    file = tmp_path / "worker.yaml"
+    file.write_text("sip_allow: [10.0.0.0/8, '2001:db8::/32']\n")
+    assert load(["--config", str(file)], {}).sip_allow == wanted
+
+
+def test_users_of_the_file_join_those_of_the_settings(tmp_path: Path) -> None:
+    users, file = tmp_path / "users.yaml", tmp_path / "worker.yaml"
+    users.write_text("carrier: 12345\n")
+    file.write_text(f"sip_users: {{edge: secret}}\nsip_users_file: {users}\n")
+    settings = load(["--config", str(file)], {})
+    assert settings.passwords() == {"edge": "secret", "carrier": "12345"}
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize("text", ["", "- edge", "{"])
+def test_a_users_file_that_names_no_user_is_refused(tmp_path: Path, text: str) -> None:
+    users = tmp_path / "users.yaml"
+    users.write_text(text)
+    with pytest.raises(SetupError, match="sip-users-file"):
+        load(["--sip-users-file", str(users)], {}).passwords()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--sip-tls", "127.0.0.1:5061"], "--sip-tls-certificate"),
+        (["--sip-tls-clients", "true"], "--sip-tls-ca"),
+        (["--sip-allow", "10.0.0.1/8"], "host bits"),
+    ],
+)
+def test_what_would_not_secure_anything_is_refused(arguments: list[str], told: str) -> None:
+    with pytest.raises(SetupError, match=told):
+        load(arguments, {})

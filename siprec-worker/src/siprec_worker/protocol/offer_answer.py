@@ -173,6 +173,20 @@ def answer(  # noqa: PLR0913, PLR0917 - the description's parts
     return Answer(sdp, tuple(lines))
 
 
+def closed(offer: SessionDescription) -> bool:
+    """Every m-line is given up (RFC 3264 section 8.2): for a call that has lines, no fault."""
+    return bool(offer.media) and not any(media.port for media in offer.media)
+
+
+def closing_answer(
+    offer: SessionDescription, host: str, session_id: int, version: int
+) -> SessionDescription:
+    """Answers a re-offer that gives up every m-line."""
+    media = tuple(_refused(offered) for offered in offer.media)
+    origin = _origin(session_id, version, host)
+    return SessionDescription(connection=host, origin=origin, media=media)
+
+
 def _refused(offered: Media) -> Media:
     """RFC 3264 section 6: the same line with port 0."""
     label = tuple(a for a in offered.attributes if a.name == "label")

@@ -55,7 +55,9 @@ def identify(
     if not _SAFE_ID.fullmatch(call_id):
         if call_id:
             warnings.append(f"{CALL_HEADER} is not a usable id")
-        call_id = next((i for i in sip_session_ids if _SAFE_ID.fullmatch(i)), "")
+        # A Session-ID (RFC 7989) names the other end after a semicolon.
+        named = [session_id.partition(";")[0] for session_id in sip_session_ids]
+        call_id = next((i for i in named if _SAFE_ID.fullmatch(i)), "")
         source = "the metadata's sipSessionID" if call_id else "a fresh id"
         warnings.append(f"no {CALL_HEADER}: identified by {source}")
         call_id = call_id or fresh_id()

@@ -46,6 +46,11 @@ class Negotiation:
         return offer.encode()
 
     def _answer(self, call: RecordedCall, offer: SessionDescription) -> bytes:
+        if call.local_sdp is not None and oa.closed(offer):
+            local = oa.closing_answer(offer, self.host, call.sdp_session, call.sdp_version)
+            call.local_sdp, call.remote_sdp, call.offering = local, offer, False
+            _record(call, (), offer)
+            return local.encode()
         wanted = oa.recordable_lines(offer, self.capabilities)
         for index in wanted:
             if index not in call.lines and index not in call.spare_sockets:
