@@ -14,9 +14,11 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from siprec_worker.protocol.sip.digest import authorization
 from siprec_worker.protocol.sip.message import Request, Response
+from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
 
 from tests.builders.certificates import Authority
 from tests.builders.sdp import sdp
@@ -212,3 +214,61 @@ async def renewed(worker: Process, trusted: Any) -> Any:
         except ssl.SSLCertVerificationError:
             await asyncio.sleep(0.02)
     raise AssertionError("the old certificate stayed")
+
+
+# --- what is told on the way out -------------------------------------------------------------
+
+
+class SlowOrchestrator(worker_pb2_grpc.CallEventsServicer):
+    """Acknowledges each report after a while."""
+
+    def __init__(self) -> None:
+        self.told: list[str | None] = []
+
+    async def Report(  # noqa: N802 - gRPC's name
+        self, reports: AsyncIterator[worker_pb2.ReportRequest], _: object
+    ) -> AsyncIterator[worker_pb2.ReportResponse]:
+        async for report in reports:
+            await asyncio.sleep(0.1)
+            self.told.append(report.WhichOneof("event"))
+            yield worker_pb2.ReportResponse(number=report.number)
+
+
+@asynccontextmanager
+async def slow_orchestrator() -> AsyncIterator[tuple[SlowOrchestrator, str]]:
+    service, server = SlowOrchestrator(), grpc.aio.server()
+    worker_pb2_grpc.add_CallEventsServicer_to_server(service, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield service, f"127.0.0.1:{port}"
+    finally:
+        await server.stop(grace=None)
+
+
+async def test_the_ends_of_calls_are_told_before_it_is_gone() -> None:
+    async with (
+        slow_orchestrator() as (orchestrator, address),
+        process("--orchestrator", address, "--drain-seconds", "0") as worker,
+        connected_peer("tcp", *worker.at("sip")) as peer,
+    ):
+        for number in range(3):
+            caller = Caller(peer, f"call{number}")
+            assert (await caller.ask(body=OFFER, headers=PLAIN)).status == 200
+        worker.process.send_signal(signal.SIGTERM)
+        assert await worker.exit_code() == 0
+    assert sorted(kind or "" for kind in orchestrator.told) == [
+        *["fork_ended"] * 3, *["fork_started"] * 3,
+    ]  # fmt: skip
+
+
+async def test_an_orchestrator_that_is_away_holds_nobody_up() -> None:
+    async with (
+        process("--orchestrator", "127.0.0.1:9", "--drain-seconds", "0") as worker,
+        connected_peer("tcp", *worker.at("sip")) as peer,
+    ):
+        assert (await Caller(peer).ask(body=OFFER, headers=PLAIN)).status == 200
+        worker.process.send_signal(signal.SIGTERM)
+        begun = asyncio.get_running_loop().time()
+        assert await worker.exit_code() == 0
+        assert asyncio.get_running_loop().time() - begun < 3.0
