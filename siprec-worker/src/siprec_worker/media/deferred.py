@@ -99,11 +99,17 @@ def decoded_in(unit_bytes: int) -> Decoder:
     return decoder
 
 
-def _length_only(decoder: Decoder, unit_bytes: int) -> Decoder:
-    def silence(payload: bytes) -> bytes:
-        return bytes(unit_bytes * decoder.units(payload))
+def _length_only(decoder: Decoder, payload: bytes, unit_bytes: int) -> Decoder | None:
+    """Silence as long as a packet; None for a payload that is none of the codec's."""
+    try:
+        units = decoder.units(payload)
+    except RtpError:
+        return None
 
-    return Decoder(silence, silence, units=decoder.units)
+    def silence(_: bytes) -> bytes:
+        return bytes(unit_bytes * units)
+
+    return Decoder(silence, silence, units=lambda _: units)
 
 
 class Deferral:
@@ -121,8 +127,9 @@ class Deferral:
 
     def put(self, ordered: Ordered, decoder: Decoder | None, *, muted: bool) -> None:
         """`muted`: nobody wants to hear it, its length is enough."""
-        if muted and decoder is not None and decoder.heavy:
-            decoder = _length_only(decoder, self._unit_bytes)
+        payload = ordered.packet.payload
+        if muted and payload and decoder is not None and decoder.heavy:
+            decoder = _length_only(decoder, payload, self._unit_bytes)
         self._batch.append((ordered, decoder))
 
     def send(self, packet_units: int) -> None:

@@ -168,6 +168,16 @@ def test_a_payload_that_is_no_opus_counts_as_lost() -> None:
     assert call.audio.stats()[0].bad == 1
 
 
+def test_what_is_no_opus_is_counted_on_a_leg_that_nobody_wants_too() -> None:
+    call = OpusCall()
+    call.audio.want(())
+    call.tick(call.packet(1))
+    call.tick(rtp(2, b"\xff\x6e", payload_type=96, timestamp=2 * 960))
+    call.tick(call.packet(3))
+    call.tick()
+    assert call.audio.stats()[0].bad == 1
+
+
 def test_a_call_may_change_from_g711_to_opus_and_back() -> None:
     call = OpusCall(Slow())
     out = []
