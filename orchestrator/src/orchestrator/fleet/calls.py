@@ -16,7 +16,15 @@ from orchestrator.fleet.call import EnteredCall, ForkHalf, Tenant
 from orchestrator.fleet.events import Event
 from orchestrator.fleet.recent import Recent
 from orchestrator.fleet.runner import CallRunner, Surroundings
-from orchestrator.fleet.states import Answering, Closed, Connecting, Expecting, Leaving, Seeking
+from orchestrator.fleet.states import (
+    Answering,
+    Closed,
+    Connecting,
+    Expecting,
+    Leaving,
+    Parting,
+    Seeking,
+)
 from orchestrator.model import CallId
 
 log = structlog.stdlib.get_logger(__name__)
@@ -37,6 +45,7 @@ class CallView:
     answered: bool
     codec: str
     fork: ForkHalf | None
+    lendable: bool  # a handoff may have the caller: answered, and not on the way out
 
 
 class Calls:
@@ -270,4 +279,5 @@ def _view(runner: CallRunner) -> CallView:
         answered=answered,
         codec=call.codec,
         fork=fork,
+        lendable=answered and not isinstance(state, Leaving | Parting | Closed | None),
     )

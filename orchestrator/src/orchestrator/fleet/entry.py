@@ -11,8 +11,9 @@
                                                     v                      v
                                                   Closed <------------- Parting
 
-The caller hears music (or ringing) in every state but Talking, Lent and Parting; a caller who
-hangs up closes the call from anywhere. `step` reads no clock: `deadline_of` says when
+The caller hears music (or ringing) in every state but Talking, Lent and Parting. A handoff may take
+an answered caller before the bot's first words, too. A caller who hangs up closes the call from
+anywhere. `step` reads no clock: `deadline_of` says when
 DeadlinePassed is due.
 """
 
@@ -24,7 +25,8 @@ from orchestrator.config import Answer, Waiting
 from orchestrator.fleet import effects as do
 from orchestrator.fleet import events as on
 from orchestrator.fleet.call import EnteredCall, ForkHalf
-from orchestrator.fleet.effects import Effect, Farewell, Outcome, Party
+from orchestrator.fleet.effects import Effect, Outcome, Party
+from orchestrator.fleet.lent import WORKER_LOST, lend, lent
 from orchestrator.fleet.states import (
     Adrift,
     Answering,
@@ -39,15 +41,20 @@ from orchestrator.fleet.states import (
     State,
     Talking,
 )
+from orchestrator.fleet.waiting import party_waiting, stop_waiting, wait_audibly
+from orchestrator.fleet.ways_out import (
+    QUEUE_ATTEMPTS,
+    QUEUE_RETRY_SECONDS,
+    Step,
+    close,
+    leave,
+    leave_if,
+    part,
+)
 
 FORK_END_GRACE_SECONDS = 0.3
 """A caller's BYE reaches the worker and Asterisk at the same time: a fork that ends is not yet a
 fork that is lost."""
-QUEUE_RETRY_SECONDS = 0.5
-QUEUE_ATTEMPTS = 5
-
-
-Step = tuple[State, tuple[Effect, ...]]
 
 
 def start(call: EnteredCall, policy: EntryPolicy, now: float) -> Step:
@@ -78,20 +85,20 @@ def step(state: State, event: on.Event, policy: EntryPolicy, now: float) -> Step
         case Closed(), _:
             return state, ()
         case Leaving(why), on.CallerLeft():
-            return _close(state, Outcome.QUEUED, why)
+            return close(state, Outcome.QUEUED, why)
         case _, on.CallerHungUp():
-            return _close(state, Outcome.HUNG_UP, "caller hung up")
+            return close(state, Outcome.HUNG_UP, "caller hung up")
         case _, on.CallerLeft():
-            return _close(state, Outcome.LEFT, "left the application")
+            return close(state, Outcome.LEFT, "left the application")
 
         # --- on the way to the queue: nothing else counts any more --------------------------
         case Leaving(why, attempts), on.QueueRefused(refusal):
             if attempts >= QUEUE_ATTEMPTS:
-                return _close(state, Outcome.STRANDED, f"{why}; {refusal}")
+                return close(state, Outcome.STRANDED, f"{why}; {refusal}")
             return replace(state, deadline=now + QUEUE_RETRY_SECONDS), ()
         case Leaving(why, attempts), on.DeadlinePassed():
             if attempts >= QUEUE_ATTEMPTS:
-                return _close(state, Outcome.STRANDED, why)
+                return close(state, Outcome.STRANDED, why)
             retry = Leaving(why, attempts + 1, now + 10 * QUEUE_RETRY_SECONDS)
             return retry, (do.StartMusic(), do.GoToQueue())
         case Leaving(), _:
@@ -102,29 +109,19 @@ def step(state: State, event: on.Event, policy: EntryPolicy, now: float) -> Step
             on.DeadlinePassed() | on.ForkEnded() | on.BotFailed() | on.WorkerLost()
             | on.PbxFailed() | on.TalkbackLost() | on.BotHangsUp() | on.SendToQueue()
         ):  # fmt: skip
-            return _close(state, Outcome.BOT_HUNG_UP, "bot hung up")
+            return close(state, Outcome.BOT_HUNG_UP, "bot hung up")
         case Parting(), _:
             return state, ()
 
         # --- a handoff has the caller -------------------------------------------------------
-        case Lent(), on.HandoffReturned():
-            if state.fork is None:
-                return _leave(state, "the fork was lost during the handoff", policy, now)
-            return Talking(state.fork), (do.TellParty(state.fork, Party.BOT),)
-        case Lent(), on.ForkArrived(fork):
-            return Lent(fork), (do.OpenTalkback(fork),)
-        case Lent(fork), on.TalkbackReady(worker, address) if fork and fork.worker_id == worker:
-            return state, (do.Attach(fork, address, answered=True),)
-        case Lent(fork), on.ForkEnded(worker) if fork and fork.worker_id == worker:
-            return Lent(None), ()
         case Lent(), _:
-            return state, ()
+            return lent(state, event, policy, now)
 
         # --- asked for a human, or the PBX fails us -----------------------------------------
         case _, on.SendToQueue(why):
-            return _leave(state, why, policy, now)
+            return leave(state, why, policy, now)
         case _, on.PbxFailed(why):
-            return _leave(state, why, policy, now)
+            return leave(state, why, policy, now)
 
         case Seeking() | Connecting() | Expecting() | Answering(), _:
             return _meeting(state, event, policy, now)
@@ -158,11 +155,11 @@ def _meeting(
                 return _speak(answered, fork, policy, now)
             if state.ready and not answered:
                 return Answering(fork, deadline, spoke=False), (do.AnswerCaller(tell=True),)
-            return Expecting(answered, fork, deadline), (do.TellParty(fork, _waiting(policy)),)
+            return Expecting(answered, fork, deadline), (do.TellParty(fork, party_waiting(policy)),)
         case Connecting(_, fork), on.TalkbackFailed(worker, why) if worker == fork.worker_id:
-            return _leave(state, f"talk-back: {why}", policy, now)
+            return leave(state, f"talk-back: {why}", policy, now)
         case Connecting(_, fork), on.AttachFailed(worker, why) if worker == fork.worker_id:
-            return _leave(state, f"attach: {why}", policy, now)
+            return leave(state, f"attach: {why}", policy, now)
         case Connecting(), on.BotSpoke():
             return replace(state, spoke=True), ()
         case Expecting(answered, fork), on.BotSpoke():
@@ -175,26 +172,28 @@ def _meeting(
             return Answering(fork, deadline), ()
         case Answering(fork, deadline, False), on.Answered():
             # It begins to speak when it is told; until then the caller hears what he heard.
-            telling = (do.TellAnswered(fork), do.TellParty(fork, _waiting(policy)))
-            return Expecting(True, fork, deadline), (_wait_audibly(policy), *telling)
+            telling = (do.TellAnswered(fork), do.TellParty(fork, party_waiting(policy)))
+            return Expecting(True, fork, deadline), (wait_audibly(policy), *telling)
         case Answering(fork), on.Answered():
             effects = (do.TellAnswered(fork), do.TellParty(fork, Party.BOT))
-            return Talking(fork), (*_stop_waiting(policy, answered=False), *effects)
+            return Talking(fork), (*stop_waiting(policy, answered=False), *effects)
         case ((Connecting() | Expecting()), on.TalkbackLost()):
             return replace(state), (do.OpenTalkback(state.fork),)
 
+        case ((Seeking(True) | Connecting(True) | Expecting(True)), on.HandoffTook()):
+            return lend(state), ()
         case _, on.DeadlinePassed():
             late = "no fork" if isinstance(state, Seeking) else "the bot did not speak"
-            return _leave(state, late, policy, now)
+            return leave(state, late, policy, now)
         case _, on.BotFailed(why):
-            return _leave(state, f"bot failed: {why}", policy, now)
+            return leave(state, f"bot failed: {why}", policy, now)
         case ((Connecting() | Expecting() | Answering()), on.ForkEnded(worker, why)):
             # The deadline stays: another worker may have the call before it.
-            return _leave_if(state.fork.worker_id == worker, state, f"fork: {why}", policy, now)
+            return leave_if(state.fork.worker_id == worker, state, f"fork: {why}", policy, now)
         case ((Connecting() | Expecting() | Answering()), on.WorkerLost(worker)):
-            return _leave_if(state.fork.worker_id == worker, state, "worker lost", policy, now)
+            return leave_if(state.fork.worker_id == worker, state, WORKER_LOST, policy, now)
         case _, on.BotHangsUp(after):
-            return _part(state, after, now)
+            return part(state, after, now)
         case _:
             return state, ()
 
@@ -203,9 +202,9 @@ def _conversing(state: State, event: on.Event, policy: EntryPolicy, now: float) 
     """Bot and caller talk, or the bot was just lost."""
     match state, event:
         case Talking(fork), on.BotHangsUp(after):
-            return _part(Talking(fork), after, now)
-        case Talking(fork), on.HandoffTook():
-            return Lent(fork), ()
+            return part(Talking(fork), after, now)
+        case ((Talking() | Adrift()), on.HandoffTook()):
+            return lend(state), ()
         case Talking(), on.BotSendsDtmf(digits, length_ms):
             return state, (do.SendDtmf(digits, length_ms),)
         case Talking(old), on.ForkArrived(fork) if fork != old:
@@ -215,16 +214,16 @@ def _conversing(state: State, event: on.Event, policy: EntryPolicy, now: float) 
         case Talking(fork), on.TalkbackReady(worker, address) if fork.worker_id == worker:
             return state, (do.Attach(fork, address, answered=True),)
         case Talking(fork), on.AttachFailed(worker, why) if fork.worker_id == worker:
-            return _leave(state, f"attach: {why}", policy, now)
+            return leave(state, f"attach: {why}", policy, now)
         case Talking(fork), on.TalkbackFailed(worker, why) if fork.worker_id == worker:
-            return _leave(state, f"talk-back: {why}", policy, now)
+            return leave(state, f"talk-back: {why}", policy, now)
         case Talking(), on.BotFailed(why):
-            return _leave(state, f"bot failed: {why}", policy, now)
+            return leave(state, f"bot failed: {why}", policy, now)
         case Talking(fork), on.ForkEnded(worker, why) if fork.worker_id == worker:
             adrift = Adrift(fork, f"fork: {why}", now + FORK_END_GRACE_SECONDS, may_return=False)
             return adrift, (do.StartMusic(),)
         case Talking(fork), on.WorkerLost(worker) if fork.worker_id == worker:
-            adrift = Adrift(fork, "worker lost", now + policy.adoption_seconds, may_return=True)
+            adrift = Adrift(fork, WORKER_LOST, now + policy.adoption_seconds, may_return=True)
             return adrift, (do.StartMusic(),)
 
         case Adrift(fork, _, _, True), on.WorkerBack(worker) if fork.worker_id == worker:
@@ -240,11 +239,9 @@ def _conversing(state: State, event: on.Event, policy: EntryPolicy, now: float) 
         case Adrift(fork), (on.TalkbackFailed(worker, why) | on.AttachFailed(worker, why)) if (
             fork.worker_id == worker
         ):
-            return _leave(state, why, policy, now)
+            return leave(state, why, policy, now)
         case Adrift(_, why), (on.DeadlinePassed() | on.BotFailed() | on.BotHangsUp()):
-            return _leave(state, why, policy, now)
-        case Adrift(), on.HandoffTook():
-            return Lent(None), ()
+            return leave(state, why, policy, now)
         case _:
             return state, ()
 
@@ -253,78 +250,4 @@ def _speak(answered: bool, fork: ForkHalf, policy: EntryPolicy, now: float) -> S
     """The bot's first words: the waiting ends, after the answer where there was none yet."""
     if not answered:
         return Answering(fork, now + policy.bot_speaks_seconds), (do.AnswerCaller(tell=True),)
-    return Talking(fork), (*_stop_waiting(policy, answered=True), do.TellParty(fork, Party.BOT))
-
-
-def _wait_audibly(policy: EntryPolicy) -> Effect:
-    """After the answer, which has ended music and ringing."""
-    if policy.waiting is Waiting.MUSIC:
-        return do.StartMusic()
-    return do.StartRinging(answered=True)
-
-
-def _waiting(policy: EntryPolicy) -> Party:
-    return Party.MUSIC if policy.waiting is Waiting.MUSIC else Party.RINGING
-
-
-def _stop_waiting(policy: EntryPolicy, *, answered: bool) -> tuple[Effect, ...]:
-    if policy.waiting is Waiting.MUSIC:
-        return (do.StopMusic(),)
-    return (do.StopRinging(answered),)
-
-
-def _part(state: State, after: float | None, now: float) -> Step:
-    fork = _fork_of(state)
-    if fork is None or not after:
-        return _close(state, Outcome.BOT_HUNG_UP, "bot hung up")
-    return Parting(fork, now + after), ()
-
-
-def _leave_if(ours: bool, state: State, why: str, policy: EntryPolicy, now: float) -> Step:
-    return _leave(state, why, policy, now) if ours else (state, ())
-
-
-def _leave(state: State, why: str, policy: EntryPolicy, now: float) -> Step:
-    """To the queue. Music first, and where it plays already, on it plays."""
-    match state:
-        case Seeking(False) | Connecting(False) | Expecting(False) | Answering():
-            # Answering ends music and ringing, and early media may not reach the caller for long.
-            music: tuple[Effect, ...] = (do.AnswerCaller(), do.StartMusic())
-        case Seeking() | Connecting() | Expecting() if policy.waiting is Waiting.RINGING:
-            music = (do.StopRinging(answered=True), do.StartMusic())
-        case Seeking() | Connecting() | Expecting() | Adrift():
-            music = ()
-        case _:
-            music = (do.StartMusic(),)
-    leaving = Leaving(why, 1, now + 10 * QUEUE_RETRY_SECONDS)
-    return leaving, (*music, do.GoToQueue(), *_clean_up(state, Farewell.LEFT_BOT))
-
-
-def _close(state: State, outcome: Outcome, why: str) -> Step:
-    """Nothing of ours stays up. From Leaving, the bot's side was cleaned up before."""
-    hanging_up: tuple[Effect, ...] = ()
-    if outcome is Outcome.BOT_HUNG_UP:
-        hanging_up = (do.HangUpCaller(),)
-    if isinstance(state, Leaving):
-        return Closed(outcome, why), ()
-    left = outcome is Outcome.LEFT
-    unanswered = isinstance(state, Answering) or (
-        isinstance(state, Seeking | Connecting | Expecting) and not state.answered
-    )
-    farewell = Farewell.NOT_ANSWERED if unanswered else Farewell.CALL_ENDED
-    cleaning = _clean_up(state, Farewell.LEFT_BOT if left else farewell)
-    return Closed(outcome, why), (*hanging_up, *cleaning)
-
-
-def _clean_up(state: State, farewell: Farewell) -> tuple[Effect, ...]:
-    fork = _fork_of(state)
-    detaching = (do.Detach(fork, farewell),) if fork else ()
-    return (*detaching, do.CloseTalkback(), do.CloseBridge(), do.LeaveRendezvous())
-
-
-def _fork_of(state: State) -> ForkHalf | None:
-    match state:
-        case Seeking() | Leaving() | Closed():
-            return None
-        case _:
-            return state.fork
+    return Talking(fork), (*stop_waiting(policy, answered=True), do.TellParty(fork, Party.BOT))

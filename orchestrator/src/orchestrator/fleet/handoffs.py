@@ -21,7 +21,16 @@ from orchestrator.handoff.effects import Release
 Talkback = Callable[[str], str | None]
 """The bot's channel of a call."""
 
-_RETURNED = frozenset({model.Phase.RETURNED, model.Phase.CANCELLED})
+
+def _returned(handoff: model.Handoff) -> bool:
+    """Whether the caller is with the bot again; a superseded handoff leaves them to the next."""
+    match handoff.phase:
+        case model.Phase.RETURNED:
+            return True
+        case model.Phase.CANCELLED:
+            return handoff.outcome is not model.Outcome.SUPERSEDED
+        case _:
+            return False
 
 
 class CallPlaces:
@@ -37,7 +46,7 @@ class CallPlaces:
 
     def locate(self, call: model.CallId) -> model.Place | None:
         view = self._calls.view(call)
-        if view is None or not view.answered:
+        if view is None or not view.lendable:
             return None
         return model.Place(
             call_id=call,
@@ -62,6 +71,7 @@ class HandoffWorkers:
 
     async def freeze(self, call: model.CallId, phrase: str, reason: str) -> None:
         request = worker_pb2.FreezeRequest(call_id=call, phrase_utterance_id=phrase, reason=reason)
+        self._calls.post(call, on.HandoffTook())  # before a worker that is slow to answer
         fork = self._fork(call)
         await self._controls.within_limit(
             fork, self._controls.stub(fork).Freeze(request, timeout=self._limit)
@@ -88,8 +98,7 @@ class HandoffWorkers:
 
     async def notify(self, handoff: model.Handoff) -> None:
         call_id = handoff.call_id
-        back = handoff.phase in _RETURNED
-        self._calls.post(call_id, on.HandoffReturned() if back else on.HandoffTook())
+        self._calls.post(call_id, on.HandoffReturned() if _returned(handoff) else on.HandoffTook())
         update = agent_pb2.HandoffUpdate(
             handoff_id=handoff.handoff_id,
             phase=handoff_pb2.Phase.ValueType(handoff.phase),

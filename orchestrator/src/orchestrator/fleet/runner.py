@@ -13,7 +13,7 @@ from orchestrator.fleet import effects as do
 from orchestrator.fleet import events as on
 from orchestrator.fleet.call import EnteredCall, PbxHalf, RtpAddress
 from orchestrator.fleet.effects import Effect, Outcome, PbxEffect, WorkerEffect
-from orchestrator.fleet.entry import Step, start, step
+from orchestrator.fleet.entry import start, step
 from orchestrator.fleet.ports import Meeting, Pbx, Workers
 from orchestrator.fleet.states import (
     Answering,
@@ -26,6 +26,7 @@ from orchestrator.fleet.states import (
     Talking,
     deadline_of,
 )
+from orchestrator.fleet.ways_out import Step
 from orchestrator.telemetry import Metrics
 
 log = structlog.stdlib.get_logger(__name__)

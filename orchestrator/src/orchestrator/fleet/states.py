@@ -66,6 +66,8 @@ class Lent:
     """A handoff has the caller. None: the fork was lost meanwhile, the bot cannot come back."""
 
     fork: ForkHalf | None
+    waiting: bool = False  # the bot has not spoken yet: music or ringing may be heard
+    lost: str = ""  # why the bot cannot come back although there is a fork
 
 
 @dataclass(frozen=True, slots=True)

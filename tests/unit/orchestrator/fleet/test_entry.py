@@ -12,7 +12,7 @@ from orchestrator.fleet import effects as do
 from orchestrator.fleet import events as on
 from orchestrator.fleet.call import EnteredCall, ForkHalf, RtpAddress, Tenant
 from orchestrator.fleet.effects import Effect, Farewell, Outcome, Party
-from orchestrator.fleet.entry import QUEUE_ATTEMPTS, start, step
+from orchestrator.fleet.entry import start, step
 from orchestrator.fleet.states import (
     Adrift,
     Answering,
@@ -28,6 +28,7 @@ from orchestrator.fleet.states import (
     Talking,
     deadline_of,
 )
+from orchestrator.fleet.ways_out import QUEUE_ATTEMPTS
 from orchestrator.model import CallId
 
 CALL = EnteredCall(CallId("c1"), Tenant("default"), "channel-1", "ulaw")
@@ -349,7 +350,7 @@ def test_a_handoff_keeps_the_caller_whatever_the_bot_does() -> None:
     entry = Entry().talk()
     entry.tell(on.HandoffTook())
     assert entry.tell(on.BotFailed("x"), on.PbxFailed("x"), on.SendToQueue("x")) == ()
-    assert entry.state == Lent(FORK)
+    assert isinstance(entry.state, Lent)
 
 
 def test_a_returned_caller_talks_to_the_bot_again() -> None:
@@ -362,6 +363,59 @@ def test_a_caller_returned_to_a_bot_that_is_gone_goes_to_the_queue() -> None:
     entry = Entry().talk()
     entry.tell(on.HandoffTook(), on.ForkEnded("w1", "x"))
     assert goes_to_queue(entry.tell(on.HandoffReturned()))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        on.BotFailed("x"),
+        on.WorkerLost("w1"),
+        on.TalkbackLost(),
+        on.TalkbackFailed("w1", "x"),
+        on.AttachFailed("w1", "x"),
+    ],
+)
+def test_a_caller_returned_to_a_bot_that_failed_meanwhile_goes_to_the_queue(loss: on.Event) -> None:
+    entry = Entry().talk()
+    entry.tell(on.HandoffTook(), loss)
+    assert goes_to_queue(entry.tell(on.HandoffReturned()))
+
+
+def test_a_worker_that_comes_back_during_a_handoff_has_the_bot_still() -> None:
+    entry = Entry().talk()
+    entry.tell(on.HandoffTook(), on.WorkerLost("w1"), on.WorkerBack("w1"), on.HandoffReturned())
+    assert entry.state == Talking(FORK)
+
+
+def test_the_same_fork_told_twice_during_a_handoff_keeps_its_talk_back() -> None:
+    entry = Entry().talk()
+    assert entry.tell(on.HandoffTook(), on.ForkArrived(FORK)) == ()
+
+
+EXPECTING = (on.ForkArrived(FORK), READY, on.Attached("w1"))
+
+
+@pytest.mark.parametrize("before", [(), EXPECTING[:1], EXPECTING], ids=["0", "1", "3"])
+def test_a_bot_may_hand_over_before_its_first_words(before: tuple[on.Event, ...]) -> None:
+    entry = Entry()
+    entry.tell(*before, on.HandoffTook())
+    assert isinstance(entry.state, Lent)
+    assert deadline_of(entry.state) is None
+
+
+def test_the_music_ends_before_the_first_words_that_are_the_phrase_of_a_handoff() -> None:
+    entry = Entry()
+    entry.tell(*EXPECTING, on.HandoffTook())
+    assert do.StopMusic() in entry.tell(on.BotSpoke())
+    assert entry.tell(on.BotSpoke()) == ()
+
+
+def test_a_caller_returned_before_the_bots_first_words_waits_for_them_audibly() -> None:
+    entry = Entry()
+    effects = entry.tell(*EXPECTING, on.HandoffTook(), on.HandoffReturned())
+    assert isinstance(entry.state, Expecting)
+    assert do.StartMusic() in effects
+    assert goes_to_queue(entry.wait())
 
 
 def test_a_handoff_that_leaves_by_the_dialplan_ends_the_entry() -> None:
@@ -408,6 +462,7 @@ STATES: list[State] = [
     Answering(FORK, 1.0),
     Talking(FORK),
     Lent(FORK),
+    Lent(FORK, waiting=True),
     Adrift(FORK, "x", 1.0, may_return=True),
     Leaving("x", 1, 1.0),
     Parting(FORK, 1.0),
