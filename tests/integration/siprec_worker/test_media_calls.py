@@ -186,6 +186,16 @@ async def test_reports_go_to_the_offered_address_and_end_with_a_goodbye(
     assert heard[2].ssrcs == (heard[0].ssrc,)
 
 
+async def test_reports_go_out_every_five_seconds(recorder: Recorder, source: Source) -> None:
+    port = recorder.offer(offer(source)).media[0].port
+    await source.stream([rtp(number) for number in range(5)], port)
+    await recorder.until(lambda: len(recorder.agent.audio) >= 5)
+    assert reports(source) == []
+    for seconds in (6, 8, 11.5, 12):
+        recorder.call.tick(recorder.now + seconds)
+    assert [type(packet) for packet in reports(source)] == [ReceiverReport, SourceDescription] * 2
+
+
 async def test_reports_and_audio_may_share_a_port(recorder: Recorder, source: Source) -> None:
     answer = recorder.offer(offer(source, "a=rtcp-mux"))
     assert answer.media[0].rtcp_mux
