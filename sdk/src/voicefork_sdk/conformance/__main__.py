@@ -105,8 +105,12 @@ def table(verdicts: list[Verdict]) -> str:
         lines.append(f"{verdict.result.value:4}  {verdict.rule:{width}}  {verdict.facts}".rstrip())
         if verdict.advice and verdict.result is not Result.PASS:
             lines.append(f"      -> {verdict.advice}")
-    failed = sum(verdict.result is Result.FAIL for verdict in verdicts)
-    lines.append(f"{len(verdicts) - failed} of {len(verdicts)} without fault")
+    passed, skipped = (
+        sum(verdict.result is result for verdict in verdicts)
+        for result in (Result.PASS, Result.SKIP)
+    )
+    untried = f", {skipped} not tried" if skipped else ""
+    lines.append(f"{passed} of {len(verdicts)} kept{untried}")
     return "\n".join(lines) + "\n"
 
 

@@ -135,7 +135,8 @@ def a_cut_utterance_stops(record: Record) -> Verdict:
         if one.message.play_state.state == pb.PlayState.STATE_CUT
     ]
     if not cuts:
-        return Verdict(rule, Result.SKIP, "nothing was being said", "play it something: --audio")
+        advice = "let it speak for longer, play it something (--audio), or vary --seconds"
+        return Verdict(rule, Result.SKIP, "nothing was being said half-way", advice)
     cut = cuts[0]
     name = cut.message.play_state.utterance_id
     after = _later(record.of_kind("speak"), cut.at + _IN_FLIGHT_SECONDS)

@@ -99,4 +99,4 @@ def test_a_gap_in_seq_fails() -> None:
 
 def test_the_table_shows_advice_for_what_failed() -> None:
     text = table([Verdict("rule", Result.FAIL, "facts", "do this"), Verdict("r", Result.PASS, "")])
-    assert text == "FAIL  rule  facts\n      -> do this\npass  r\n1 of 2 without fault\n"
+    assert text == "FAIL  rule  facts\n      -> do this\npass  r\n1 of 2 kept\n"
