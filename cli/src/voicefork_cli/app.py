@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import logging
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -71,4 +72,7 @@ def demo(
     except ValueError:
         stories, agents = ([each.value for each in kind] for kind in (Story, AgentMood))
         fail(f"--story is one of {', '.join(stories)}; --agent one of {', '.join(agents)}")
-    raise typer.Exit(asyncio.run(run_demo(plan, Screen())))
+    try:
+        raise typer.Exit(asyncio.run(run_demo(plan, Screen())))
+    except asyncio.CancelledError:
+        raise typer.Exit(128 + signal.SIGTERM) from None

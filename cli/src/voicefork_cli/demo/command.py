@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,10 +47,14 @@ class DemoPlan:
 
 
 async def run_demo(plan: DemoPlan, screen: Screen) -> int:
-    """The exit code: 0 when every demanded figure is good."""
+    """The exit code: 0 when every demanded figure is good. SIGTERM cancels it."""
     timeline = Timeline(screen.show)
     figures: list[Figure] = []
     failed = False
+    story = asyncio.current_task()
+    assert story is not None
+    # Cancelled rather than killed: everything that was started ends in order, its folder too.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, story.cancel)
     try:
         plan.out.mkdir(parents=True, exist_ok=True)  # before the call rather than after it
         async with open_lab() as lab:
