@@ -57,8 +57,6 @@ missing_packages() { # all|python: what apt has to install, one a line
   has redis-server || echo redis-server
   has rtpengine || echo rtpengine-daemon
   has flite || echo flite
-  has sipp || echo sip-tester
-  has tshark || echo tshark
   has setpriv || echo util-linux
   compgen -G '/usr/lib*/libopus.so.0' >/dev/null || compgen -G '/usr/lib/*/libopus.so.0' >/dev/null ||
     echo libopus0
