@@ -117,8 +117,8 @@ class CallAudio:
         self._tracks[handle].hole_cause = cause
 
     def position(self, now: float) -> int:
-        """The pts of a moment."""
-        return int((now - self._start) * RTP_CLOCK)
+        """The pts of a moment; 0 for one before the start, as a tick that was due then may be."""
+        return max(0, int((now - self._start) * RTP_CLOCK))
 
     def tick(self, now: float) -> list[TickOutput]:
         """What is due: of each leg in rising pts, legs of the same pts together."""
@@ -136,8 +136,12 @@ class CallAudio:
                 track.heard.clear()
         for track in self._deferred:
             track.submit()
-        if not self._take_even(out):
-            self._take_due(out, now, clock)
+        while (chunk := self._even_chunk()) is not None:
+            out.append(chunk)
+        for _, ready in self._queues:
+            if ready:
+                self._take_due(out, now, clock)
+                break
         return out
 
     def stats(self) -> dict[int, TrackStats]:
@@ -160,27 +164,27 @@ class CallAudio:
         self._wanted = list(tracks)
         self._queues = [(track.handle, track.grid.ready) for track in self._wanted]
 
-    def _take_even(self, out: list[TickOutput]) -> bool:
-        """The usual tick, the cheap way: every leg has the one slot, and nothing else."""
+    def _even_chunk(self) -> AudioChunk | None:
+        """The usual case, the cheap way: the next slot of every leg has the same pts."""
         legs = []
-        pts = None
+        first = None
         for handle, ready in self._queues:
-            if len(ready) != 1:
-                return False
-            at, audio, flags, _ = ready[0]
-            if audio is None or (pts is not None and at != pts):
-                return False
-            pts = at
+            if not ready:
+                return None
+            pts, audio, flags, _ = ready[0]
+            if first is None:
+                first = pts
+            if audio is None or pts != first:
+                return None
             legs.append(_new(LegAudio, (handle, audio, flags)))
-        if pts is None:
-            return False
+        if first is None:
+            return None
         for _, ready in self._queues:
-            ready.clear()
-        out.append(_new(AudioChunk, (pts, tuple(legs))))
-        return True
+            ready.popleft()
+        return _new(AudioChunk, (first, tuple(legs)))
 
     def _take_due(self, out: list[TickOutput], now: float, clock: int) -> None:
-        """Any other tick: slots in rising pts, as far as nobody has to be waited for."""
+        """What is uneven: slots in rising pts, as far as nobody has to be waited for."""
         while (pts := self._lowest(out)) is not None and self._complete(pts, now, clock):
             legs = []
             for handle, ready in self._queues:

@@ -27,10 +27,12 @@ _HOLE_REPORT_SAMPLES = 1 * RTP_CLOCK  # a hole is told in such pieces while it l
 _LAG_WINDOW_SECONDS = 1.0
 _PAUSE_SECONDS = 0.1  # after a longer one the lag is observed anew
 _NO_FAST_PATH = -1
+_SEQUENCE_STEP = 1 << 64  # of an RTP header read as one number of 96 bits
+_TIMESTAMP_STEP = 1 << 32
+_read_header = int.from_bytes  # of network order
 _FAR_BEHIND = 1 << 62
 _FARTHEST_KEY = 60 * RTP_CLOCK
 _TIMESTAMPS = 1 << 32
-_unpack_header = HEADER.unpack_from
 
 
 class Track:
@@ -43,12 +45,12 @@ class Track:
 
     __slots__ = (
         "_clock", "_clock_rate", "_comfort", "_comfort_types", "_decode", "_decoders",
-        "_event_rates", "_fast_type", "_jitter", "_keys", "_lag_low", "_lag_until", "_lane",
-        "_limit", "_lost", "_next_timestamp", "_packet_samples", "_reception", "_recovered",
-        "_shed", "_slack", "_started", "_transit", "_types", "_unit_clocks", "_uplink", "_watched",
-        "bad", "buffer", "deferral", "drift_dropped", "flooded", "grid", "handle", "heard",
-        "hold_ms", "hole_cause", "inbox", "last_packet", "realigned", "receive", "receive_rtcp",
-        "recovered", "unsupported",
+        "_due_header", "_event_rates", "_fast_type", "_header_step", "_jitter", "_keys", "_lag_low",
+        "_lag_until", "_lane", "_limit", "_lost", "_next_timestamp", "_packet_samples",
+        "_reception", "_recovered", "_shed", "_slack", "_started", "_transit", "_types",
+        "_unit_clocks", "_uplink", "_watched", "bad", "buffer", "deferral", "drift_dropped",
+        "flooded", "grid", "handle", "heard", "hold_ms", "hole_cause", "inbox", "last_packet",
+        "realigned", "receive", "receive_rtcp", "recovered", "unsupported",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913, PLR0917 - its own name, and what all of a call share
@@ -90,12 +92,13 @@ class Track:
         self._recovered = b""  # audio in place of lost packets, for the next hole
         self._shed = 0  # packets before the next that nobody had time to decode
         self._types: dict[int, int] = {}
-        self._fast_type = _NO_FAST_PATH
+        self._fast_type = self._due_header = _NO_FAST_PATH
+        self._header_step = _SEQUENCE_STEP + chunk_samples * _TIMESTAMP_STEP
         self.set_payloads(payloads)
 
     def set_payloads(self, payloads: Payloads) -> None:
         """Another payload map, after a re-INVITE; positions and counts go on."""
-        self._fast_type = _NO_FAST_PATH
+        self._fast_type = self._due_header = _NO_FAST_PATH
         self._decoders: dict[int, Decoder] = {}
         self._event_rates: dict[int, int] = {}
         self._comfort_types: set[int] = set()
@@ -118,7 +121,7 @@ class Track:
     def watch(self, watched: bool) -> None:
         """A watched track tells every packet it hears."""
         self._watched = watched
-        self._fast_type = _NO_FAST_PATH
+        self._fast_type = self._due_header = _NO_FAST_PATH
 
     def drain(self, now: float, clock: int) -> None:
         """Takes in what came since the last tick. `clock` is `now` in samples since the start."""
@@ -128,35 +131,31 @@ class Track:
         if self.last_packet is None or now - self.last_packet > _PAUSE_SECONDS:
             self._lag_low, self._lag_until = _FAR_BEHIND, now + _LAG_WINDOW_SECONDS
         self.last_packet = now
-        self.flooded += len(inbox) == MAX_PER_TICK
-        arrival = int(now * RTP_CLOCK)
-        samples, types = grid.chunk_samples, self._types
+        if len(inbox) == MAX_PER_TICK:
+            self.flooded += 1
+        samples = grid.chunk_samples
         for data in inbox:
-            if len(data) - HEADER_BYTES == samples:
-                first, second, sequence, timestamp, ssrc = _unpack_header(data)
-                # Nearly every packet: the next one, plain, and exactly one slot long.
-                if (
-                    second == self._fast_type
-                    and sequence == buffer.expected
-                    and timestamp == self._next_timestamp
-                    and first == PLAIN
-                    and ssrc == buffer.ssrc
-                    and not buffer.held
-                    and not grid.part
-                    and grid.start <= limit
-                ):
-                    types[second] += 1
-                    buffer.expected = sequence + 1 & 0xFFFF
-                    self._next_timestamp = timestamp + samples  # a wrap takes the long way
-                    transit = arrival - timestamp
-                    self._jitter += (abs(transit - self._transit) - self._jitter) / 16
-                    self._transit = transit
-                    if not grid.muted:
-                        audio = self._decode(data[HEADER_BYTES:])
-                        grid.ready.append((grid.start, audio, 0, None))
-                    grid.start += samples
-                    continue
-            self._accept(data, now, arrival)
+            # Nearly every packet: the next one, plain, and exactly one slot long. Its header is
+            # known beforehand, so all of it is compared at once; a wrap takes the long way.
+            if (
+                _read_header(data[:HEADER_BYTES]) == self._due_header
+                and len(data) == HEADER_BYTES + samples
+                and grid.start <= limit
+            ):
+                self._due_header += self._header_step
+                self._types[self._fast_type] += 1
+                buffer.expected = buffer.expected + 1 & 0xFFFF
+                transit = clock - self._next_timestamp
+                self._next_timestamp += samples
+                self._jitter += (abs(transit - self._transit) - self._jitter) / 16
+                self._transit = transit
+                if not grid.muted:
+                    audio = self._decode(data[HEADER_BYTES:])
+                    grid.ready.append((grid.start, audio, 0, None))
+                grid.start += samples
+            else:
+                self._accept(data, now, clock)
+                self._expect_header()
         inbox.clear()
         if self._keys.pressed:
             self._time_out_keys(now)
@@ -167,11 +166,23 @@ class Track:
         if now >= self._lag_until:
             self._catch_up(now)
 
+    def _expect_header(self) -> None:
+        """What the next packet begins with if it may take the short way."""
+        buffer = self.buffer
+        if self._fast_type == _NO_FAST_PATH or buffer.held or self.grid.part:
+            self._due_header = _NO_FAST_PATH
+        else:
+            header = HEADER.pack(
+                PLAIN, self._fast_type, buffer.expected, self._next_timestamp, buffer.ssrc
+            )
+            self._due_header = _read_header(header)
+
     def rest(self, now: float, clock: int) -> None:
         """What a tick without packets may still bring: the end of a hold, of a hole, of a key."""
         self._clock, self._limit = clock, clock + self._slack
         for ordered in self.buffer.release(now) if self.buffer.held else ():
             self._take(ordered, now)
+            self._due_header = _NO_FAST_PATH
         if self._keys.pressed:
             self._time_out_keys(now)
         if clock - self.grid.start > _HOLE_REPORT_SAMPLES:
@@ -217,7 +228,7 @@ class Track:
             last_packet=self.last_packet,
         )
 
-    def _accept(self, data: bytes, now: float, arrival: int) -> None:
+    def _accept(self, data: bytes, now: float, clock: int) -> None:
         """Any datagram, the long way."""
         try:
             packet = parse_rtp(data)
@@ -231,16 +242,16 @@ class Track:
             if (unit_clock := self._unit_clocks.get(number)) is not None:
                 packet = packet._replace(timestamp=unit_clock.units(packet.timestamp))
             self._clock_rate = RTP_CLOCK if unit_clock is None else unit_clock.rate
-            self._measure_jitter(packet, arrival)
+            self._measure_jitter(packet, clock)
         for ordered in self.buffer.insert(packet, now):
             self._take(ordered, now)
         if self.buffer.held:
             for ordered in self.buffer.release(now):
                 self._take(ordered, now)
 
-    def _measure_jitter(self, packet: RtpPacket, arrival: int) -> None:
+    def _measure_jitter(self, packet: RtpPacket, clock: int) -> None:
         # RFC 3550 A.8; a new stream, or a clock set anew, has no transit to compare with.
-        transit = arrival - packet.timestamp
+        transit = clock - packet.timestamp
         deviation = abs(transit - self._transit)
         self._transit = transit
         if packet.ssrc == self.buffer.ssrc and deviation < RTP_CLOCK:
@@ -347,6 +358,7 @@ class Track:
             skipped = self._skip_to(self._clock - self._slack, self._cause(), self._lost)
             self._next_timestamp = (self._next_timestamp + skipped) % _TIMESTAMPS
             self._lost = 0
+            self._due_header = _NO_FAST_PATH
 
     def _skip_to(self, pts: int, cause: GapCause, packets: int = 0) -> int:
         """Moves the leg forward to the slot that holds `pts`; gives the samples gone over."""
@@ -361,6 +373,7 @@ class Track:
         if behind > self._slack:
             self.realigned += 1
             self._skip_to(self.grid.start + behind, GapCause.ARRIVED_LATE)
+            self._due_header = _NO_FAST_PATH
         self._lag_low, self._lag_until = _FAR_BEHIND, now + _LAG_WINDOW_SECONDS
 
     def _cause(self) -> GapCause:

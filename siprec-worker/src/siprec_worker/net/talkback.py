@@ -87,10 +87,10 @@ class Talkback:
             self._remote = None
 
     def tick(self, now: float) -> None:
-        """Reads what came and sends what is due."""
-        self._drain(now)
+        """Reads what came and sends what is due; nothing before it is attached."""
         if self._remote is None:
             return
+        self._drain(now)
         if self._due is None:
             self._due = now
         frames = math.floor((now + _EARLY - self._due) / FRAME_SECONDS) + 1

@@ -114,10 +114,11 @@ class Feeds:
 
     def tick(self, now: float) -> list[TickOutput]:
         """What is due of the main form. `tick_others` has to follow while there are `others`."""
+        main = self._main
         for feed in self._others.values():
             for handle, track in feed.tracks.items():
-                track.inbox.extend(self._main.tracks[handle].inbox)
-        return self._due(self._main, now)
+                track.inbox.extend(main.tracks[handle].inbox)
+        return main.audio.tick(now) if main.withholding is None else self._due(main, now)
 
     def tick_others(self, now: float) -> list[tuple[Form, list[TickOutput]]]:
         """What is due of each of the other forms."""

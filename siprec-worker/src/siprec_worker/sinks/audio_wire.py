@@ -19,26 +19,34 @@ _HANDLE = b"\x08"  # LegAudio.handle = 1, varint
 _DATA = b"\x12"  # LegAudio.data = 2, length-delimited
 _FLAGS = b"\x18"  # LegAudio.flags = 3, varint
 
-# Values below these need one, two, three groups of seven bits.
-_ONE, _TWO, _THREE = 1 << 7, 1 << 14, 1 << 21
+_GROUP = 1 << 7
+_TWO_GROUPS, _FOUR_GROUPS = 1 << 14, 1 << 28
 
 _MAX_SHAPES = 64  # legs x lengths x flags: a dozen in a real call
 
 
-def varint(value: int) -> bytes:
-    """A base-128 varint, least significant group first; `value` is not negative."""
-    if value < _ONE:
-        return bytes((value,))
-    if value < _TWO:
-        return bytes((value & 0x7F | 0x80, value >> 7))
-    if value < _THREE:
-        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
+def _groups(value: int) -> bytes:
     groups = bytearray()
-    while value >= _ONE:
+    while value >= _GROUP:
         groups.append(value & 0x7F | 0x80)
         value >>= 7
     groups.append(value)
     return bytes(groups)
+
+
+# Three varints a message: looked up in halves of two groups, because putting them together byte by
+# byte costs more than all else that is written.
+_SHORT = [_groups(value) for value in range(_TWO_GROUPS)]
+_LOW = [bytes((value & 0x7F | 0x80, value >> 7 | 0x80)) for value in range(_TWO_GROUPS)]
+
+
+def varint(value: int) -> bytes:
+    """A base-128 varint, least significant group first; `value` is not negative."""
+    if value < _TWO_GROUPS:
+        return _SHORT[value]
+    if value < _FOUR_GROUPS:
+        return _LOW[value & 0x3FFF] + _SHORT[value >> 14]
+    return _groups(value)
 
 
 class AudioWriter:
@@ -54,10 +62,10 @@ class AudioWriter:
         position = _PTS + varint(pts) if pts else b""
         length = len(position)
         pieces = [b"", position]
-        for leg in legs:
-            data = leg.data
-            key = (leg.handle, len(data), leg.flags)
-            before, after, size = self._shapes.get(key) or self._shape(key)
+        shapes = self._shapes
+        for handle, data, flags in legs:
+            key = (handle, len(data), flags)
+            before, after, size = shapes.get(key) or self._shape(key)
             length += size
             pieces.append(before)
             pieces.append(data)

@@ -75,6 +75,7 @@ class Conversation:
         self._limit_ms = max(limits.max_unacked_ms, limits.replay_ms)
         self._backlog_seq = 0  # what waited for Opened is allowed on top until this is acked
         self._unheard_ms = 0  # audio offered since the AI was last heard
+        self.silent = False  # so much of it that the AI must be dead
         self._seq = 0
         self._their_seq = 0
         self.ack_due = False  # something was heard that our Ack has not named yet
@@ -92,11 +93,6 @@ class Conversation:
         return bool(self._queue)
 
     @property
-    def silent(self) -> bool:
-        """So much audio was offered without a word from the AI that it must be dead."""
-        return self._unheard_ms >= self._silence_ms
-
-    @property
     def overrun(self) -> bool:
         """Too many events wait: the AI does not read, and events cannot be shed."""
         return self._queued_events > self._max_events
@@ -107,6 +103,8 @@ class Conversation:
             return None
         ms = len(legs[0].data) // self._bytes_per_ms or 1
         self._unheard_ms += ms
+        if self._unheard_ms >= self._silence_ms:
+            self.silent = True
         fits = self._sent_ms + ms <= self._limit_ms
         if may_send and fits and self.opened is not None and not self._queue and not self._gaps:
             return self._write_audio(pts, legs, ms)
@@ -196,7 +194,7 @@ class Conversation:
 
     def heard(self) -> None:
         """A sign of life. Without Acks, taking our audio is one."""
-        self._unheard_ms = 0
+        self._unheard_ms, self.silent = 0, False
 
     def receive(self, body: bytes) -> FromAgent | None:
         """One ConverseResponse; None when it was for this layer only, or is to be ignored.
@@ -205,7 +203,7 @@ class Conversation:
         said before Opened.
         """
         heard = wire.read_response(body, self.opening)
-        self._unheard_ms = 0
+        self.heard()
         self._their_seq = heard.seq or self._their_seq + 1
         self.counters.messages_received += 1
         self.counters.ignored += heard.unknown

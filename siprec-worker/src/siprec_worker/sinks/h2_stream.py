@@ -72,13 +72,13 @@ class H2Stream:
     def send_audio(self, pts: int, legs: Sequence[LegAudio]) -> None:
         if self._over:
             return
-        message = self.talk.audio(pts, legs, self.free)
-        connection = self.connection
+        talk, connection = self.talk, self.connection
+        message = talk.audio(pts, legs, self.free)
         if message is not None and connection is not None:
-            connection.sender.write(self, *message)
+            connection.sender.write(self, message[0], message[1])
         elif self.free and connection is not None:
             connection.sender.pump(self)
-        if self.talk.silent:
+        if talk.silent:
             seconds = self._options.silence_seconds
             self.lost_soon(AgentLost(f"nothing from the AI for {seconds:g} s of audio"))
 
