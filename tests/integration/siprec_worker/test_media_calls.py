@@ -196,6 +196,26 @@ async def test_reports_go_out_every_five_seconds(recorder: Recorder, source: Sou
     assert [type(packet) for packet in reports(source)] == [ReceiverReport, SourceDescription] * 2
 
 
+async def test_nobody_is_told_anything_at_no_address(recorder: Recorder, source: Source) -> None:
+    port = recorder.offer(offer(source)).media[0].port
+    await source.stream([rtp(number) for number in range(5)], port)
+    await recorder.until(lambda: len(recorder.agent.audio) >= 5)
+    recorder.offer(offer(source).replace(b"c=IN IP4 127.0.0.1", b"c=IN IP4 0.0.0.0"))
+    call = recorder.call
+    recorder.hang_up()
+    assert call.lines[0].socket.counters()["rtcp_sent"] == 0
+
+
+async def test_a_line_that_is_given_up_says_goodbye(recorder: Recorder, source: Source) -> None:
+    kept = audio_line("0", port=40_002)
+    line = audio_line("1", port=source.port, extra=[f"a=rtcp:{source.rtcp_port}"])
+    port = recorder.offer(sdp(line, kept, host=HOST)).media[0].port
+    await source.stream([rtp(number) for number in range(5)], port)
+    await recorder.until(lambda: len(recorder.agent.audio) >= 5)
+    recorder.offer(sdp(audio_line("1", port=0), kept, host=HOST))
+    assert any(isinstance(packet, Goodbye) for packet in reports(source))
+
+
 async def test_reports_and_audio_may_share_a_port(recorder: Recorder, source: Source) -> None:
     answer = recorder.offer(offer(source, "a=rtcp-mux"))
     assert answer.media[0].rtcp_mux

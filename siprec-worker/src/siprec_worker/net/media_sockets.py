@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from ipaddress import ip_address
 
 from siprec_worker.errors import NoPorts
 from siprec_worker.media.model import TalkbackCodec
@@ -45,7 +46,8 @@ class RecordedLeg:
         else:
             self._tick.relatch(self._pair.rtp, host, port)
             self._tick.relatch(self._pair.rtcp, host, rtcp_port)
-        self._rtcp_to = (host, rtcp_port)
+        nobody = ip_address(host).is_unspecified  # an old way to hold: there is nobody to tell
+        self._rtcp_to = ("", 0) if nobody else (host, rtcp_port)
         secured, mux = offered.keys is not None, offered.rtcp_mux
         if self._srtp is not None and offered.keys is not None:
             self._srtp.rekey(offered.keys)

@@ -168,6 +168,13 @@ class RecordedCall:
             for line in self.lines.values() if now - self.begun >= REPORT_SECONDS else ():
                 line.reporting.report(now)
 
+    def drop_line(self, index: int) -> None:
+        """An m-line that an offer gave up: its sender is told, its ports are given back."""
+        gone = self.lines.pop(index)
+        gone.reporting.say_goodbye(self._now)
+        gone.socket.close()
+        self.audio.remove_track(gone.handle)
+
     def start_witness(self) -> Witness | None:
         """Begins to measure what the caller hears; None when no leg is known to carry it."""
         line = self._pbx_line()

@@ -105,9 +105,7 @@ def _record(
         except ValueError as error:
             raise OfferRejected(f"m-line {line.index}, {line.remote_host!r}: {error}") from error
     for index in call.lines.keys() - {line.index for line in accepted}:
-        gone = call.lines.pop(index)
-        gone.socket.close()
-        call.audio.remove_track(gone.handle)
+        call.drop_line(index)
 
 
 def _source(call: RecordedCall, line: oa.AcceptedLine, theirs: SessionDescription) -> str:
