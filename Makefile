@@ -26,7 +26,7 @@ test-unit: python ## the pure tests
 SECONDS := 600
 fuzz: python ## any bytes into every parser (SECONDS=600 each); finds land in fuzz-out/
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet atheris
-	@for part in sip multipart sdp metadata; do mkdir -p fuzz-out/$$part && nice -n 19 \
+	@for part in sip multipart sdp metadata rtp; do mkdir -p fuzz-out/$$part && nice -n 19 \
 	  $(BIN)/python -m tests.fuzz.$$part -max_total_time=$(SECONDS) \
 	  -artifact_prefix=fuzz-out/$$part- fuzz-out/$$part tests/fuzz/corpus/$$part || exit 1; done
 
