@@ -38,12 +38,16 @@ def main() -> int:
     parser.add_argument("--audio", type=Path, help="WAV (8 kHz mono 16 bit) to play to the agent")
     parser.add_argument("--ca", type=Path, help="PEM of the certificate authority: use TLS")
     arguments = parser.parse_args()
-    audio = read_wave(arguments.audio) if arguments.audio else b""
-    credentials = arguments.ca and grpc.ssl_channel_credentials(arguments.ca.read_bytes())
+    try:
+        audio = read_wave(arguments.audio) if arguments.audio else b""
+        credentials = arguments.ca and grpc.ssl_channel_credentials(arguments.ca.read_bytes())
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     try:
         verdicts = asyncio.run(check(arguments.address, arguments.seconds, audio, credentials))
     except TimeoutError:
-        sys.stderr.write(f"no agent answers at {arguments.address}\n")
+        form = "TLS" if arguments.ca else "plain text (TLS: --ca)"
+        sys.stderr.write(f"no agent answers at {arguments.address} in {form}: does it run?\n")
         return 2
     sys.stdout.write(table(verdicts))
     return int(any(verdict.result is Result.FAIL for verdict in verdicts))
@@ -115,12 +119,16 @@ def table(verdicts: list[Verdict]) -> str:
 
 
 def read_wave(path: Path) -> bytes:
-    """The samples of a WAV file. Raises ValueError unless it is 8 kHz, mono, 16 bit."""
-    with wave.open(str(path)) as file:
-        if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (8000, 1, 2):
-            raise ValueError(f"{path}: 8 kHz, mono, 16 bit is needed")
-        samples: bytes = file.readframes(file.getnframes())
-        return samples
+    """The samples of a WAV file. Raises OSError, and ValueError unless 8 kHz, mono, 16 bit."""
+    needed = f"{path}: a WAV file of 8 kHz, mono, 16 bit is needed"
+    try:
+        with wave.open(str(path)) as file:
+            if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (8000, 1, 2):
+                raise ValueError(needed)
+            samples: bytes = file.readframes(file.getnframes())
+            return samples
+    except (wave.Error, EOFError) as error:
+        raise ValueError(needed) from error
 
 
 async def _health(channel: grpc.aio.Channel) -> Verdict:
