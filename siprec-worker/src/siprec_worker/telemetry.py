@@ -45,6 +45,8 @@ class Metrics:
         self.metadata_errors = self._counter("metadata_errors", "Unreadable recording metadata")
         self.packets = self._counter("rtp_packets", "RTP packets received")
         self.lost = self._counter("rtp_lost", "RTP packets that never came")
+        self.recovered = self._counter("rtp_recovered", "Of those, made up for by the codec")
+        self.overloaded = self._counter("rtp_overloaded", "RTP packets left undecoded for overload")
         self.bad = self._counter("rtp_bad", "Datagrams that were not usable RTP")
         self.late_ticks = self._counter("late_ticks", "Ticks that ran late")
         self.tick_seconds = Histogram(

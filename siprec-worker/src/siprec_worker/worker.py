@@ -108,6 +108,8 @@ class Worker:
         for counter, total in (
             (metrics.packets, rtp["packets"]),
             (metrics.lost, rtp["lost"]),
+            (metrics.recovered, rtp["recovered"]),
+            (metrics.overloaded, rtp["overloaded"]),
             (metrics.bad, rtp["bad"]),
             (metrics.late_ticks, ticks.late_ticks),
             *((metrics.refused.labels(status=str(s)), n) for s, n in refused.items()),

@@ -9,7 +9,7 @@ from siprec_worker.protocol.sip.events import DialogId
 from siprec_worker.session.call import RecordedCall
 
 REMEMBERED_CALLS = 1000
-RTP_COUNTS = ("packets", "lost", "bad")  # of media.model.TrackStats
+RTP_COUNTS = ("packets", "lost", "bad", "recovered", "overloaded")  # of media.model.TrackStats
 
 
 class Calls:
