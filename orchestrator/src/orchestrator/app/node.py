@@ -85,9 +85,17 @@ class Node:
 
     async def compare(self) -> None:
         """After a connect: what has become of our calls meanwhile? Raises PbxError."""
+        # Before the lists: who comes in while they are made is in none of them.
+        callers, agents = self._calls.channels(), self._handoffs.agents()
         channels, bridges = await asyncio.gather(self._client.channels(), self._client.bridges())
         found = sort_out(self._client.app, channels, bridges, self._owned)
-        self._calls.reconcile(found.living)
+        for caller in callers - found.living:
+            self._caller_left(caller, on.CallerHungUp(), hung_up=True)
+        for agent in agents - found.living:
+            self._handoffs.agent_lost(agent)
+        for left in found.waiting:
+            log.warning("caller whom a handoff left waiting", channel=left.id)
+        await asyncio.gather(*(self._entrance.to_queue(left.id) for left in found.waiting))
         await clear_up(self._client, found)
         for orphan in found.orphans:
             log.warning("caller without an owner", channel=orphan.id)
@@ -100,8 +108,15 @@ class Node:
         elif self.queue_exists is None:
             log.warning("whether the queue exists cannot be asked (func_dialplan is not loaded)")
 
-    def _owned(self, channel_id: str) -> bool:
-        return self._calls.knows_channel(channel_id) or self._pbx.knows_leg(channel_id)
+    def _owned(self, thing: str) -> bool:
+        """A channel or bridge of a call or handoff of ours, or of one that is just coming in."""
+        return (
+            self._calls.knows_channel(thing)
+            or self._entrance.meets(thing)
+            or self._pbx.knows_leg(thing)
+            or self._calls.view(CallId(thing.removeprefix(OWN_LEG))) is not None
+            or self._handoffs.owns(thing)
+        )
 
 
 @dataclass(frozen=True, slots=True)

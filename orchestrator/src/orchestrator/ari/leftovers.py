@@ -15,19 +15,21 @@ from orchestrator.ari.client import AriClient
 from orchestrator.ari.events import Bridge, Channel
 from orchestrator.ari.pbx import OWN_LEG
 from orchestrator.errors import NotFound
+from orchestrator.handoff.names import agent_of
+from orchestrator.model import ChannelId
 
 _TALKBACK = "-talkback-"
 
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """What was found. `orphans`: callers in our application, with the bot or alone, without an
-    owner; those in other bridges belong to a handoff."""
+    """What was found. Callers who talk with an agent are left alone: they need nobody."""
 
     living: frozenset[str]  # all channels of the node
-    orphans: tuple[Channel, ...]
-    legs: tuple[str, ...]  # talk-back legs without an owner
-    bridges: tuple[str, ...]  # bots' bridges without an owner
+    orphans: tuple[Channel, ...]  # callers with a bot, or alone, without an owner
+    waiting: tuple[Channel, ...]  # callers whom a handoff has left in the music, or with nobody
+    legs: tuple[str, ...]  # talk-back legs without an owner, agents without a caller
+    bridges: tuple[str, ...]  # of bots and handoffs without an owner
 
 
 def sort_out(
@@ -36,35 +38,54 @@ def sort_out(
     bridges: Sequence[Bridge],
     owned: Callable[[str], bool],
 ) -> Leftovers:
-    """Pure: `owned` says whether a channel belongs to a call or talk-back that we know."""
-    ours = [channel for channel in channels if channel.app == app]
-    bots = [bridge for bridge in bridges if bridge.name.startswith(f"{app} ")]
-    bots_ids = {bridge.id for bridge in bots}
-    elsewhere = {
-        channel for bridge in bridges if bridge.id not in bots_ids for channel in bridge.channels
-    }
+    """Pure: `owned` says whether a channel or bridge belongs to a call or handoff that we know."""
+    strays = [channel for channel in channels if channel.app == app and not owned(channel.id)]
+    ours = [bridge for bridge in bridges if bridge.name.startswith(f"{app} ")]
+    talks = {bridge.id for bridge in ours if _is_handoffs(app, bridge) and _is_talk(bridge)}
+    around = {channel: bridge for bridge in bridges for channel in bridge.channels}
+    orphans, waiting, legs = [], [], []
+    for stray in strays:
+        bridge = around.get(stray.id)
+        if bridge is not None and (bridge not in ours or bridge.id in talks):
+            continue
+        if stray.id.startswith(OWN_LEG):
+            legs += [stray.id] if _is_leg(stray.id) else []
+        elif bridge is not None and _is_handoffs(app, bridge):
+            waiting.append(stray)
+        else:
+            orphans.append(stray)
     return Leftovers(
         living=frozenset(channel.id for channel in channels),
-        orphans=tuple(
-            channel
-            for channel in ours
-            if not channel.id.startswith(OWN_LEG)
-            and not owned(channel.id)
-            and channel.id not in elsewhere
-        ),
-        legs=tuple(
-            channel.id
-            for channel in ours
-            if channel.id.startswith(OWN_LEG) and _TALKBACK in channel.id and not owned(channel.id)
-        ),
+        orphans=tuple(orphans),
+        waiting=tuple(waiting),
+        legs=tuple(legs),
         bridges=tuple(
-            bridge.id for bridge in bots if not any(owned(channel) for channel in bridge.channels)
+            bridge.id
+            for bridge in ours
+            if bridge.id not in talks
+            and not owned(bridge.id)
+            and not any(owned(channel) for channel in bridge.channels)
         ),
     )
 
 
+def _is_handoffs(app: str, bridge: Bridge) -> bool:
+    """A handoff's bridge is named by its id, a bot's by its call (ari.telephony, ari.pbx)."""
+    return bridge.name == f"{app} {bridge.id}"
+
+
+def _is_talk(bridge: Bridge) -> bool:
+    """A caller and an agent are in it."""
+    agents = sum(agent_of(ChannelId(channel)) is not None for channel in bridge.channels)
+    return 0 < agents < len(bridge.channels)
+
+
+def _is_leg(channel: str) -> bool:
+    return _TALKBACK in channel or agent_of(ChannelId(channel)) is not None
+
+
 async def clear_up(client: AriClient, leftovers: Leftovers) -> None:
-    """Ends legs and bridges that nobody owns; orphaned callers stay. Raises PbxError."""
+    """Ends legs and bridges that nobody owns; callers stay. Raises PbxError."""
     for leg in leftovers.legs:
         with suppress(NotFound):
             await client.hang_up(leg)

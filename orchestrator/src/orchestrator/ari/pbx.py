@@ -134,11 +134,17 @@ class AriPbx:
     # --- the call's bridge and the bot's leg ------------------------------------------------
 
     async def open_bridge(self, call_id: str, channel_id: str) -> None:
-        """The call's bridge with the caller in it. One left by a predecessor is taken over."""
+        """The call's bridge with the caller in it. One left by a predecessor is taken over.
+
+        Raises PbxError; never NotFound, which would say that the caller is gone.
+        """
         with suppress(Conflict):
             name = f"{self._client.app} {call_id}"
             await self._client.create_bridge(bridge_id(call_id), name=name)
-        await self._client.add_to_bridge(bridge_id(call_id), channel_id)
+        try:
+            await self._client.add_to_bridge(bridge_id(call_id), channel_id)
+        except NotFound as error:  # the bridge: a channel that is gone is a 400
+            raise PbxError(error.method, error.path, error.status, error.text) from error
 
     async def close_bridge(self, call_id: str) -> None:
         with suppress(NotFound):

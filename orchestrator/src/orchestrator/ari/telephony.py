@@ -134,7 +134,8 @@ class AriTelephony:
 
     async def _make(self, bridge: BridgeId, kind: str) -> None:
         with suppress(Conflict):
-            await self._client.create_bridge(bridge, kind, name=bridge)
+            # Named so that a successor knows whose it was (ari.leftovers).
+            await self._client.create_bridge(bridge, kind, name=f"{self._client.app} {bridge}")
 
     async def _move(
         self, channel: ChannelId, bridge: BridgeId, *, absorb_dtmf: bool = False

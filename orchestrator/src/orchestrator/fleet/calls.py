@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -110,12 +110,9 @@ class Calls:
         runner.post(event)
         return True
 
-    def reconcile(self, living: Iterable[str]) -> None:
-        """After a break in the PBX's events: calls whose channel is not living have hung up."""
-        present = set(living)
-        for channel_id, runner in list(self._by_channel.items()):
-            if channel_id not in present:
-                runner.post(on.CallerHungUp())
+    def channels(self) -> frozenset[str]:
+        """Of all callers."""
+        return frozenset(self._by_channel)
 
     # --- the workers --------------------------------------------------------------------------
 

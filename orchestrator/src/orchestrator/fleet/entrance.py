@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
 
-from orchestrator.errors import PeerError
+from orchestrator.errors import Conflict, NotFound, PeerError
 from orchestrator.fleet.call import (
     DEFAULT_TENANT,
     EnteredCall,
@@ -19,6 +20,8 @@ from orchestrator.fleet.calls import Calls
 from orchestrator.model import CallId
 
 log = structlog.stdlib.get_logger(__name__)
+
+_ATTEMPTS, _PAUSE_SECONDS = 6, 0.25  # the last one after 15 s
 
 INBOUND = "inbound"
 """First argument of Stasis() for a call that is to meet its bot."""
@@ -52,6 +55,11 @@ class Entrance:
     def __init__(self, calls: Calls, pbx: Doorkeeper) -> None:
         self._calls = calls
         self._pbx = pbx
+        self._meeting: set[str] = set()  # channels
+
+    def meets(self, channel_id: str) -> bool:
+        """Whether this channel is just being asked who it is."""
+        return channel_id in self._meeting
 
     def enter(
         self,
@@ -66,13 +74,16 @@ class Entrance:
         `variables`: those that Asterisk told with the event. Another first argument is an entry
         nobody here knows: the channel goes on in the dialplan.
         """
-        if not args or args[0] != INBOUND:
+        if self.meets(channel_id) or self._calls.knows_channel(channel_id):
+            log.info("entered already", channel=channel_id)  # told by an event and found in a list
+        elif not args or args[0] != INBOUND:
             log.warning("unknown entry", channel=channel_id, kind=args[0] if args else "")
             self._calls.spawn(self._turn_away(channel_id))
         elif not self._calls.has_room():
             log.warning("no room for a bot", calls=len(self._calls))
-            self._calls.spawn(self._to_queue(channel_id))
+            self._calls.spawn(self.to_queue(channel_id))
         else:
+            self._meeting.add(channel_id)
             given = dict(variables or {})
             # `call=` and so on; the dialplan's arguments count more than its variables.
             named = dict(pair for arg in args[1:] if len(pair := arg.split("=", 1)) == 2)  # noqa: PLR2004
@@ -82,13 +93,17 @@ class Entrance:
     async def _meet(self, channel_id: str, given: Mapping[str, str], *, answered: bool) -> None:
         try:
             call = await self._identify(channel_id, given, answered=answered)
+            entered = self._calls.enter(call)
         except PeerError as error:
             log.warning("entry failed", channel=channel_id, error=str(error))
-            await self._to_queue(channel_id)
-            return
-        if not self._calls.enter(call):
-            log.error("a second channel of one call", call_id=call.call_id, channel=channel_id)
-            await self._to_queue(channel_id)
+            entered = False
+        else:
+            if not entered:
+                log.error("a second channel of one call", call_id=call.call_id, channel=channel_id)
+        finally:
+            self._meeting.discard(channel_id)
+        if not entered:
+            await self.to_queue(channel_id)
 
     async def _identify(
         self, channel_id: str, given: Mapping[str, str], *, answered: bool
@@ -114,20 +129,31 @@ class Entrance:
             minted=not call_id,
         )
 
-    async def _to_queue(self, channel_id: str) -> None:
+    async def to_queue(self, channel_id: str) -> None:
         """With music from the first moment. Answering an answered channel does nothing."""
-        try:
-            await self._pbx.answer(channel_id)
-            await self._pbx.start_music(channel_id)
-            await self._pbx.to_queue(channel_id)
-        except PeerError as error:
-            log.warning("not sent to the queue", channel=channel_id, error=str(error))
+        pbx = self._pbx
+        await self._insist(channel_id, pbx.answer, pbx.start_music, pbx.to_queue)
 
     async def _turn_away(self, channel_id: str) -> None:
-        try:
-            await self._pbx.to_dialplan(channel_id)
-        except PeerError as error:
-            log.warning("not sent back to the dialplan", channel=channel_id, error=str(error))
+        await self._insist(channel_id, self._pbx.to_dialplan)
+
+    async def _insist(self, channel_id: str, *steps: Callable[[str], Awaitable[None]]) -> None:
+        """Nobody else takes care of this caller: what fails is tried again, from there on."""
+        left = list(steps)
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(_PAUSE_SECONDS * 2**attempt)
+            try:
+                while left:
+                    await left[0](channel_id)
+                    left.pop(0)
+            except (NotFound, Conflict):  # hung up, or in the dialplan already
+                return
+            except PeerError as error:
+                log.warning("caller not let go yet", channel=channel_id, error=str(error))
+            else:
+                return
+        log.error("caller could not be let go: nobody cares for them", channel=channel_id)
 
 
 _ALL = (_CALL, _TENANT, _DIRECTION)

@@ -10,6 +10,7 @@ import re
 
 from orchestrator.model import BridgeId, ChannelId, HandoffId
 
+_BRIDGE = re.compile(r"vf-(?P<handoff>.+)-(?:hold|mix)")
 _AGENT = re.compile(r"vf-(?P<handoff>.+)-agent-(?P<attempt>[1-9][0-9]{0,3})")
 
 
@@ -28,6 +29,12 @@ def bridges(handoff: HandoffId) -> tuple[BridgeId, BridgeId]:
 
 def agent_channel(handoff: HandoffId, attempt: int) -> ChannelId:
     return ChannelId(f"vf-{handoff}-agent-{attempt}")
+
+
+def handoff_of(bridge: BridgeId) -> HandoffId | None:
+    """Which handoff made this bridge; None for any other bridge."""
+    match = _BRIDGE.fullmatch(bridge)
+    return None if match is None else HandoffId(match["handoff"])
 
 
 def agent_of(channel: ChannelId) -> tuple[HandoffId, int] | None:

@@ -20,13 +20,25 @@ from orchestrator.handoff.events import (
     PhraseEnded,
 )
 from orchestrator.handoff.intake import Intake
-from orchestrator.handoff.names import agent_of
+from orchestrator.handoff.names import agent_of, handoff_of
 from orchestrator.handoff.ports import Calls
 from orchestrator.handoff.refusals import TooLate, UnknownHandoff
 from orchestrator.handoff.roster import Roster
 from orchestrator.handoff.runner import HandoffRunner, Ports
-from orchestrator.handoff.state import Left, Returning, State, view
+from orchestrator.handoff.state import (
+    Accepted,
+    AwaitingKey,
+    Joining,
+    Left,
+    Returning,
+    State,
+    Talking,
+    Waiting,
+    view,
+)
+from orchestrator.handoff.steps import agent_channel
 from orchestrator.model import (
+    BridgeId,
     CallId,
     ChannelId,
     Context,
@@ -165,6 +177,20 @@ class Registry:
         if runner is None or isinstance(runner.state.caller, Left):
             return None
         return runner.state.request.handoff_id
+
+    def owns(self, thing: str) -> bool:
+        """Whether this channel is an agent's, or this bridge, of a live handoff."""
+        owner = agent_of(ChannelId(thing))
+        handoff = owner[0] if owner else handoff_of(BridgeId(thing))
+        return handoff is not None and self._roster.live(handoff) is not None
+
+    def agents(self) -> frozenset[ChannelId]:
+        """Channels of agents who have answered: those must be up."""
+        return frozenset(
+            agent_channel(runner.state, runner.state.agent.attempt)
+            for runner in self._roster.runners()
+            if isinstance(runner.state.agent, AwaitingKey | Accepted | Joining | Waiting | Talking)
+        )
 
     # --- news ---------------------------------------------------------------------------------
 

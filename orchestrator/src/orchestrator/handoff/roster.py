@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -71,6 +72,9 @@ class Roster:
 
     def live(self, handoff: HandoffId) -> HandoffRunner | None:
         return self._live.get(handoff)
+
+    def runners(self) -> Sequence[HandoffRunner]:
+        return tuple(self._live.values())
 
     def of_call(self, call: CallId) -> HandoffRunner | None:
         return self._by_call.get(call)

@@ -36,14 +36,43 @@ def test_another_replicas_calls_are_left_alone() -> None:
     assert (found.orphans, found.legs, found.bridges) == ((), (), ())
 
 
-def test_a_caller_in_a_bridge_of_another_kind_belongs_to_a_handoff() -> None:
-    bridge = Bridge("handoff-1", "h", ("caller", "agent"))
-    assert sort_out(APP, [CALLER], [bridge], nobody).orphans == ()
+def test_a_caller_in_a_bridge_of_somebody_else_is_left_alone() -> None:
+    bridge = Bridge("conference-1", "c", ("caller", "another"))
+    found = sort_out(APP, [CALLER], [bridge], nobody)
+    assert (found.orphans, found.waiting) == ((), ())
 
 
-def test_a_leg_of_ours_that_is_no_talk_back_is_left_alone() -> None:
-    agent = Channel("vf-h1-agent", app_data=APP)
-    found = sort_out(APP, [agent], [], nobody)
+AGENT = Channel("vf-h1-agent-1", app_data=f"{APP},agent")
+HOLD = Bridge("vf-h1-hold", f"{APP} vf-h1-hold", ("caller",))
+MIX = Bridge("vf-h1-mix", f"{APP} vf-h1-mix", (AGENT.id,))
+
+
+def test_a_caller_whom_a_lost_handoff_left_in_the_music_is_found_waiting() -> None:
+    found = sort_out(APP, [CALLER, AGENT], [HOLD, MIX], nobody)
+    assert (found.waiting, found.orphans) == ((CALLER,), ())
+    assert found.legs == (AGENT.id,)
+    assert found.bridges == (HOLD.id, MIX.id)
+
+
+def test_a_caller_whose_agent_is_gone_is_found_waiting() -> None:
+    left = Bridge(MIX.id, MIX.name, ("caller",))
+    assert sort_out(APP, [CALLER], [left], nobody).waiting == (CALLER,)
+
+
+def test_a_conversation_of_caller_and_agent_is_left_alone() -> None:
+    talk = Bridge(MIX.id, MIX.name, ("caller", AGENT.id))
+    found = sort_out(APP, [CALLER, AGENT], [talk], nobody)
+    assert (found.orphans, found.waiting, found.legs, found.bridges) == ((), (), (), ())
+
+
+def test_the_bridges_of_a_living_handoff_are_kept_while_they_are_empty() -> None:
+    empty = Bridge(MIX.id, MIX.name, ())
+    assert sort_out(APP, [], [empty], MIX.id.__eq__).bridges == ()
+
+
+def test_a_leg_of_ours_of_another_kind_is_left_alone() -> None:
+    probe = Channel("vf-probe-voicefork-0", app_data=APP)
+    found = sort_out(APP, [probe], [], nobody)
     assert (found.orphans, found.legs) == ((), ())
 
 

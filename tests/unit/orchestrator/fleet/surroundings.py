@@ -36,10 +36,10 @@ class MemoryPbx:
         if verb in self.failing:
             raise self.failing[verb]
 
-    async def until(self, asked: str) -> None:
+    async def until(self, asked: str, times: int = 1) -> None:
         """Waits until it was asked this."""
         async with self._news:
-            await self._news.wait_for(lambda: asked in self.asked)
+            await self._news.wait_for(lambda: self.asked.count(asked) >= times)
 
     async def identity(self, channel_id: str, names: tuple[str, ...]) -> tuple[str, ...]:
         await self._ask("identity", channel_id)

@@ -8,7 +8,6 @@ import pytest
 from orchestrator.errors import NotFound, Unreachable
 from orchestrator.fleet import events as on
 from orchestrator.fleet.call import EnteredCall, Tenant
-from orchestrator.fleet.effects import Farewell
 from orchestrator.model import CallId
 
 from tests.unit.orchestrator.fleet.surroundings import FORK, open_stage
@@ -60,17 +59,6 @@ async def test_a_second_channel_under_one_id_is_refused() -> None:
     async with open_stage() as stage:
         assert stage.calls.enter(CALL)
         assert not stage.calls.enter(replace(CALL, channel_id="ch9"))
-
-
-async def test_callers_whose_channel_is_gone_after_a_break_have_hung_up() -> None:
-    async with open_stage() as stage:
-        stage.calls.enter(CALL)
-        stage.calls.enter(SECOND)
-        await stage.workers.attached.get()
-        await stage.workers.attached.get()
-        stage.calls.reconcile(["ch2"])
-        assert await stage.workers.detached.get() is Farewell.CALL_ENDED
-        assert stage.calls.view(SECOND.call_id) is not None
 
 
 async def test_a_fork_told_before_the_caller_came_is_remembered() -> None:

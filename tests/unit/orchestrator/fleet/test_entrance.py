@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from orchestrator.errors import Unreachable
+from orchestrator.errors import Conflict, Unreachable
 from orchestrator.fleet.entrance import Entrance
 
 from tests.unit.orchestrator.fleet.surroundings import open_stage
@@ -76,3 +76,34 @@ async def test_a_caller_nobody_can_be_asked_about_goes_to_the_queue() -> None:
         stage.pbx.failing["identity"] = Unreachable("GET", "/channels/ch1/variable", 0, "")
         Entrance(stage.calls, stage.pbx).enter("ch1", ["inbound"], answered=False)
         await stage.pbx.until("queue ch1")
+
+
+async def test_a_channel_told_by_an_event_and_found_in_a_list_enters_once() -> None:
+    async with open_stage() as stage:
+        stage.pbx.variables = {"VOICEFORK_CALL": "c1"}
+        entrance = Entrance(stage.calls, stage.pbx)
+        entrance.enter("ch1", ["inbound"], answered=False)
+        entrance.enter("ch1", ["inbound"], answered=False)
+        await stage.workers.attached.get()
+        entrance.enter("ch1", ["inbound"], answered=False)
+        await stage.pbx.until("bridge c1")
+        assert "queue ch1" not in stage.pbx.asked
+
+
+@pytest.mark.parametrize("step", ["answer", "music", "queue"])
+async def test_a_caller_who_cannot_be_let_go_at_once_is_let_go_later(step: str) -> None:
+    async with open_stage(max_calls=0) as stage:
+        stage.pbx.failing[step] = Unreachable("POST", "/channels/ch1", 0, "")
+        Entrance(stage.calls, stage.pbx).enter("ch1", ["inbound"], answered=False)
+        await stage.pbx.until(f"{step} ch1")
+        del stage.pbx.failing[step]
+        await stage.pbx.until(f"{step} ch1", times=2)
+        await stage.pbx.until("queue ch1")
+
+
+async def test_a_caller_who_is_in_the_dialplan_already_is_let_go() -> None:
+    async with open_stage(max_calls=0) as stage:
+        stage.pbx.failing["answer"] = Conflict("POST", "/channels/ch1/answer", 409, "")
+        entrance = Entrance(stage.calls, stage.pbx)
+        await entrance.to_queue("ch1")
+        assert stage.pbx.asked == ["answer ch1"]

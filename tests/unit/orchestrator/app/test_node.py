@@ -1,0 +1,129 @@
+"""After a break in the PBX's events: who has gone, who was left behind, who must not be touched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+from orchestrator.app.node import Node
+from orchestrator.ari.client import AriClient, Place
+from orchestrator.ari.events import Bridge, Channel, StasisStart
+from orchestrator.ari.pbx import AriPbx
+from orchestrator.fleet.call import EnteredCall, Tenant
+from orchestrator.fleet.effects import Farewell
+from orchestrator.handoff.registry import Registry
+from orchestrator.model import CallId, ChannelId, Phase
+
+from tests.builders.running import running
+from tests.unit.orchestrator.fleet.surroundings import Stage, open_stage
+
+APP = "voicefork-0"
+CALL = EnteredCall(CallId("c1"), Tenant("default"), "ch1", "ulaw")
+CALLER = Channel("ch1", state="Up", app_data=f"{APP},inbound")
+
+
+class Listing(AriClient):
+    """Lists what it is given, says yes to the rest, and remembers what was asked of it."""
+
+    def __init__(self, channels: list[Channel], bridges: list[Bridge] | None = None) -> None:
+        super().__init__(cast(Any, self), APP)
+        self.listed = channels
+        self.standing = bridges or []
+        self.asked: list[str] = []
+        self.meanwhile: asyncio.Task[None] | None = None
+
+    async def request(self, method: str, *path: str, **_: object) -> object:
+        self.asked.append(f"{method} {'/'.join(path)}")
+        return None
+
+    async def channels(self) -> list[Channel]:
+        await asyncio.sleep(0)
+        return self.listed
+
+    async def bridges(self) -> list[Bridge]:
+        for _ in range(20):  # long enough for a call to come in
+            await asyncio.sleep(0)
+        return self.standing
+
+
+class Door(AriPbx):
+    """Nobody asks who a channel is: every caller is the first call's."""
+
+    async def identity(self, channel_id: str, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple("c1" if "CALL" in name.upper() else "" for name in names)
+
+
+@asynccontextmanager
+async def node_of(
+    client: Listing, registry: Registry | None = None
+) -> AsyncIterator[tuple[Node, Stage]]:
+    pbx = Door(client, queue=Place("q", "s"), music_class="", ring_tone="", limit=1.0)
+    async with open_stage() as stage, running() as lab:
+        yield Node(client, pbx, stage.calls, registry or lab.registry), stage
+
+
+async def test_a_caller_who_is_gone_has_hung_up() -> None:
+    async with node_of(Listing([])) as (node, stage):
+        stage.calls.enter(CALL)
+        await stage.workers.attached.get()
+        await node.compare()
+        assert await stage.workers.detached.get() is Farewell.CALL_ENDED
+
+
+async def test_a_caller_who_came_in_while_the_lists_were_made_has_not_hung_up() -> None:
+    async with node_of(Listing([])) as (node, stage):
+        comparing = asyncio.ensure_future(node.compare())
+        await asyncio.sleep(0)
+        stage.calls.enter(CALL)
+        await comparing
+        await stage.workers.attached.get()
+        assert stage.workers.detached.empty()
+        assert stage.calls.view(CALL.call_id) is not None
+
+
+async def test_a_caller_who_is_just_being_met_is_no_orphan() -> None:
+    async with node_of(Listing([CALLER])) as (node, stage):
+        node.heard(StasisStart(CALLER, ("inbound",)))
+        await node.compare()
+        await stage.workers.attached.get()
+        assert "queue ch1" not in stage.pbx.asked
+
+
+async def test_the_bridge_of_a_call_that_is_just_being_made_is_kept() -> None:
+    client = Listing([CALLER], [Bridge("vf-c1", f"{APP} c1", ())])
+    async with node_of(client) as (node, stage):
+        stage.calls.enter(CALL)
+        await node.compare()
+        assert "DELETE bridges/vf-c1" not in client.asked
+
+
+async def test_a_caller_whom_a_lost_handoff_left_in_the_music_goes_to_the_queue_first() -> None:
+    hold = Bridge("vf-h9-hold", f"{APP} vf-h9-hold", ("ch1",))
+    client = Listing([CALLER], [hold])
+    async with node_of(client) as (node, _):
+        await node.compare()
+        music, queue, gone = (
+            client.asked.index(step)
+            for step in (
+                "POST channels/ch1/moh",
+                "POST channels/ch1/continue",
+                "DELETE bridges/vf-h9-hold",
+            )
+        )
+        assert music < queue < gone
+
+
+@pytest.mark.parametrize("agent_stays", [True, False])
+async def test_an_agent_who_left_during_the_break_ends_the_conversation(agent_stays: bool) -> None:
+    async with running() as lab:
+        handoff = await lab.escalate()
+        await lab.until(handoff, lambda change: change.phase is Phase.CONNECTED)
+        agent = ChannelId("vf-h1-agent-1")
+        client = Listing([Channel(agent)] if agent_stays else [])
+        async with node_of(client, lab.registry) as (node, _):
+            await node.compare()
+            await asyncio.sleep(0.1)
+            assert (f"hang_up {lab.place.caller}" in lab.pbx.steps) is not agent_stays
