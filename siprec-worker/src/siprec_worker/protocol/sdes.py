@@ -7,7 +7,7 @@ import binascii
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from siprec_worker.errors import SdpError
@@ -33,7 +33,7 @@ class CryptoAttribute:
 
     tag: int
     suite: str
-    key: bytes  # master key, then master salt
+    key: bytes = field(repr=False)  # master key, then master salt
     mki_bytes: int = 0  # of each packet, before its authentication tag
 
     def encode(self) -> str:
@@ -46,8 +46,8 @@ class SrtpKeys:
     """What an m-line was agreed to be protected with."""
 
     suite: str
-    theirs: bytes
-    ours: bytes
+    theirs: bytes = field(repr=False)
+    ours: bytes = field(repr=False)
     mki_bytes: int = 0  # in their packets; ours have none
 
 
@@ -87,12 +87,12 @@ def _read_key(text: str, size: int) -> bytes:
 def _read_rest(fields: list[str]) -> int:
     """Lifetime and MKI behind a key; the MKI's length. The lifetime is longer than any call."""
     mki_bytes = 0
-    for place, field in enumerate(fields):
-        if (mki := _MKI.fullmatch(field)) is not None and place == len(fields) - 1:
+    for place, part in enumerate(fields):
+        if (mki := _MKI.fullmatch(part)) is not None and place == len(fields) - 1:
             mki_bytes = int(mki[2])
             if not 0 < mki_bytes <= _MAX_MKI_BYTES:
                 raise SdpError(f"an MKI of {mki_bytes} bytes")
-        elif place or _LIFETIME.fullmatch(field) is None:
+        elif place or _LIFETIME.fullmatch(part) is None:
             raise SdpError("the key parameters of a=crypto")
     return mki_bytes
 

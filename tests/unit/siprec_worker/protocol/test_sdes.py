@@ -175,6 +175,13 @@ def test_sides_that_name_different_tags_agreed_on_nothing() -> None:
     assert agreed_keys([f"1 {CM_80} {INLINE}"], [f"2 {CM_80} {INLINE}"]) is None
 
 
+def test_keys_are_not_written_into_logs() -> None:
+    line = answered(secure_offer(f"1 {CM_80} {INLINE}")).lines[0]
+    assert line.keys is not None
+    assert repr(KEY) not in repr(line)
+    assert repr(line.keys.ours) not in repr(line)
+
+
 def test_no_key_is_made_up_for_nothing() -> None:
     with pytest.raises(SdpError):
         answering_crypto([])
