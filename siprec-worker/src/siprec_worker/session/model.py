@@ -115,6 +115,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Resume:
+    """Names the broken stream that a new one goes on with."""
+
+    token: str
+    acked_seq: int  # the last of its messages that the AI acknowledged
+
+
+@dataclass(frozen=True, slots=True)
 class Open:
     """The first message of a conversation with an AI."""
 
@@ -133,6 +141,7 @@ class Open:
     route: str = ""
     limits: Limits = Limits()
     traceparent: str = ""
+    resume: Resume | None = None
 
 
 # --- what the call tells the AI -------------------------------------------------------------

@@ -1,16 +1,17 @@
 """The rules of one call's talk with one AI: order, numbers, acknowledgements, what is shed.
 
 Pure: no clock, no socket. A stream (h2 or grpc.aio) takes the messages out and puts the AI's in.
-What waits here counts as un-acked; above the limit the oldest waiting audio is shed and told as
-Gap SHED before the next audio that is sent.
+What waits here counts as un-acked. Above half of the limit messages grow (pressure.py); at the
+limit the oldest waiting audio is shed and told as Gap SHED before the next audio that is sent.
+What was sent is kept until it is acked: a stream that goes on with a broken one says it again.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import replace
+from typing import TypeVar, cast
 
 from siprec_worker.errors import VendorError
 from siprec_worker.media.model import AudioFormat, Dtmf, Gap, GapCause, LegAudio, Speech
@@ -22,6 +23,7 @@ from siprec_worker.session.model import (
     Open,
     Opened,
     PartyChange,
+    Resume,
     Role,
     ToAgent,
 )
@@ -29,19 +31,14 @@ from siprec_worker.sinks import wire
 from siprec_worker.sinks.audio_wire import AudioWriter
 from siprec_worker.sinks.counters import StreamCounters
 from siprec_worker.sinks.options import AgentOptions
+from siprec_worker.sinks.pressure import Gauge, Pressure
+from siprec_worker.sinks.waiting_audio import Backlog, Chunk, ShedGaps, follows, joined
 
 Message = tuple[int, list[bytes]]
 """A serialised ConverseRequest: its length in bytes, and its bytes in pieces."""
 
 
 _Event = TypeVar("_Event", bound=wire.Request)
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    pts: int
-    legs: Sequence[LegAudio]
-    ms: int
 
 
 def wanted_legs(opening: Open, opened: Opened) -> frozenset[int]:
@@ -64,15 +61,21 @@ class Conversation:
         self._silence_ms = round(options.silence_seconds * 1000)
         self._rate = opening.uplink.sample_rate
         self._bytes_per_ms = _bytes_per_ms(opening.uplink)
-        self._queue: deque[_Chunk | wire.Request] = deque([opening])
+        self._queue: deque[Chunk | wire.Request] = deque([opening])
         self._queued_events = 0
         self._queued_ms = 0
-        self._gaps: dict[int, Gap] = {}  # shed and not told yet, by leg
-        self._unacked: deque[tuple[int, int]] = deque()  # (seq, ms) of audio sent
+        self._slot_ms = opening.chunk_ms
+        self._gaps = ShedGaps()
+        self._unacked: deque[tuple[int, int, int, Sequence[LegAudio]]] = deque()  # audio sent
         self._sent_ms = 0  # the sum of it
+        # Events sent; a bound against an AI that never acks, the oldest are forgotten.
+        self._unacked_events: deque[tuple[int, ToAgent]] = deque(maxlen=options.max_queued_events)
         # Before Opened everything that could be replayed after a break may wait.
         limits = opening.limits
         self._limit_ms = max(limits.max_unacked_ms, limits.replay_ms)
+        self._gauge = Gauge(limits.max_unacked_ms, opening.chunk_ms)
+        self._calm_ms = 0  # up to so much un-acked a chunk is sent as it comes
+        self._pressure_due = False
         self._backlog_seq = 0  # what waited for Opened is allowed on top until this is acked
         self._unheard_ms = 0  # audio offered since the AI was last heard
         self.silent = False  # so much of it that the AI must be dead
@@ -90,7 +93,7 @@ class Conversation:
 
     @property
     def waiting(self) -> bool:
-        return bool(self._queue)
+        return bool(self._queue) or self._pressure_due
 
     @property
     def overrun(self) -> bool:
@@ -105,14 +108,55 @@ class Conversation:
         self._unheard_ms += ms
         if self._unheard_ms >= self._silence_ms:
             self.silent = True
-        fits = self._sent_ms + ms <= self._limit_ms
-        if may_send and fits and self.opened is not None and not self._queue and not self._gaps:
+        calm = self._sent_ms + ms <= self._calm_ms
+        if may_send and calm and self.opened is not None and not self._queue and not self._gaps:
             return self._write_audio(pts, legs, ms)
-        self._queue.append(_Chunk(pts, legs, ms))
-        self._queued_ms += ms
-        while self._queued_ms and self._sent_ms + self._queued_ms > self._limit_ms:
-            self._shed_oldest()
+        self._wait(Chunk(pts, legs, ms))
         return None
+
+    def replay(self, items: Sequence[Chunk | ToAgent]) -> None:
+        """What a broken stream left: queued as it was cut, flagged LATE."""
+        for item in items:
+            if isinstance(item, Chunk):
+                self._wait(item.replayed())
+            else:
+                self.event(item)
+
+    def backlog(self) -> Backlog | None:
+        """What another stream has to say again; None when this one cannot be gone on with."""
+        acked_seq = self.counters.acked_seq
+        match self.opened, self.opening.resume:
+            case Opened(no_ack=False, resume_token=token), _ if token and not self._closing:
+                pass
+            case None, Resume(token, acked_seq) if not self._closing:
+                pass
+            case _:
+                return None
+        sent: list[tuple[int, Chunk | ToAgent]] = [
+            *((seq, Chunk(pts, legs, ms)) for seq, ms, pts, legs in self._unacked),
+            *self._unacked_events,
+        ]
+        items = [item for _, item in sorted(sent, key=lambda pair: pair[0])]
+        items += self._gaps.take()
+        kept = (x for x in self._queue if not isinstance(x, Open | Close | wire.Ack | Pressure))
+        return Backlog(token, acked_seq, [*items, *kept])
+
+    def _wait(self, chunk: Chunk) -> None:
+        self._queue.append(chunk)
+        self._queued_ms += chunk.ms
+        shed = False
+        while self._queued_ms and self._sent_ms + self._queued_ms > self._limit_ms:
+            shed = self._shed_oldest()
+        self._weigh(shed=shed)
+
+    def _weigh(self, *, shed: bool = False) -> None:
+        """Grows or shrinks the messages. A backlog that is allowed on top is no pressure."""
+        if self.opened is not None:
+            extra_ms = self._limit_ms - self.opening.limits.max_unacked_ms
+            if self._gauge.weigh(self.unacked_ms - extra_ms, shed=shed):
+                self._pressure_due = True
+            calm_ms = self._gauge.calm_ms
+            self._calm_ms = calm_ms + extra_ms if calm_ms >= 0 else calm_ms
 
     def event(self, message: ToAgent | wire.Ack) -> None:
         """Queues an event behind the audio and events that wait."""
@@ -132,23 +176,26 @@ class Conversation:
             return
         if self.opened is None:
             self._queue.clear()
-            self._gaps.clear()
+            self._gaps.take()
             self._queued_ms = self._queued_events = 0
         self._queue.append(close)
         self._closing = True
 
     def next_message(self) -> Message | None:
         """The next message that may be sent, or None: nothing waits, or Opened has not come."""
+        if self._pressure_due and not self.finished:
+            self._pressure_due = False
+            gauge, shed_ms = self._gauge, self.counters.shed_ms
+            return self._write(Pressure(gauge.level, self.unacked_ms, shed_ms, gauge.chunk_ms))
         if not self._queue or (self.opened is None and self._seq and not self._closing):
             return None
         item = self._queue[0]
-        if self._gaps and isinstance(item, _Chunk | Close):
-            return self._write(self._gaps.pop(next(iter(self._gaps))))
+        if self._gaps and isinstance(item, Chunk | Close):
+            return self._write(self._gaps.pop())
+        if isinstance(item, Chunk):
+            return self._next_audio()
         self._queue.popleft()
         match item:
-            case _Chunk(pts, legs, ms):
-                self._queued_ms -= ms
-                return self._write_audio(pts, legs, ms)
             case Open():
                 pass
             case Close():
@@ -157,8 +204,33 @@ class Conversation:
                 self._queued_events -= 1
         return self._write(item)
 
+    def _next_audio(self) -> Message | None:
+        """What a message holds now of the audio at the head; None while it may still fill."""
+        most_ms, ms = self._gauge.chunk_ms, 0
+        run: list[Chunk] = []
+        for item in self._queue:
+            if run and not (
+                isinstance(item, Chunk)
+                and ms + item.ms <= most_ms
+                and follows(item, run[-1], self._rate)
+            ):
+                break
+            run.append(cast("Chunk", item))
+            ms += run[-1].ms
+        else:
+            growing = self._slot_ms < most_ms > ms and self.unacked_ms < self._limit_ms
+            if growing and not run[-1].late and not self._closing:
+                return None
+        for _ in run:
+            self._queue.popleft()
+        self._queued_ms -= ms
+        chunk = joined(run)
+        return self._write_audio(chunk.pts, chunk.legs, ms)
+
     def _write(self, message: wire.Request) -> Message:
         self._seq += 1
+        if self.acks and not isinstance(message, Open | Close | wire.Ack | Pressure):
+            self._unacked_events.append((self._seq, message))
         self.counters.messages_sent += 1
         body = wire.write_request(self._seq, message)
         return len(body), [body]
@@ -169,26 +241,24 @@ class Conversation:
         counters.messages_sent += 1
         counters.audio_ms_sent += ms
         if self.opened is not None and not self.opened.no_ack:
-            self._unacked.append((seq, ms))
+            self._unacked.append((seq, ms, pts, legs))
             self._sent_ms += ms
         return self._writer.pieces(seq, pts, legs)
 
-    def _shed_oldest(self) -> None:
+    def _shed_oldest(self) -> bool:
         """Drops the oldest waiting audio; events keep their place, so there are few before it."""
         for place, item in enumerate(self._queue):
-            if isinstance(item, _Chunk):
+            if isinstance(item, Chunk):
                 del self._queue[place]
                 self._queued_ms -= item.ms
-                self._shed(item)
-                return
+                resuming = self.opened is None and self.opening.resume is not None
+                self._shed(item, GapCause.RESUME_TOO_OLD if resuming else GapCause.SHED)
+                return True
+        return False
 
-    def _shed(self, chunk: _Chunk) -> None:
+    def _shed(self, chunk: Chunk, cause: GapCause) -> None:
         self.counters.shed_ms += chunk.ms
-        end = chunk.pts + chunk.ms * self._rate // 1000
-        for leg in chunk.legs:
-            told = self._gaps.get(leg.handle)
-            start = told.from_pts if told else chunk.pts
-            self._gaps[leg.handle] = Gap(leg.handle, start, end, GapCause.SHED)
+        self._gaps.add(chunk, self._rate, cause)
 
     # --- AI -> call ---------------------------------------------------------------------------
 
@@ -239,41 +309,52 @@ class Conversation:
             self.counters.acked_seq = min(seq, self._seq)
         while self._unacked and self._unacked[0][0] <= seq:
             self._sent_ms -= self._unacked.popleft()[1]
+        while self._unacked_events and self._unacked_events[0][0] <= seq:
+            self._unacked_events.popleft()
         if self._backlog_seq and seq >= self._backlog_seq:
             self._backlog_seq = 0
             self._limit_ms = self.opening.limits.max_unacked_ms
+        self._weigh()
 
     def _admitted(self, opened: Opened) -> None:
         """Releases what waited: only the legs the AI gets, and in the format it has chosen."""
-        wanted = wanted_legs(self.opening, opened)
+        handles = {leg.handle for leg in self.opening.legs}
+        # What a resumed stream is given has been chosen before, of the legs of that time.
+        deaf_to = handles - wanted_legs(self.opening, opened) if not self.opening.resume else set()
         held, self._queue = self._queue, deque()
         self._queued_ms = self._queued_events = 0
         scale = opened.uplink.sample_rate / self._rate
         for item in held:
             match item:
-                case _Chunk(pts, legs, ms):
-                    self._release(_Chunk(pts, [x for x in legs if x.handle in wanted], ms), opened)
-                case Gap(leg) if leg not in wanted:
+                case Chunk(pts, legs, ms):
+                    heard = [leg for leg in legs if leg.handle not in deaf_to]
+                    self._release(Chunk(pts, heard, ms), opened)
+                case Gap(leg) if leg in deaf_to:
                     pass
                 case _:
                     self._queue.append(_rescaled(item, scale))
                     self._queued_events += 1
-        gaps = (gap for gap in self._gaps.values() if gap.leg in wanted)
-        self._gaps = {gap.leg: _rescaled(gap, scale) for gap in gaps}
+        gaps = (gap for gap in self._gaps.take() if gap.leg not in deaf_to)
+        self._gaps.keep([_rescaled(gap, scale) for gap in gaps])
         self.opened = opened
         self._rate = opened.uplink.sample_rate
         self._bytes_per_ms = _bytes_per_ms(opened.uplink)
+        self._slot_ms = opened.chunk_ms
         self._limit_ms = self.opening.limits.max_unacked_ms
+        self._gauge = Gauge(self._limit_ms, opened.chunk_ms)
         if self._queued_ms and not opened.no_ack:
             self._limit_ms += self._queued_ms
             self._backlog_seq = self._seq + len(self._queue) + len(self._gaps)
+        self._weigh()
 
-    def _release(self, chunk: _Chunk, opened: Opened) -> None:
-        if chunk.legs and opened.uplink == self.opening.uplink:
+    def _release(self, chunk: Chunk, opened: Opened) -> None:
+        if chunk.legs and self.opening.resume is not None and not opened.resumed:
+            self._shed(chunk, GapCause.RESUME_TOO_OLD)  # to an AI that knows nothing of before
+        elif chunk.legs and opened.uplink == self.opening.uplink:
             self._queue.append(chunk)
             self._queued_ms += chunk.ms
         elif chunk.legs:
-            self._shed(chunk)  # it was made in the proposed format
+            self._shed(chunk, GapCause.SHED)  # it was made in the proposed format
 
 
 def _bytes_per_ms(audio: AudioFormat) -> int:

@@ -16,6 +16,7 @@ from voicefork.handoff.v1 import handoff_pb2 as handoff_pb
 from siprec_worker.errors import VendorError
 from siprec_worker.media.model import AudioFormat, Dtmf, Encoding, Gap, PlayState, Speech
 from siprec_worker.session import model as m
+from siprec_worker.sinks.pressure import Pressure
 
 _CHUNK_MS = range(20, 201, 20)
 _RATES = {
@@ -43,7 +44,7 @@ class Heard:
     unknown: int = 0  # enum values replaced by their default, oneof members not known
 
 
-Request = m.Open | m.ToAgent | m.Close | Ack
+Request = m.Open | m.ToAgent | m.Close | Ack | Pressure
 
 
 def write_request(seq: int, message: Request) -> bytes:
@@ -77,6 +78,13 @@ def write_request(seq: int, message: Request) -> bytes:
         case m.Notice(severity, code, text):
             level = cast("pb.Notice.Severity.ValueType", severity)
             request.notice.CopyFrom(pb.Notice(severity=level, code=code, text=text))
+        case Pressure(level, unacked_ms, shed_ms, chunk_ms):
+            how_far = cast("pb.Pressure.Level.ValueType", level)
+            request.pressure.CopyFrom(
+                pb.Pressure(
+                    level=how_far, unacked_ms=unacked_ms, shed_ms=shed_ms, chunk_ms=chunk_ms
+                )
+            )
         case Ack(acked, pts):
             request.ack.CopyFrom(pb.Ack(seq=acked, pts=pts))
         case m.Close(why, text):
@@ -223,6 +231,8 @@ def _open(opening: m.Open) -> pb.Open:
         direction=opening.direction,
         route=opening.route,
     )
+    if (resume := opening.resume) is not None:
+        message.resume.CopyFrom(pb.Resume(token=resume.token, acked_seq=resume.acked_seq))
     for leg in opening.legs:
         kind = cast("pb.LegKind.ValueType", leg.kind)
         added = message.legs.add(handle=leg.handle, kind=kind, aor=leg.aor, name=leg.name)

@@ -128,6 +128,7 @@ def test_nothing_un_acked_means_the_whole_limit_may_be_sent() -> None:
     talk = opened_talk()
     for number in range(5):
         talk.audio(number)
+        talk.drain()
     assert talk.kinds == ["open"] + ["audio"] * 5
     assert talk.conversation.unacked_ms == 100
 
@@ -137,11 +138,11 @@ def test_above_the_limit_audio_is_shed_until_the_ai_acks() -> None:
     for number in range(9):
         talk.audio(number)
         talk.drain()
-    assert talk.kinds == ["open"] + ["audio"] * 5
+    assert talk.kinds == ["open"] + ["audio"] * 5 + ["pressure"]
     talk.ack(4)
     talk.audio(9)
     talk.drain()
-    assert talk.kinds[6:] == ["gap", "audio"]
+    assert talk.kinds[7:] == ["pressure", "gap", "audio"]
     assert talk.gaps() == [(1, 5 * CHUNK, 9 * CHUNK)]
     assert talk.conversation.unacked_ms == 60
     assert talk.conversation.counters.acked_seq == 4
@@ -202,6 +203,7 @@ def test_a_shed_stretch_is_told_before_the_goodbye() -> None:
     talk = opened_talk()
     for number in range(7):
         talk.audio(number)
+        talk.drain()
     talk.conversation.close(m.Close(m.CloseReason.CALL_ENDED))
     talk.drain()
     assert talk.kinds[-2:] == ["gap", "close"]

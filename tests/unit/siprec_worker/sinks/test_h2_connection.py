@@ -99,8 +99,9 @@ async def test_a_stalled_stream_sheds_and_tells() -> None:
         audio(stalled, number)
         assert stalled.unacked_ms <= 100
     peer.grant(10_000, stalled)
-    assert peer.kinds(stalled) == ["open", "audio", "gap"] + ["audio"] * 4
-    told = peer.requests(stalled)[2].gap
+    assert peer.kinds(stalled) == ["open", "audio", "pressure", "gap"] + ["audio"] * 4
+    assert peer.requests(stalled)[2].pressure.level == pb.Pressure.LEVEL_SHEDDING
+    told = peer.requests(stalled)[3].gap
     assert (told.from_pts, told.to_pts) == (160, 16 * 160)
     assert told.cause == pb.GAP_CAUSE_SHED
     assert stalled.stats.shed_ms == 300
@@ -116,7 +117,7 @@ async def test_a_full_socket_holds_audio_with_its_call(peer: Peer) -> None:
     assert peer.kinds(stream) == ["open"]
     peer.connection.resume_writing()
     peer.settle()
-    assert peer.kinds(stream)[1:] == ["audio", "gap"] + ["audio"] * 4
+    assert peer.kinds(stream)[1:] == ["audio", "pressure", "gap"] + ["audio"] * 4
 
 
 async def test_goaway_loses_what_never_began_and_lets_the_rest_finish(peer: Peer) -> None:
