@@ -68,6 +68,7 @@ class HandoffWorkers:
         self._calls = calls
         self._controls = controls
         self._limit = limit_seconds
+        self._watching: dict[model.HandoffId, ForkHalf] = {}  # outlives the call in the queue
 
     async def freeze(self, call: model.CallId, phrase: str, reason: str) -> None:
         request = worker_pb2.FreezeRequest(call_id=call, phrase_utterance_id=phrase, reason=reason)
@@ -85,6 +86,8 @@ class HandoffWorkers:
         )
 
     async def drop_bot(self, call: model.CallId, reason: Release) -> None:
+        if self._calls.view(call) is None:
+            return  # the call is over, and has said goodbye itself
         fork = self._fork(call)
         if reason is Release.HUMAN_CONNECTED:
             request = worker_pb2.SetPartyRequest(
@@ -115,16 +118,18 @@ class HandoffWorkers:
     async def watch(
         self, call: model.CallId, handoff: model.HandoffId
     ) -> AsyncIterator[model.Witness]:
-        fork = self._fork(call)
+        fork = self._watching[handoff] = self._fork(call)
         request = worker_pb2.StartWitnessRequest(call_id=call, handoff_id=handoff)
         try:
             async for response in self._controls.stub(fork).StartWitness(request):
                 yield _witness(response.report)
         except grpc.aio.AioRpcError as error:
             raise WorkerError(f"witness at {fork.control}: {error.details()}") from error
+        finally:
+            self._watching.pop(handoff, None)
 
     async def stop_watching(self, call: model.CallId, handoff: model.HandoffId) -> model.Witness:
-        fork = self._fork(call)
+        fork = self._watching.get(handoff) or self._fork(call)
         request = worker_pb2.StopWitnessRequest(call_id=call, handoff_id=handoff)
         try:
             answer = await self._controls.stub(fork).StopWitness(request, timeout=self._limit)
