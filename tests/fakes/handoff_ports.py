@@ -12,6 +12,7 @@ from orchestrator.handoff.effects import Release
 from orchestrator.handoff.ports import Created, Fenced, Known, Record
 from orchestrator.handoff.state import State, view
 from orchestrator.model import CallId, Context, Handoff, HandoffId, Place, Witness
+from orchestrator.telemetry import HANDOFF_TIMES
 
 
 class FakeWorker:
@@ -145,3 +146,10 @@ class Counts(Counter[str]):
 
     def count(self, name: str) -> None:
         self[name] += 1
+
+    def ended(self, outcome: str, pattern: str) -> None:
+        self[f"ended {outcome} {pattern}"] += 1
+
+    def took(self, what: str, milliseconds: int) -> None:
+        assert what in HANDOFF_TIMES
+        self[f"took {what}"] += 1

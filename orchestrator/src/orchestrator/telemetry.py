@@ -8,6 +8,17 @@ import sys
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+HANDOFF_TIMES = {
+    "escalate_ack": "From Escalate to its answer",
+    "hold_heard": "From Escalate to the first hold audio at the caller, as the fork heard it",
+    "hold_heard_after_phrase": "From the end of say_first to the first hold audio",
+    "ring": "Agent's phone: dialled to answered",
+    "merge": "Agent accepted to caller and agent together",
+    "context_lead": "Context published before the merge by",
+    "dead_air": "Silent and missing audio at the caller during the handoff, as the fork heard it",
+    "longest_gap": "Longest time without a packet to the caller",
+}
+_HANDOFF_SECONDS = (0.0, 0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -105,6 +116,21 @@ class Metrics:
         self._handoffs = Counter(
             "voicefork_handoff_events", "What happens in handoffs", ["what"], registry=registry
         )
+        self._handoffs_ended = Counter(
+            "voicefork_handoffs_ended",
+            "How handoffs ended",
+            ["outcome", "pattern"],
+            registry=registry,
+        )
+        self._handoff_times = {
+            what: Histogram(
+                f"voicefork_handoff_{what}_seconds",
+                meaning,
+                registry=registry,
+                buckets=_HANDOFF_SECONDS,
+            )
+            for what, meaning in HANDOFF_TIMES.items()
+        }
         self.reports = Counter(
             "voicefork_worker_reports", "What workers report", ["event"], registry=registry
         )
@@ -118,3 +144,11 @@ class Metrics:
     def count(self, name: str) -> None:
         """One more of something in the handoffs (implements handoff.ports.Tally)."""
         self._handoffs.labels(name).inc()
+
+    def ended(self, outcome: str, pattern: str) -> None:
+        """A handoff's outcome (implements handoff.ports.Tally)."""
+        self._handoffs_ended.labels(outcome, pattern).inc()
+
+    def took(self, what: str, milliseconds: int) -> None:
+        """One of HANDOFF_TIMES (implements handoff.ports.Tally)."""
+        self._handoff_times[what].observe(milliseconds / 1000)

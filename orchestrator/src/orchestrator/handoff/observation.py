@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from orchestrator.handoff.state import State
@@ -34,3 +35,17 @@ def _with_hold(
         ended_ms = round((state.phrase_ended_at - started_at) * 1000)
         return replace(timing, say_first_to_hold_ms=max(0, heard_ms - ended_ms))
     return timing
+
+
+def measured(timing: Timing) -> Mapping[str, int]:
+    """What is known of a settled handoff, by the names of telemetry.HANDOFF_TIMES."""
+    times = {
+        "hold_heard": timing.request_to_hold_ms,
+        "hold_heard_after_phrase": timing.say_first_to_hold_ms,
+        "ring": timing.ring_ms,
+        "merge": timing.merge_ms,
+        "context_lead": timing.context_lead_ms,
+        "dead_air": timing.dead_air_ms,
+        "longest_gap": timing.longest_gap_ms,
+    }
+    return {what: spent for what, spent in times.items() if spent is not None}

@@ -196,6 +196,12 @@ class Clock(Protocol):
 
 
 class Tally(Protocol):
-    """Counters by name."""
+    """Counters by name, and what operators measure handoffs by."""
 
     def count(self, name: str) -> None: ...
+
+    def ended(self, outcome: str, pattern: str) -> None:
+        """Once for every handoff."""
+
+    def took(self, what: str, milliseconds: int) -> None:
+        """`what`: one of telemetry.HANDOFF_TIMES."""

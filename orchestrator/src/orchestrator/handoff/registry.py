@@ -82,7 +82,9 @@ class Registry:
 
         Raises Refused: UnknownCall, RequestReused, InProgress, Unsupported.
         """
+        asked_at = self._now()
         taken = await self._intake.escalate(escalation)
+        self._ports.tally.took("escalate_ack", round((self._now() - asked_at) * 1000))
         if isinstance(taken, Handoff):
             return taken
         place = self._calls.locate(escalation.call_id)

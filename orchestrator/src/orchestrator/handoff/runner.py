@@ -44,6 +44,7 @@ from orchestrator.handoff.events import (
 from orchestrator.handoff.journal import HISTORY, Journal
 from orchestrator.handoff.lane import EffectLane
 from orchestrator.handoff.machine import step
+from orchestrator.handoff.observation import measured
 from orchestrator.handoff.pbx import Pbx
 from orchestrator.handoff.ports import (
     Clock,
@@ -238,6 +239,9 @@ class HandoffRunner:
             self._changed = asyncio.Event()
         for effect in effects:
             self._start(effect)
+        if self.state.settled and not before.settled:
+            for what, milliseconds in measured(self.state.timing).items():
+                self._ports.tally.took(what, milliseconds)
 
     def _start(self, effect: Effect) -> None:
         match effect:
@@ -255,7 +259,8 @@ class HandoffRunner:
             case StopWitness():
                 self._watcher.stop()
             case Finish(outcome):
-                self._ports.tally.count(f"handoff_outcome_{outcome.name.lower()}")
+                pattern = self.state.request.plan.pattern
+                self._ports.tally.ended(outcome.name.lower(), pattern.name.lower())
             case _:
                 assert effect.lane is Lane.TELEPHONY
                 self._telephony.put(effect)

@@ -106,6 +106,14 @@ async def test_the_timing_holds_what_the_witness_saw() -> None:
         assert final.timing.context_lead_ms is not None
 
 
+async def test_every_handoff_is_counted_once_by_its_outcome_and_measured() -> None:
+    async with running() as lab:
+        await lab.settled(await lab.escalate())
+        assert lab.counts["ended connected attended"] == 1
+        measured = {name for name in lab.counts if name.startswith("took ")}
+        assert {"took hold_heard", "took dead_air", "took merge", "took escalate_ack"} <= measured
+
+
 async def test_a_key_accepts() -> None:
     async with running(accept_key="1", prompt="sound:accept") as lab:
         lab.pbx.phones[ALICE] = Phone(key="1")
