@@ -64,11 +64,6 @@ class Phase(IntEnum):
     QUEUED = 16
 
 
-FINAL_PHASES = frozenset(
-    {Phase.CONNECTED, Phase.RETURNED, Phase.FAILED, Phase.CANCELLED, Phase.QUEUED}
-)
-
-
 class Outcome(IntEnum):
     UNSPECIFIED = 0
     CONNECTED = 1

@@ -32,10 +32,6 @@ from orchestrator.model import CallId, HandoffId
 
 DOMAIN = "voicefork"
 _LATER = "this orchestrator does not list targets, take reports of outcomes, or place calls"
-_INSTEAD = (
-    "this orchestrator runs no handoffs: escalate in the call's own Converse stream, "
-    "which sends the caller to the queue"
-)
 
 
 class HandoffService(handoff_pb2_grpc.HandoffServiceServicer):

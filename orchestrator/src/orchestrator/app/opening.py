@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 import structlog
 
@@ -27,6 +28,7 @@ from orchestrator.fleet.reports import Reports
 from orchestrator.fleet.runner import Surroundings
 from orchestrator.fleet.states import EntryPolicy
 from orchestrator.fleet.worker_control import open_worker_controls
+from orchestrator.handoff.registry import Registry
 from orchestrator.routing.table import RoutingTable, default_table, parse_table, parse_target
 from orchestrator.telemetry import Metrics
 
@@ -42,6 +44,7 @@ class Orchestrator:
     grpc: str
     admin: str
     calls: Calls
+    handoffs: Registry
     server: GrpcServer
     drain_seconds: float
 
@@ -50,7 +53,7 @@ class Orchestrator:
         await self.server.serving(False)
         try:
             async with asyncio.timeout(self.drain_seconds + _DRAIN_MARGIN_SECONDS):
-                await self.calls.drain(self.drain_seconds)
+                await self.calls.drain(self.drain_seconds, self.handoffs.give_up)
         except TimeoutError:
             log.warning("calls were left behind", calls=len(self.calls))
 
@@ -65,6 +68,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
     metrics = Metrics()
     table = _routing(settings)
     tls = _tls(settings)
+    _warn_of_strangers(settings)
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(open_server(settings.grpc, tls))
         rest = await stack.enter_async_context(
@@ -124,7 +128,12 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
         await connection.wait_connected()
         await server.serving(True)
         yield Orchestrator(
-            grpc_address, f"{settings.admin.host}:{admin}", calls, server, settings.drain_seconds
+            grpc_address,
+            f"{settings.admin.host}:{admin}",
+            calls,
+            handoffs,
+            server,
+            settings.drain_seconds,
         )
 
 
@@ -152,16 +161,20 @@ def _pbx(settings: Settings, client: AriClient) -> AriPbx:
 
 def _routing(settings: Settings) -> RoutingTable:
     """Raises SetupError: the file cannot be read, or is wrong."""
-    if settings.routing is None:
-        try:
-            targets = (parse_target(settings.target),) if settings.target else ()
-        except ValueError as error:
-            raise SetupError(f"--target: {error}") from error
-        return default_table(
-            targets, queue=settings.queue_extension, queue_context=settings.queue_context
-        )
     try:
-        return parse_table(settings.routing.read_text())
+        targets = (parse_target(settings.target),) if settings.target else ()
+    except ValueError as error:
+        raise SetupError(f"--target: {error}") from error
+    usual = default_table(
+        targets,
+        queue=settings.queue_extension,
+        queue_context=settings.queue_context,
+        music=settings.music_class,
+    )
+    if settings.routing is None:
+        return usual
+    try:
+        return parse_table(settings.routing.read_text(), usual)
     except OSError as error:
         raise SetupError(f"--routing {settings.routing}: {error}") from error
 
@@ -180,6 +193,21 @@ def _tls(settings: Settings) -> Tls | None:
     if settings.grpc_cert is None or settings.grpc_key is None:
         return None
     return Tls(settings.grpc_cert, settings.grpc_key, settings.grpc_ca)
+
+
+def _warn_of_strangers(settings: Settings) -> None:
+    """Whoever reaches our gRPC can move callers; the admin page tells of calls."""
+    if settings.grpc_ca is None and not _is_loopback(settings.grpc.host):
+        log.warning("gRPC is open to whoever reaches it: see --grpc-ca", grpc=settings.grpc)
+    if not _is_loopback(settings.admin.host):
+        log.warning("the admin page is open to whoever reaches it", admin=settings.admin)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _listed(calls: Calls) -> list[dict[str, object]]:

@@ -95,13 +95,6 @@ class AriClient:
     async def stop_music(self, channel_id: str) -> None:
         await self._rest.request("DELETE", "channels", channel_id, "moh")
 
-    async def start_silence(self, channel_id: str) -> None:
-        """Sends silence: a channel that gets no media sends no RTP at all."""
-        await self._rest.request("POST", "channels", channel_id, "silence")
-
-    async def stop_silence(self, channel_id: str) -> None:
-        await self._rest.request("DELETE", "channels", channel_id, "silence")
-
     async def send_dtmf(self, channel_id: str, digits: str, length_ms: int = 100) -> None:
         params = {"dtmf": digits, "duration": str(length_ms)}
         await self._rest.request("POST", "channels", channel_id, "dtmf", params=params)
@@ -252,16 +245,9 @@ class AriClient:
             params["role"] = role
         await self._rest.request("POST", "bridges", bridge_id, "addChannel", params=params)
 
-    async def remove_from_bridge(self, bridge_id: str, channel_id: str) -> None:
-        params = {"channel": channel_id}
-        await self._rest.request("POST", "bridges", bridge_id, "removeChannel", params=params)
-
     async def start_bridge_music(self, bridge_id: str, music_class: str = "") -> None:
         params = {"mohClass": music_class} if music_class else None
         await self._rest.request("POST", "bridges", bridge_id, "moh", params=params)
-
-    async def stop_bridge_music(self, bridge_id: str) -> None:
-        await self._rest.request("DELETE", "bridges", bridge_id, "moh")
 
     # --- playbacks --------------------------------------------------------------------------
 

@@ -61,7 +61,7 @@ class AriConnection:
     async def run(self) -> None:
         """Connects, reads events, and connects again with growing pauses; ends by cancellation.
 
-        `on_event` must not raise nor wait. `on_connected` runs beside the reading, as its own
+        `on_event` must not wait. `on_connected` runs beside the reading, as its own
         questions to Asterisk cause events.
         """
         while True:
@@ -116,7 +116,10 @@ class AriConnection:
             # Two processes share a slot: fighting for it would cost each its events.
             log.error("ari application taken over by another process", app=event.app)
             self._pause = _REPLACED_PAUSE
-        self._on_event(event)
+        try:
+            self._on_event(event)
+        except Exception:  # our own bug costs this event, never all calls
+            log.exception("ari event failed", type=type(event).__name__)
 
     def _count_unknown(self, message: object) -> None:
         kind = str(message.get("type", "")) if isinstance(message, dict) else ""

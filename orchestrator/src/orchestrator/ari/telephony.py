@@ -161,9 +161,9 @@ class AriTelephony:
                 return f"Local/{number}@{context or self._context}"
             case SipUri(uri) if self._trunk:
                 return f"PJSIP/{self._trunk}/{uri}"
-            case SipUri(uri):
+            case SipUri():
                 why = "no trunk is configured for targets outside (--trunk)"
-                raise Unprocessable("POST", "/channels", 0, f"{uri}: {why}")
+                raise Unprocessable("POST", "/channels", 0, why)
             case Queue(name):
                 raise Unprocessable("POST", "/channels", 0, f"queue {name} cannot be dialled")
 

@@ -197,5 +197,5 @@ def _target(target: Target) -> str:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
+        raise TypeError(f"{type(value).__name__} is not a text")
     return value

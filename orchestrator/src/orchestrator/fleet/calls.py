@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,9 @@ log = structlog.stdlib.get_logger(__name__)
 
 _WORKER_GRACE_SECONDS = 1.0
 """A worker's stream that breaks is given this long to come back before its calls hear music."""
+
+
+_DRAIN_PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ class Calls:
         waiting = self._gone.pop(worker_id, None)
         if waiting is not None:
             waiting.cancel()
-        self._tell_worker_calls(on.WorkerBack(worker_id))
+        self._tell_all(on.WorkerBack(worker_id))
 
     def worker_disconnected(self, worker_id: str) -> None:
         # Not when it is we who go: streams end after the calls.
@@ -151,17 +154,23 @@ class Calls:
     def views(self) -> list[CallView]:
         return [_view(runner) for runner in self._runners.values()]
 
-    async def drain(self, seconds: float) -> None:
-        """No new calls; those that are here may end by themselves, then they go to the queue."""
+    async def drain(self, seconds: float, overdue: Callable[[], None] = lambda: None) -> None:
+        """No new calls; those that are here may end by themselves, then they go to the queue.
+
+        `overdue` is then called, before, so that handoffs give back or queue whom they have.
+        """
         self.draining = True
         try:
             async with asyncio.timeout(seconds):
                 await self._empty.wait()
         except TimeoutError:
             log.info("calls go to the queue", calls=len(self._runners))
-            for runner in list(self._runners.values()):
-                runner.post(on.SendToQueue("the orchestrator is going away"))
-        await self._empty.wait()
+            overdue()
+        while self._runners:  # again and again: a handoff may give its caller back meanwhile
+            self._tell_all(on.SendToQueue("the orchestrator is going away"))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_DRAIN_PAUSE_SECONDS):
+                    await self._empty.wait()
 
     # --- tasks --------------------------------------------------------------------------------
 
@@ -225,7 +234,7 @@ class Calls:
                 await asyncio.sleep(_WORKER_GRACE_SECONDS)
                 if not await self._around.workers.alive(fork):
                     log.warning("worker lost", worker=worker_id)
-                    self._tell_worker_calls(on.WorkerLost(worker_id))
+                    self._tell_all(on.WorkerLost(worker_id))
                     return
         finally:
             self._gone.pop(worker_id, None)
@@ -235,8 +244,8 @@ class Calls:
         forks = (_view(runner).fork for runner in self._runners.values())
         return next((fork for fork in forks if fork and fork.worker_id == worker_id), None)
 
-    def _tell_worker_calls(self, event: Event) -> None:
-        """To all calls: each machine knows which worker is its own."""
+    def _tell_all(self, event: Event) -> None:
+        """Each machine knows what concerns it."""
         for runner in self._runners.values():
             runner.post(event)
 

@@ -83,7 +83,7 @@ def _typed(kind: Any, plain: Any) -> Any:
     if kind is float and isinstance(plain, int) and not isinstance(plain, bool):
         return float(plain)
     if not isinstance(plain, kind):
-        raise UnreadableError(f"{plain!r} is not {kind.__name__}")
+        raise UnreadableError(f"{type(plain).__name__} is not {kind.__name__}")
     return plain
 
 

@@ -16,6 +16,8 @@ from orchestrator.handoff.events import (
     CallerLeft,
     CancelRequested,
     ContextAcked,
+    Deadline,
+    DeadlinePassed,
     Event,
     PhraseEnded,
 )
@@ -193,6 +195,11 @@ class Registry:
             for runner in self._roster.runners()
             if isinstance(runner.state.agent, AwaitingKey | Accepted | Joining | Waiting | Talking)
         )
+
+    def give_up(self) -> None:
+        """Nobody is waited for any more: callers without an agent take their way out now."""
+        for runner in self._roster.runners():
+            runner.post(DeadlinePassed(self._now(), Deadline.GIVE_UP))
 
     # --- news ---------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """The routing rules as values, and how they are read from YAML.
 
-queue: s                    # the way out that always exists: an extension of queue_context
-queue_context: voicefork-queue
-music: default
+queue: s                    # the way out that always exists: an extension of queue_context;
+queue_context: voicefork-queue    # these three: usually as by --queue-extension, --queue-context
+music: default                    # and --music-class
 default:                    # what a rule does not say is taken from here
   pattern: attended         # or dialplan
   targets: [PJSIP/alice, "extension:200@internal", "sip:desk@example.com", "queue:support"]
@@ -69,7 +69,7 @@ class Rule:
 class RoutingTable:
     default: Treatment = Treatment()
     rules: tuple[Rule, ...] = ()
-    queue_context: str = "queues"
+    queue_context: str = "voicefork-queue"
     music: str = "default"
 
 
@@ -85,17 +85,20 @@ def default_table(
     return RoutingTable(usual, (dispute,), queue_context, music or "default")
 
 
-def parse_table(text: str) -> RoutingTable:
-    """Reads the YAML above. Raises SetupError that names the wrong place."""
+def parse_table(text: str, usual: RoutingTable) -> RoutingTable:
+    """Reads the YAML above; queue, its context and music are `usual`'s where it does not say.
+
+    Raises SetupError that names the wrong place.
+    """
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SetupError(f"routing: {error}") from error
     top = _Section("routing", document)
-    queue, music = top.text("queue", "s"), top.text("music", "default")
+    queue, music = top.text("queue", usual.default.queue), top.text("music", usual.music)
     default = _treatment(top.section("default"), Treatment(queue=queue))
     rules = tuple(_rule(section, default) for section in top.sections("rules"))
-    context = top.text("queue_context", "voicefork-queue")
+    context = top.text("queue_context", usual.queue_context)
     top.nothing_else()
     return RoutingTable(default, rules, context, music)
 

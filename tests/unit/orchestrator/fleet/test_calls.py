@@ -88,6 +88,21 @@ async def test_a_drain_that_is_not_waited_for_sends_the_callers_to_the_queue() -
         await stage.until_empty()
 
 
+async def test_a_caller_whom_a_handoff_gives_back_during_a_drain_goes_to_the_queue() -> None:
+    async with open_stage() as stage:
+        stage.calls.enter(CALL)
+        await stage.workers.attached.get()
+        stage.calls.post(C1, on.HandoffTook())
+
+        def gives_back() -> None:
+            stage.calls.post(C1, on.HandoffReturned())
+
+        stage.calls.spawn(stage.calls.drain(0.0, gives_back))
+        await stage.pbx.until("queue ch1")
+        stage.calls.post(C1, on.CallerLeft())
+        await stage.until_empty()
+
+
 @pytest.mark.parametrize("calls", [(CALL,), (CALL, SECOND)])
 async def test_room_is_what_is_left_of_the_most(calls: tuple[EnteredCall, ...]) -> None:
     async with open_stage(max_calls=2) as stage:

@@ -384,6 +384,24 @@ async def test_a_follower_may_begin_in_the_middle() -> None:
         assert later[0] == 4
 
 
+async def test_giving_up_brings_callers_without_an_agent_to_the_queue() -> None:
+    async with running() as lab:
+        handoff = await lab.escalate()
+        await ringing(lab, handoff)
+        lab.registry.give_up()
+        ended = await lab.settled(handoff)
+        assert (ended.phase, lab.place.caller in lab.pbx.in_dialplan) == (Phase.QUEUED, True)
+
+
+async def test_giving_up_leaves_a_conversation_alone() -> None:
+    async with running() as lab:
+        handoff = await lab.escalate()
+        await lab.until(handoff, connected)
+        lab.registry.give_up()
+        await lab.settled(handoff)
+        assert lab.pbx.bridge_of(lab.place.caller) == BridgeId("vf-h1-mix")
+
+
 async def test_an_unknown_agent_leg_is_for_its_finder_to_hang_up() -> None:
     async with running() as lab:
         assert not lab.registry.agent_answered(ChannelId("vf-h9-agent-1"))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator.errors import SetupError
 from orchestrator.model import Endpoint, Extension, Fallback, Pattern, Queue, SipUri
-from orchestrator.routing.table import RoutingTable, parse_table, parse_target
+from orchestrator.routing.table import RoutingTable, default_table, parse_table, parse_target
 
 FILE = """
 queue: support
@@ -32,7 +32,7 @@ rules:
 
 
 def test_a_rule_takes_from_the_default_what_it_does_not_say() -> None:
-    table = parse_table(FILE)
+    table = parse_table(FILE, RoutingTable())
     dispute = table.rules[0].treatment
     assert dispute.targets == (Endpoint("PJSIP/alice"), Extension("200", "internal"))
     assert (dispute.accept_key, dispute.limits.ring, dispute.queue) == ("1", 20, "fraud")
@@ -40,13 +40,13 @@ def test_a_rule_takes_from_the_default_what_it_does_not_say() -> None:
 
 
 def test_intents_fit_in_any_case() -> None:
-    rule = parse_table(FILE).rules[0]
+    rule = parse_table(FILE, RoutingTable()).rules[0]
     assert rule.fits("DISPUTE", 0)
     assert not rule.fits("billing", 9)
 
 
 def test_a_rule_without_intents_fits_by_priority() -> None:
-    rule = parse_table(FILE).rules[1]
+    rule = parse_table(FILE, RoutingTable()).rules[1]
     assert rule.fits("billing", 5)
     assert not rule.fits("billing", 4)
     assert rule.treatment.pattern is Pattern.DIALPLAN
@@ -71,7 +71,7 @@ def test_a_rule_without_intents_fits_by_priority() -> None:
 )
 def test_a_mistake_is_named_by_its_place(text: str, where: str) -> None:
     with pytest.raises(SetupError) as error:
-        parse_table(text)
+        parse_table(text, RoutingTable())
     assert where in str(error.value)
 
 
@@ -92,4 +92,14 @@ def test_targets_are_written_in_one_line(text: str, target: object) -> None:
 @given(st.text(max_size=200))
 def test_any_text_is_a_table_or_a_setup_error(text: str) -> None:
     with contextlib.suppress(SetupError):
-        assert isinstance(parse_table(text), RoutingTable)
+        assert isinstance(parse_table(text, RoutingTable()), RoutingTable)
+
+
+def test_a_file_that_names_no_queue_leaves_it_as_the_command_line_has_it() -> None:
+    usual = default_table([], queue="overflow", queue_context="callers", music="waltz")
+    table = parse_table("rules: []", usual)
+    assert (table.default.queue, table.queue_context, table.music) == (
+        "overflow",
+        "callers",
+        "waltz",
+    )
