@@ -3,7 +3,7 @@
 SHELL := bash
 BIN := .venv/bin
 
-.PHONY: help setup python demo test test-unit fuzz lint bench bench-latency bench-handoff constraints clean
+.PHONY: help setup python demo test test-unit fuzz lint bench bench-worker bench-latency bench-handoff constraints clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ lint: python ## ruff, mypy, import layers, protos
 
 bench: setup ## what a call costs, and how many fit on a core
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-worker: setup ## what a call costs a worker, and how many fit on a core
+	@$(BIN)/python -m bench.worker $(ARGS)
 
 bench-latency: setup ## mouth to ear of the bot
 	@$(BIN)/python -m bench.latency $(ARGS)

@@ -5,6 +5,7 @@
 // It prints "ports P..." (one a stream, bound on 127.0.0.1), then answers each line of stdin:
 //   to STREAM PORT     this stream goes there, and hears only from there
 //   go | stop          every stream that has somewhere to go
+//   only FIRST END     of them, these alone send
 //   count              "sent S left_out L received R late_ms M": packets since the start; the most
 //                      a slot began after its time since the last count
 //   sum FIRST END STEP "sent S": of these streams alone
@@ -33,7 +34,7 @@ typedef struct {
 } Stream;
 
 static Stream *streams;
-static int stream_count, lose_every, swap_every, going;
+static int stream_count, lose_every, swap_every, going, first_sent, end_sent = INT32_MAX;
 static uint64_t sent, left_out, received, latest_ns;
 
 static void fail(const char *what) {
@@ -106,6 +107,7 @@ static void answer(const char *line) {
         return;
     }
     int end, step;
+    if (sscanf(line, "only %d %d", &index, &end) == 2) first_sent = index, end_sent = end;
     if (sscanf(line, "sum %d %d %d", &index, &end, &step) == 3 && index >= 0 && step > 0) {
         uint64_t sum = 0;
         for (; index < end && index < stream_count; index += step) sum += streams[index].sent;
@@ -164,7 +166,7 @@ int main(int argc, char **argv) {
             // The legs of a call are neighbours, and no two streams' clocks agree: 7 slots apart.
             if (!streams[i].aimed || (unsigned)i * 7 % SLOTS != slot) continue;
             hear(i);
-            if (going) send_next(i);
+            if (going && i >= first_sent && i < end_sent) send_next(i);
         }
     }
 }

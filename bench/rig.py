@@ -14,7 +14,7 @@ from statistics import median
 
 import aiohttp
 from voicefork_cli.lab.ours import ANY_PORT, READY_SECONDS, Service
-from voicefork_cli.lab.processes import Lab
+from voicefork_cli.lab.processes import Lab, open_lab
 
 from bench.calls import LEGS, Calls, LoadMedia, attach_voices, open_calls
 from bench.tools import Tool, build, cpu_seconds, open_tool, pin, python
@@ -96,9 +96,10 @@ class Rig:
 
 
 @asynccontextmanager
-async def open_rig(lab: Lab, plan: Plan, streams: int) -> AsyncIterator[Rig]:
+async def open_rig(plan: Plan, streams: int) -> AsyncIterator[Rig]:
     """Everything runs, no call yet. `streams`: of the load, two a call and one a voice."""
     async with AsyncExitStack() as opened:
+        lab = await opened.enter_async_context(open_lab())  # its own: the ports go back with it
         legs = "both" if plan.both_legs else "customer"
         agent = await opened.enter_async_context(
             open_tool("agent", python("bench.agent_sink", "--legs", legs), LOAD_CORE)
@@ -158,10 +159,10 @@ async def begin_calls(rig: Rig, plan: Plan) -> None:
         await attach_voices(rig.worker, rig.call_ids, rig.ports[LEGS * plan.calls :], rig.load)
 
 
-async def measure(lab: Lab, plan: Plan) -> Measured:
+async def measure(plan: Plan) -> Measured:
     """One worker, its calls, `plan.seconds` of load."""
     streams = (LEGS + plan.voice) * plan.calls
-    async with open_rig(lab, plan, streams) as rig:
+    async with open_rig(plan, streams) as rig:
         await begin_calls(rig, plan)
         rig.load.tell("go")
         await asyncio.sleep(WARM_SECONDS)
@@ -231,7 +232,7 @@ async def _lost(rig: Rig, plan: Plan, seen: dict[str, int]) -> int:
     return sent["sent"] - seen["frames"] - counted["late"]
 
 
-async def measure_limit(lab: Lab, calls: int, seconds: float, message_bytes: int) -> float:
+async def measure_limit(calls: int, seconds: float, message_bytes: int) -> float:
     """Microseconds a packet of the C program that does nothing else."""
     async with AsyncExitStack() as opened:
         relay = await opened.enter_async_context(open_tool("relay", [build("relay"), 0], LOAD_CORE))

@@ -1,0 +1,104 @@
+"""What a call costs besides its audio: memory, set-up and tear-down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from bench.calls import LEGS, LoadMedia
+from bench.rig import Plan, Rig, begin_calls, open_rig
+from bench.tools import cpu_seconds, resident_kb
+
+GROUP = 250  # calls that get audio at a time: all at once would measure the AI, not the worker
+GROUP_SECONDS = 2.0
+LIFE_SECONDS = 1.0
+SET_UPS_PER_SECOND = 200.0
+PORTS_FOR = 1000  # calls: those that live, and the resting ports of those that have ended
+SAMPLES = 10
+
+
+async def kb_per_call(calls: int) -> float:
+    """Resident memory a call of `calls` that are all up, and have all had audio."""
+    plan = Plan(f"memory-{calls}", calls, 0.0)
+    async with open_rig(plan, LEGS * calls) as rig:
+        empty = resident_kb(rig.pid)
+        await begin_calls(rig, plan)
+        rig.load.tell("go")
+        for first in range(0, calls, GROUP):
+            rig.load.tell(f"only {LEGS * first} {LEGS * (first + GROUP)}")
+            await asyncio.sleep(GROUP_SECONDS)
+        return (resident_kb(rig.pid) - empty) / calls
+
+
+@dataclass(slots=True)
+class SetUps:
+    """`resident_kb`: at as many moments, evenly spread over the run."""
+
+    done: int = 0
+    failed: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    cpu_ms: float = 0.0  # of the worker, a call: INVITE, ACK, the AI's opening, BYE
+    resident_kb: list[int] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        return self.done / self.seconds if self.seconds else 0.0
+
+    @property
+    def growth_kb_per_call(self) -> float:
+        """From the middle of the run to its end, when the pools of the beginning are full."""
+        half = self.resident_kb[len(self.resident_kb) // 2 :]
+        calls = self.done * (len(half) - 1) / max(1, len(self.resident_kb) - 1)
+        return (half[-1] - half[0]) / calls if calls else 0.0
+
+
+class _Silent(LoadMedia):
+    """A fork that never sends: only its signalling is wanted."""
+
+    async def answered(self, sdp: bytes) -> None:
+        """Nobody sends there."""
+
+
+async def set_ups(calls: int) -> SetUps:
+    """Begins 200 calls a second, each for a second, `calls` in all."""
+    plan = Plan("set-ups", PORTS_FOR, 0.0)
+    figures = SetUps()
+    async with open_rig(plan, LEGS) as rig:
+        rig.calls.rate = SET_UPS_PER_SECOND
+        loop = asyncio.get_running_loop()
+        cpu, began = cpu_seconds(rig.pid), loop.time()
+        async with _sampled(rig, calls / SET_UPS_PER_SECOND / SAMPLES, figures):
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(calls):
+                    due = began + number / SET_UPS_PER_SECOND
+                    await asyncio.sleep(max(0.0, due - loop.time()))
+                    tasks.create_task(_one(rig, figures))
+            figures.seconds = loop.time() - began - LIFE_SECONDS
+        figures.cpu_ms = 1000 * (cpu_seconds(rig.pid) - cpu) / calls
+        figures.failed = rig.calls.failed
+    return figures
+
+
+async def _one(rig: Rig, figures: SetUps) -> None:
+    media = _Silent(rig.load, 0, (rig.ports[0], rig.ports[1]))
+    call_id = await rig.calls.start(media)
+    if call_id:
+        await asyncio.sleep(LIFE_SECONDS)
+        await rig.calls.end(call_id)
+        figures.done += 1
+
+
+@asynccontextmanager
+async def _sampled(rig: Rig, every: float, figures: SetUps) -> AsyncIterator[None]:
+    async def sample() -> None:
+        while True:
+            figures.resident_kb.append(resident_kb(rig.pid))
+            await asyncio.sleep(every)
+
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(sample())
+        yield
+        figures.resident_kb.append(resident_kb(rig.pid))
+        task.cancel()
