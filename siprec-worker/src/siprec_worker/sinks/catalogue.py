@@ -10,6 +10,7 @@ from siprec_worker.sinks.discard import DiscardConnector
 from siprec_worker.sinks.grpc_aio import GrpcAioConnector
 from siprec_worker.sinks.h2_connector import H2Connector
 from siprec_worker.sinks.options import AgentOptions
+from siprec_worker.sinks.resuming import Resuming
 from siprec_worker.sinks.target import Target, client_context
 
 SCHEMES = ("discard:", "grpc://", "grpcs://", "grpc+aio://", "grpcs+aio://")
@@ -29,13 +30,14 @@ def connector_for(url: str, options: AgentOptions) -> AgentConnector:
         case "discard":
             return DiscardConnector()
         case "grpc":
-            return H2Connector(_target(url, tls=False), options, None)
+            return Resuming(H2Connector(_target(url, tls=False), options, None), options)
         case "grpcs":
-            return H2Connector(_target(url, tls=True), options, client_context(options))
+            tls = client_context(options)
+            return Resuming(H2Connector(_target(url, tls=True), options, tls), options)
         case "grpc+aio":
-            return GrpcAioConnector(_target(url, tls=False), options)
+            return Resuming(GrpcAioConnector(_target(url, tls=False), options), options)
         case "grpcs+aio":
-            return GrpcAioConnector(_target(url, tls=True), options)
+            return Resuming(GrpcAioConnector(_target(url, tls=True), options), options)
         case _:
             raise SetupError(f"agent {url!r}: expected one of {', '.join(SCHEMES)}")
 

@@ -114,13 +114,22 @@ class Conversation:
         self._wait(Chunk(pts, legs, ms))
         return None
 
-    def replay(self, items: Sequence[Chunk | ToAgent]) -> None:
-        """What a broken stream left: queued as it was cut, flagged LATE."""
+    def replay(self, items: Sequence[Chunk | ToAgent], *, known: bool) -> None:
+        """What a broken stream left: queued as it was cut, flagged LATE.
+
+        Not `known` to the AI is the call that it was of: then the audio is only told, as a Gap.
+        """
+        replayed_ms = 0
         for item in items:
-            if isinstance(item, Chunk):
-                self._wait(item.replayed())
-            else:
+            if not isinstance(item, Chunk):
                 self.event(item)
+            elif known:
+                replayed_ms += item.ms
+                self._queue.append(item.replayed())
+            else:
+                self._shed(item, GapCause.RESUME_TOO_OLD)
+        self._queued_ms += replayed_ms
+        self._allow(replayed_ms)
 
     def backlog(self) -> Backlog | None:
         """What another stream has to say again; None when this one cannot be gone on with."""
@@ -137,7 +146,7 @@ class Conversation:
             *self._unacked_events,
         ]
         items = [item for _, item in sorted(sent, key=lambda pair: pair[0])]
-        items += self._gaps.take()
+        items += self._gaps
         kept = (x for x in self._queue if not isinstance(x, Open | Close | wire.Ack | Pressure))
         return Backlog(token, acked_seq, [*items, *kept])
 
@@ -318,23 +327,20 @@ class Conversation:
 
     def _admitted(self, opened: Opened) -> None:
         """Releases what waited: only the legs the AI gets, and in the format it has chosen."""
-        handles = {leg.handle for leg in self.opening.legs}
-        # What a resumed stream is given has been chosen before, of the legs of that time.
-        deaf_to = handles - wanted_legs(self.opening, opened) if not self.opening.resume else set()
+        wanted = wanted_legs(self.opening, opened)
         held, self._queue = self._queue, deque()
         self._queued_ms = self._queued_events = 0
         scale = opened.uplink.sample_rate / self._rate
         for item in held:
             match item:
                 case Chunk(pts, legs, ms):
-                    heard = [leg for leg in legs if leg.handle not in deaf_to]
-                    self._release(Chunk(pts, heard, ms), opened)
-                case Gap(leg) if leg in deaf_to:
+                    self._release(Chunk(pts, [x for x in legs if x.handle in wanted], ms), opened)
+                case Gap(leg) if leg not in wanted:
                     pass
                 case _:
                     self._queue.append(_rescaled(item, scale))
                     self._queued_events += 1
-        gaps = (gap for gap in self._gaps.take() if gap.leg not in deaf_to)
+        gaps = (gap for gap in self._gaps.take() if gap.leg in wanted)
         self._gaps.keep([_rescaled(gap, scale) for gap in gaps])
         self.opened = opened
         self._rate = opened.uplink.sample_rate
@@ -342,15 +348,17 @@ class Conversation:
         self._slot_ms = opened.chunk_ms
         self._limit_ms = self.opening.limits.max_unacked_ms
         self._gauge = Gauge(self._limit_ms, opened.chunk_ms)
-        if self._queued_ms and not opened.no_ack:
-            self._limit_ms += self._queued_ms
+        self._allow(self._queued_ms)
+
+    def _allow(self, backlog_ms: int) -> None:
+        """Lets what waits be un-acked on top of the limit, until the AI has taken it."""
+        if backlog_ms and self.acks:
+            self._limit_ms += backlog_ms
             self._backlog_seq = self._seq + len(self._queue) + len(self._gaps)
         self._weigh()
 
     def _release(self, chunk: Chunk, opened: Opened) -> None:
-        if chunk.legs and self.opening.resume is not None and not opened.resumed:
-            self._shed(chunk, GapCause.RESUME_TOO_OLD)  # to an AI that knows nothing of before
-        elif chunk.legs and opened.uplink == self.opening.uplink:
+        if chunk.legs and opened.uplink == self.opening.uplink:
             self._queue.append(chunk)
             self._queued_ms += chunk.ms
         elif chunk.legs:

@@ -20,6 +20,7 @@ from siprec_worker.sinks.counters import StreamCounters
 from siprec_worker.sinks.grpc_status import lost_by_status
 from siprec_worker.sinks.options import CONVERSE, AgentOptions
 from siprec_worker.sinks.target import Target
+from siprec_worker.sinks.waiting_audio import Backlog
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class GrpcAioStream:
         self._work = asyncio.Event()  # something may be written
         self._work.set()
         self._closing = False
+        self.going_away: Callable[[], None] | None = None  # the channel does not tell
 
     @property
     def closing(self) -> bool:
@@ -79,6 +81,17 @@ class GrpcAioStream:
             self._alarm.cancel()
             seconds = self._options.close_seconds
             self._alarm = self._loop.call_later(seconds, self._decide, AgentLost("closed"))
+
+    def backlog(self) -> Backlog | None:
+        return self.talk.backlog()
+
+    def replay(self, backlog: Backlog, *, known: bool) -> None:
+        self.talk.replay(backlog.items, known=known)
+        self._work.set()
+
+    def abandon(self) -> None:
+        self._closing = True
+        self._decide(AgentLost("another stream goes on"))
 
     def flush(self) -> None:
         if self.talk.waiting:

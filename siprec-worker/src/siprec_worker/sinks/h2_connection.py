@@ -88,6 +88,10 @@ class Connection(asyncio.Protocol):
         """How many more calls may be placed here."""
         return self.capacity - len(self._streams) if self.usable else 0
 
+    def heard_lately(self, options: AgentOptions) -> bool:
+        """Not a byte for as long as an AI may be silent = the path may be dead."""
+        return self._loop.time() - self.heard_at < options.silence_seconds
+
     def place(self, stream: H2Stream, headers: HeaderBlock) -> None:
         """Opens an HTTP/2 stream for it. Raises ProtocolError when h2 refuses."""
         stream_id = self._h2.get_next_available_stream_id()
@@ -237,10 +241,13 @@ class Connection(asyncio.Protocol):
         """RFC 9113 section 6.8: streams up to last_stream_id go on, the others never began."""
         reason = _code_name(code)
         log.info("agent is going away: %s, last stream %d", reason, last_stream_id)
-        for stream_id, stream in list(self._streams.items()):
+        streams = list(self._streams.items())
+        self.retire()  # first: whoever dials again because of it must not come here
+        for stream_id, stream in streams:
             if stream_id > last_stream_id:
                 stream.lost(AgentLost(f"the AI is going away: {reason}"))
-        self.retire()
+            elif stream.going_away is not None:
+                stream.going_away()
 
     def _broken(self, error: ProtocolError) -> None:
         """RFC 9113 section 5.4.1: a connection error is told by GOAWAY (by h2, where it saw it)."""

@@ -14,6 +14,7 @@ from siprec_worker.sinks.conversation import Conversation
 from siprec_worker.sinks.counters import StreamCounters
 from siprec_worker.sinks.message_framing import MessageReader
 from siprec_worker.sinks.options import AgentOptions
+from siprec_worker.sinks.waiting_audio import Backlog
 
 if TYPE_CHECKING:
     from siprec_worker.sinks.h2_connection import Connection
@@ -41,6 +42,7 @@ class H2Stream:
         self.talk = Conversation(opening, options)
         self.connection: Connection | None = None
         self.stream_id = 0
+        self.going_away: Callable[[], None] | None = None  # to be told of its server's leaving
         self.free = False  # placed, and nothing of it waits for a window or the socket
         self.rest = b""  # of a message that a window cut in two
         self._receiver = receiver
@@ -79,6 +81,8 @@ class H2Stream:
         elif self.free and connection is not None:
             connection.sender.pump(self)
         if talk.silent:
+            if connection is not None and not connection.heard_lately(self._options):
+                connection.retire()  # the path may be dead: another stream takes another
             seconds = self._options.silence_seconds
             self.lost_soon(AgentLost(f"nothing from the AI for {seconds:g} s of audio"))
 
@@ -101,6 +105,20 @@ class H2Stream:
         self.talk.close(close)
         self._alarm = self._loop.call_later(self._options.close_seconds, self._end)
         self._pump()
+
+    # --- resuming ------------------------------------------------------------------------------
+
+    def backlog(self) -> Backlog | None:
+        return self.talk.backlog()
+
+    def replay(self, backlog: Backlog, *, known: bool) -> None:
+        self.talk.replay(backlog.items, known=known)
+        self._pump()
+
+    def abandon(self) -> None:
+        if not self._over:
+            self._closing = True
+            self._end()
 
     # --- from the connection ------------------------------------------------------------------
 

@@ -25,6 +25,9 @@ class AgentOptions:
 
     connect_seconds: float = 5.0
     opening_seconds: float = 3.0  # Open sent or waiting to be, to Opened
+    resume_seconds: float = 3.0  # a stream broke, to another one that goes on with it
+    resume_tries: int = 5
+    resume_settled_seconds: float = 10.0  # of a resumed stream, until its tries are forgotten
     silence_seconds: float = 15.0  # that much audio offered and nothing heard: the AI is dead
     ack_seconds: float = 0.5  # our Acks, at most this often
     close_seconds: float = 2.0  # Close said, to the end of the stream

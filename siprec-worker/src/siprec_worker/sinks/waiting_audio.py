@@ -5,7 +5,7 @@ Pure. A slot is what one tick brought; several go into one message under pressur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from siprec_worker.media.model import AudioFlag, Gap, GapCause, LegAudio
@@ -73,6 +73,9 @@ class ShedGaps:
 
     def __init__(self) -> None:
         self._gaps: list[Gap] = []
+
+    def __iter__(self) -> Iterator[Gap]:
+        return iter(self._gaps)
 
     def __len__(self) -> int:
         return len(self._gaps)

@@ -11,6 +11,7 @@ from siprec_worker.sinks.discard import DiscardConnector
 from siprec_worker.sinks.grpc_aio import GrpcAioConnector
 from siprec_worker.sinks.h2_connector import H2Connector
 from siprec_worker.sinks.options import AgentOptions
+from siprec_worker.sinks.resuming import Resuming
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,8 @@ from siprec_worker.sinks.options import AgentOptions
     ],
 )
 async def test_the_scheme_names_the_connector(url: str, kind: type) -> None:
-    assert isinstance(connector_for(url, AgentOptions()), kind)
+    connector = connector_for(url, AgentOptions())
+    assert isinstance(connector.inner if isinstance(connector, Resuming) else connector, kind)
 
 
 @pytest.mark.parametrize(
