@@ -134,7 +134,16 @@ async def test_a_header_cannot_smuggle_dialplan_in(
     async with open_app(asterisk, "voicefork-0") as app:
         await ring(caller, asterisk, {"X-Voicefork-Call": hostile})
         started = await app.event("StasisStart")
-    assert started["channel"]["channelvars"]["VOICEFORK_CALL"] == "xSHELLidHangup"
+    assert started["channel"]["channelvars"]["VOICEFORK_CALL"] == "....xSHELLidHangup"
+
+
+async def test_a_tenant_is_taken_as_the_edge_lets_it_pass(
+    asterisk: Asterisk, caller: CarrierCaller
+) -> None:
+    async with open_app(asterisk, "voicefork-0") as app:
+        await ring(caller, asterisk, {"X-Voicefork-Tenant": "acme.example_1-b"})
+        started = await app.event("StasisStart")
+    assert started["channel"]["channelvars"]["VOICEFORK_TENANT"] == "acme.example_1-b"
 
 
 async def test_without_an_orchestrator_the_caller_waits_in_the_queue_with_music(
