@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from siprec_worker.errors import SipError
@@ -82,7 +83,9 @@ class SipConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         if self._transport is not None:
-            self._transport.abort()
+            # CPython 3.11.2 (Debian 12) trips over a TLS transport that is closed already.
+            with suppress(AttributeError):
+                self._transport.abort()
 
 
 @dataclass(slots=True)
