@@ -9,9 +9,8 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
-from orchestrator.handoff.ports import ContextBus, Store
+from orchestrator.handoff.ports import ContextBus, Ports, Store
 from orchestrator.handoff.registry import Registry
-from orchestrator.handoff.runner import Ports
 from orchestrator.model import CallId, Context, Escalation, Handoff, HandoffId, Place
 from orchestrator.routing.policy import plan_for
 from orchestrator.routing.table import RoutingTable, Treatment

@@ -22,8 +22,8 @@ from orchestrator.fleet.calls import Calls
 from orchestrator.fleet.handoffs import CallPlaces, HandoffWorkers
 from orchestrator.fleet.worker_control import WorkerControls
 from orchestrator.handoff.clock import SteadyClock
+from orchestrator.handoff.ports import Ports
 from orchestrator.handoff.registry import Registry
-from orchestrator.handoff.runner import Ports
 from orchestrator.model import Escalation, HandoffId, Plan
 from orchestrator.routing.policy import plan_for
 from orchestrator.routing.table import RoutingTable

@@ -70,6 +70,13 @@ def connected(state: State, agent: Talking, at: float) -> Step:
     )
 
 
+def phrase_over(state: State, at: float) -> Step:
+    leaves = state.caller == FinishingPhrase(leave=True)
+    state = replace(state, caller=AwaitingHold(), phrase_ended_at=at)
+    moved, effects = to_queue(state) if leaves else (state, ())
+    return moved, (ClearDeadline(Deadline.PHRASE), *effects)
+
+
 # --- ways out ---------------------------------------------------------------------------------
 
 

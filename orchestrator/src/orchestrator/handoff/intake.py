@@ -13,11 +13,12 @@ from orchestrator.errors import StoreError
 from orchestrator.handoff import names
 from orchestrator.handoff.codec import dump
 from orchestrator.handoff.events import Superseded
-from orchestrator.handoff.machine import begin, may_withdraw
-from orchestrator.handoff.ports import Calls, Created, Known, Record
+from orchestrator.handoff.machine import begin
+from orchestrator.handoff.ports import Calls, Created, Known, Ports, Record
 from orchestrator.handoff.refusals import InProgress, RequestReused, UnknownCall, Unsupported
 from orchestrator.handoff.roster import Roster
-from orchestrator.handoff.runner import HandoffRunner, Ports
+from orchestrator.handoff.runner import HandoffRunner
+from orchestrator.handoff.setbacks import may_withdraw
 from orchestrator.handoff.state import Bridge, Left, Request, State, view
 from orchestrator.model import (
     BridgeId,

@@ -18,6 +18,7 @@ Three tracks advance side by side; `meet` joins them.
     context  Unpublished ─▶ Publishing ─▶ Published ─▶ Acked
                             Publishing ─failed, CONTEXT─▶ Unavailable ─▶ Published
 
+What goes wrong or comes too late is in setbacks.py, how it all ends in endings.py.
 PATTERN_DIALPLAN goes from the phrase's end straight to Queueing. After `Finish` only clean-up
 follows; a connected conversation stays in the table until one of the two leaves.
 """
@@ -26,10 +27,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.handoff import endings, names, steps
+from orchestrator.handoff import endings, names, setbacks, steps
 from orchestrator.handoff.causes import outcome_of
 from orchestrator.handoff.effects import (
-    ClearDeadline,
     DropBot,
     Effect,
     FreezeBot,
@@ -72,7 +72,6 @@ from orchestrator.handoff.events import (
 )
 from orchestrator.handoff.observation import witnessed
 from orchestrator.handoff.state import (
-    Accepted,
     Acked,
     AwaitingHold,
     AwaitingKey,
@@ -99,7 +98,7 @@ from orchestrator.handoff.state import (
     WithBot,
 )
 from orchestrator.handoff.steps import Step, agent_channel, attempt_of, effect_id
-from orchestrator.model import Fallback, Outcome, Pattern, Phase
+from orchestrator.model import Outcome, Pattern, Phase
 
 
 def begin(request: Request, at: float) -> State:
@@ -142,11 +141,11 @@ def _row(state: State, event: Event) -> Step:
         case WitnessReported() | WitnessEnded():
             return _witness(state, event)
         case DeadlinePassed():
-            return _deadline(state, event)
+            return setbacks.deadline(state, event)
         case AriFailed():
-            return _ari_failed(state, event)
+            return setbacks.ari_failed(state, event)
         case CancelRequested() | Superseded():
-            return _withdrawn(state, event)
+            return setbacks.withdrawn(state, event)
 
 
 def _requested(state: State, at: float) -> Step:
@@ -174,7 +173,7 @@ def _requested(state: State, at: float) -> Step:
 def _caller(state: State, event: Event) -> Step:
     match state.caller, event:
         case FinishingPhrase(), PhraseEnded(at):
-            return _phrase_over(state, at)
+            return endings.phrase_over(state, at)
         case _, HoldReady(at) if state.hold is Bridge.MAKING:
             return _hold_ready(state, at)
         case Holding(move), CallerHeld(_, done) if done == move:
@@ -194,13 +193,6 @@ def _caller(state: State, event: Event) -> Step:
             return endings.caller_gone(state, Outcome.CALLER_HUNG_UP, at)
         case _:
             return state, ()
-
-
-def _phrase_over(state: State, at: float) -> Step:
-    leaves = state.caller == FinishingPhrase(leave=True)
-    state = replace(state, caller=AwaitingHold(), phrase_ended_at=at)
-    moved, effects = endings.to_queue(state) if leaves else (state, ())
-    return moved, (ClearDeadline(Deadline.PHRASE), *effects)
 
 
 def _hold_ready(state: State, at: float) -> Step:
@@ -286,79 +278,6 @@ def _witness(state: State, event: WitnessReported | WitnessEnded) -> Step:
             return witnessed(state, started_at, report), ()
         case WitnessEnded():
             return replace(state, watch=Watch.DONE), ()
-
-
-def _deadline(state: State, event: DeadlinePassed) -> Step:
-    at = event.at
-    match event.which, state.caller, state.agent:
-        case Deadline.PHRASE, FinishingPhrase(), _:
-            return _phrase_over(state, at)
-        case Deadline.RING, _, (Dialling() | Ringing()):
-            return endings.way_out(state, Outcome.NO_ANSWER, at)
-        case Deadline.ACCEPT, _, AwaitingKey():
-            return endings.way_out(state, Outcome.NO_ANSWER, at)
-        case Deadline.CONTEXT, _, _ if isinstance(state.context, Publishing):
-            return replace(state, context=Unavailable()), ()
-        case Deadline.GIVE_UP, _, _ if may_withdraw(state):
-            later = tuple(way for way in state.ways if way is not Fallback.NEXT_TARGET)
-            return endings.way_out(replace(state, ways=later), Outcome.TIMED_OUT, at)
-        case Deadline.RETRY, Stranded(tries), _:
-            return endings.to_queue(state, tries)
-        case _:
-            return state, ()
-
-
-def _ari_failed(state: State, event: AriFailed) -> Step:
-    at, outcome, effect = event.at, event.outcome, event.effect
-    match state.caller, state.agent:
-        case ((FinishingPhrase() | AwaitingHold() | Holding() | Held()), _) if effect in {
-            effect_id(state, "make-hold"),
-            effect_id(state, "make-mix"),
-        }:
-            return _queue_at_once(state, outcome)
-        case Holding(move), _ if effect == effect_id(state, "move", move):
-            return _queue_at_once(state, outcome)
-        case Merging(move), _ if effect == effect_id(state, "move", move):
-            return endings.way_out(state, outcome, at)
-        case Returning(move), _ if effect == effect_id(state, "move", move):
-            return _queue_at_once(state, outcome)
-        case Queueing(move, tries), _ if effect == effect_id(state, "move", move):
-            return endings.queue_failed(state, tries + 1, outcome, at)
-        case _, (Dialling(attempt) | Ringing(attempt)) if effect == effect_id(
-            state, "dial", attempt
-        ):
-            return endings.way_out(state, outcome, at)
-        case _, Joining(attempt) if effect == effect_id(state, "add", attempt):
-            return endings.way_out(state, outcome, at)
-        case _:
-            return state, ()
-
-
-def _queue_at_once(state: State, outcome: Outcome) -> Step:
-    """Without a bridge no other target helps: the dialplan needs none."""
-    return endings.to_queue(replace(state, outcome=outcome, phase=Phase.FALLBACK))
-
-
-def _withdrawn(state: State, event: CancelRequested | Superseded) -> Step:
-    """One winner: an agent who has accepted, or a caller on the way out, beats the withdrawal."""
-    if not may_withdraw(state):
-        return state, ()
-    match event:
-        case CancelRequested(at):
-            return endings.to_bot(state, Outcome.CANCELLED, at)
-        case Superseded(at):
-            return endings.superseded(state, at)
-
-
-def may_withdraw(state: State) -> bool:
-    """Whether a cancel, a supersede or giving up still comes in time."""
-    match state.caller, state.agent:
-        case _, (Accepted() | Joining() | Waiting() | Talking()):
-            return False
-        case ((FinishingPhrase() | AwaitingHold() | Holding() | Held()), _):
-            return True
-        case _:
-            return False
 
 
 def _after(state: State, event: Event) -> Step:

@@ -205,3 +205,15 @@ class Tally(Protocol):
 
     def took(self, what: str, milliseconds: int) -> None:
         """`what`: one of telemetry.HANDOFF_TIMES."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What every handoff is run with."""
+
+    telephony: Telephony
+    worker: WorkerLink
+    bus: ContextBus
+    store: Store
+    clock: Clock
+    tally: Tally

@@ -23,10 +23,10 @@ from orchestrator.handoff.events import (
 )
 from orchestrator.handoff.intake import Intake
 from orchestrator.handoff.names import agent_of, handoff_of
-from orchestrator.handoff.ports import Calls
+from orchestrator.handoff.ports import Calls, Ports
 from orchestrator.handoff.refusals import TooLate, UnknownHandoff
 from orchestrator.handoff.roster import Roster
-from orchestrator.handoff.runner import HandoffRunner, Ports
+from orchestrator.handoff.runner import HandoffRunner
 from orchestrator.handoff.state import (
     Accepted,
     AwaitingKey,

@@ -46,17 +46,10 @@ from orchestrator.handoff.lane import EffectLane
 from orchestrator.handoff.machine import step
 from orchestrator.handoff.observation import measured
 from orchestrator.handoff.pbx import Pbx
-from orchestrator.handoff.ports import (
-    Clock,
-    ContextBus,
-    Fenced,
-    Store,
-    Tally,
-    Telephony,
-    WorkerLink,
-)
+from orchestrator.handoff.ports import Fenced, Ports
 from orchestrator.handoff.refusals import ContextMoved, TooLate
 from orchestrator.handoff.state import State, view
+from orchestrator.handoff.telling import tell
 from orchestrator.handoff.watcher import Watcher
 from orchestrator.model import Context, Handoff
 
@@ -66,18 +59,6 @@ INBOX = 256
 WORKER_SECONDS = 0.5
 LANE_SECONDS = 0.1
 PUBLISH_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What every handoff is run with."""
-
-    telephony: Telephony
-    worker: WorkerLink
-    bus: ContextBus
-    store: Store
-    clock: Clock
-    tally: Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +268,7 @@ class HandoffRunner:
         effect, handoff = item
         try:
             async with asyncio.timeout(WORKER_SECONDS):
-                await self._tell_worker(effect, handoff)
+                await tell(self._ports.worker, effect, handoff)
         except (PeerError, TimeoutError) as error:
             self._ports.tally.count("handoff_worker_failed")
             log.warning("effect %s: %s", effect.id, error or "timed out")
@@ -295,20 +276,6 @@ class HandoffRunner:
             self._ports.tally.count("handoff_worker_failed")
             log.exception("effect %s", effect.id)
         self._nudge()
-
-    async def _tell_worker(self, effect: WorkerEffect, handoff: Handoff) -> None:
-        worker, call = self._ports.worker, handoff.call_id
-        match effect:
-            case FreezeBot(_, phrase, reason):
-                await worker.freeze(call, phrase, reason)
-            case UnfreezeBot():
-                await worker.unfreeze(call)
-            case DropBot(_, reason):
-                await worker.drop_bot(call, reason)
-            case Notify():
-                # The caller's next move does not wait until the news of the last one is written.
-                await self._telephony.goes_first(LANE_SECONDS)
-                await worker.notify(handoff)
 
     async def _on_bus(self, effect: PublishContext) -> None:
         now = self._ports.clock.now

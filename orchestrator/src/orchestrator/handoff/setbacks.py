@@ -1,0 +1,109 @@
+"""The table's rows for what goes wrong: deadlines, a PBX that fails, a wish that is withdrawn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator.handoff import endings
+from orchestrator.handoff.events import (
+    AriFailed,
+    CancelRequested,
+    Deadline,
+    DeadlinePassed,
+    Superseded,
+)
+from orchestrator.handoff.state import (
+    Accepted,
+    AwaitingHold,
+    AwaitingKey,
+    Dialling,
+    FinishingPhrase,
+    Held,
+    Holding,
+    Joining,
+    Merging,
+    Publishing,
+    Queueing,
+    Returning,
+    Ringing,
+    State,
+    Stranded,
+    Talking,
+    Unavailable,
+    Waiting,
+)
+from orchestrator.handoff.steps import Step, effect_id
+from orchestrator.model import Fallback, Outcome, Phase
+
+
+def deadline(state: State, event: DeadlinePassed) -> Step:
+    at = event.at
+    match event.which, state.caller, state.agent:
+        case Deadline.PHRASE, FinishingPhrase(), _:
+            return endings.phrase_over(state, at)
+        case Deadline.RING, _, (Dialling() | Ringing()):
+            return endings.way_out(state, Outcome.NO_ANSWER, at)
+        case Deadline.ACCEPT, _, AwaitingKey():
+            return endings.way_out(state, Outcome.NO_ANSWER, at)
+        case Deadline.CONTEXT, _, _ if isinstance(state.context, Publishing):
+            return replace(state, context=Unavailable()), ()
+        case Deadline.GIVE_UP, _, _ if may_withdraw(state):
+            later = tuple(way for way in state.ways if way is not Fallback.NEXT_TARGET)
+            return endings.way_out(replace(state, ways=later), Outcome.TIMED_OUT, at)
+        case Deadline.RETRY, Stranded(tries), _:
+            return endings.to_queue(state, tries)
+        case _:
+            return state, ()
+
+
+def ari_failed(state: State, event: AriFailed) -> Step:
+    at, outcome, effect = event.at, event.outcome, event.effect
+    match state.caller, state.agent:
+        case ((FinishingPhrase() | AwaitingHold() | Holding() | Held()), _) if effect in {
+            effect_id(state, "make-hold"),
+            effect_id(state, "make-mix"),
+        }:
+            return _queue_at_once(state, outcome)
+        case Holding(move), _ if effect == effect_id(state, "move", move):
+            return _queue_at_once(state, outcome)
+        case Merging(move), _ if effect == effect_id(state, "move", move):
+            return endings.way_out(state, outcome, at)
+        case Returning(move), _ if effect == effect_id(state, "move", move):
+            return _queue_at_once(state, outcome)
+        case Queueing(move, tries), _ if effect == effect_id(state, "move", move):
+            return endings.queue_failed(state, tries + 1, outcome, at)
+        case _, (Dialling(attempt) | Ringing(attempt)) if effect == effect_id(
+            state, "dial", attempt
+        ):
+            return endings.way_out(state, outcome, at)
+        case _, Joining(attempt) if effect == effect_id(state, "add", attempt):
+            return endings.way_out(state, outcome, at)
+        case _:
+            return state, ()
+
+
+def _queue_at_once(state: State, outcome: Outcome) -> Step:
+    """Without a bridge no other target helps: the dialplan needs none."""
+    return endings.to_queue(replace(state, outcome=outcome, phase=Phase.FALLBACK))
+
+
+def withdrawn(state: State, event: CancelRequested | Superseded) -> Step:
+    """One winner: an agent who has accepted, or a caller on the way out, beats the withdrawal."""
+    if not may_withdraw(state):
+        return state, ()
+    match event:
+        case CancelRequested(at):
+            return endings.to_bot(state, Outcome.CANCELLED, at)
+        case Superseded(at):
+            return endings.superseded(state, at)
+
+
+def may_withdraw(state: State) -> bool:
+    """Whether a cancel, a supersede or giving up still comes in time."""
+    match state.caller, state.agent:
+        case _, (Accepted() | Joining() | Waiting() | Talking()):
+            return False
+        case ((FinishingPhrase() | AwaitingHold() | Holding() | Held()), _):
+            return True
+        case _:
+            return False
