@@ -10,43 +10,28 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TypeVar, cast
 
 from siprec_worker.errors import VendorError
-from siprec_worker.media.model import AudioFormat, Dtmf, Gap, GapCause, LegAudio, Speech
+from siprec_worker.media.model import Gap, GapCause, LegAudio
 from siprec_worker.session.model import (
-    ClockAnchor,
     Close,
     FromAgent,
-    LegKind,
     Open,
     Opened,
-    PartyChange,
     Resume,
-    Role,
     ToAgent,
 )
 from siprec_worker.sinks import wire
+from siprec_worker.sinks.agreed_form import bytes_per_ms, rescaled, wanted_legs
 from siprec_worker.sinks.audio_wire import AudioWriter
 from siprec_worker.sinks.counters import StreamCounters
 from siprec_worker.sinks.options import AgentOptions
 from siprec_worker.sinks.pressure import Gauge, Pressure
-from siprec_worker.sinks.waiting_audio import Backlog, Chunk, ShedGaps, follows, joined
+from siprec_worker.sinks.unacked import Unacked
+from siprec_worker.sinks.waiting_audio import Backlog, Chunk, ShedGaps, head_of, joined
 
 Message = tuple[int, list[bytes]]
 """A serialised ConverseRequest: its length in bytes, and its bytes in pieces."""
-
-
-_Event = TypeVar("_Event", bound=wire.Request)
-
-
-def wanted_legs(opening: Open, opened: Opened) -> frozenset[int]:
-    """The legs an AI gets: what it asked for, else all, a PRIMARY without what it says itself."""
-    if opened.legs:
-        return frozenset(opened.legs)
-    deaf_to = LegKind.PBX if opening.role is Role.PRIMARY else None
-    return frozenset(leg.handle for leg in opening.legs if leg.kind is not deaf_to)
 
 
 class Conversation:
@@ -60,16 +45,13 @@ class Conversation:
         self._max_events = options.max_queued_events
         self._silence_ms = round(options.silence_seconds * 1000)
         self._rate = opening.uplink.sample_rate
-        self._bytes_per_ms = _bytes_per_ms(opening.uplink)
+        self._bytes_per_ms = bytes_per_ms(opening.uplink)
         self._queue: deque[Chunk | wire.Request] = deque([opening])
         self._queued_events = 0
         self._queued_ms = 0
         self._slot_ms = opening.chunk_ms
         self._gaps = ShedGaps()
-        self._unacked: deque[tuple[int, int, int, Sequence[LegAudio]]] = deque()  # audio sent
-        self._sent_ms = 0  # the sum of it
-        # Events sent; a bound against an AI that never acks, the oldest are forgotten.
-        self._unacked_events: deque[tuple[int, ToAgent]] = deque(maxlen=options.max_queued_events)
+        self._unacked = Unacked(options.max_queued_events)
         # Before Opened everything that could be replayed after a break may wait.
         limits = opening.limits
         self._limit_ms = max(limits.max_unacked_ms, limits.replay_ms)
@@ -89,7 +71,7 @@ class Conversation:
 
     @property
     def unacked_ms(self) -> int:
-        return self._sent_ms + self._queued_ms
+        return self._unacked.ms + self._queued_ms
 
     @property
     def waiting(self) -> bool:
@@ -108,7 +90,7 @@ class Conversation:
         self._unheard_ms += ms
         if self._unheard_ms >= self._silence_ms:
             self.silent = True
-        calm = self._sent_ms + ms <= self._calm_ms
+        calm = self._unacked.ms + ms <= self._calm_ms
         if may_send and calm and self.opened is not None and not self._queue and not self._gaps:
             return self._write_audio(pts, legs, ms)
         self._wait(Chunk(pts, legs, ms))
@@ -141,12 +123,7 @@ class Conversation:
                 pass
             case _:
                 return None
-        sent: list[tuple[int, Chunk | ToAgent]] = [
-            *((seq, Chunk(pts, legs, ms)) for seq, ms, pts, legs in self._unacked),
-            *self._unacked_events,
-        ]
-        items = [item for _, item in sorted(sent, key=lambda pair: pair[0])]
-        items += self._gaps
+        items = [*self._unacked.in_order(), *self._gaps]
         kept = (x for x in self._queue if not isinstance(x, Open | Close | wire.Ack | Pressure))
         return Backlog(token, acked_seq, [*items, *kept])
 
@@ -154,7 +131,7 @@ class Conversation:
         self._queue.append(chunk)
         self._queued_ms += chunk.ms
         shed = False
-        while self._queued_ms and self._sent_ms + self._queued_ms > self._limit_ms:
+        while self._queued_ms and self._unacked.ms + self._queued_ms > self._limit_ms:
             shed = self._shed_oldest()
         self._weigh(shed=shed)
 
@@ -215,31 +192,21 @@ class Conversation:
 
     def _next_audio(self) -> Message | None:
         """What a message holds now of the audio at the head; None while it may still fill."""
-        most_ms, ms = self._gauge.chunk_ms, 0
-        run: list[Chunk] = []
-        for item in self._queue:
-            if run and not (
-                isinstance(item, Chunk)
-                and ms + item.ms <= most_ms
-                and follows(item, run[-1], self._rate)
-            ):
-                break
-            run.append(cast("Chunk", item))
-            ms += run[-1].ms
-        else:
-            growing = self._slot_ms < most_ms > ms and self.unacked_ms < self._limit_ms
-            if growing and not run[-1].late and not self._closing:
-                return None
+        most_ms = self._gauge.chunk_ms
+        run, fills = head_of(self._queue, most_ms, self._rate)
+        pressed = most_ms > self._slot_ms and self.unacked_ms < self._limit_ms
+        if fills and pressed and not self._closing:
+            return None
         for _ in run:
             self._queue.popleft()
-        self._queued_ms -= ms
         chunk = joined(run)
-        return self._write_audio(chunk.pts, chunk.legs, ms)
+        self._queued_ms -= chunk.ms
+        return self._write_audio(chunk.pts, chunk.legs, chunk.ms)
 
     def _write(self, message: wire.Request) -> Message:
         self._seq += 1
         if self.acks and not isinstance(message, Open | Close | wire.Ack | Pressure):
-            self._unacked_events.append((self._seq, message))
+            self._unacked.add_event(self._seq, message)
         self.counters.messages_sent += 1
         body = wire.write_request(self._seq, message)
         return len(body), [body]
@@ -250,8 +217,9 @@ class Conversation:
         counters.messages_sent += 1
         counters.audio_ms_sent += ms
         if self.opened is not None and not self.opened.no_ack:
-            self._unacked.append((seq, ms, pts, legs))
-            self._sent_ms += ms
+            unacked = self._unacked
+            unacked.audio.append((seq, ms, pts, legs))
+            unacked.ms += ms
         return self._writer.pieces(seq, pts, legs)
 
     def _shed_oldest(self) -> bool:
@@ -316,10 +284,7 @@ class Conversation:
     def _acknowledged(self, seq: int) -> None:
         if seq > self.counters.acked_seq:
             self.counters.acked_seq = min(seq, self._seq)
-        while self._unacked and self._unacked[0][0] <= seq:
-            self._sent_ms -= self._unacked.popleft()[1]
-        while self._unacked_events and self._unacked_events[0][0] <= seq:
-            self._unacked_events.popleft()
+        self._unacked.acknowledged(seq)
         if self._backlog_seq and seq >= self._backlog_seq:
             self._backlog_seq = 0
             self._limit_ms = self.opening.limits.max_unacked_ms
@@ -338,13 +303,13 @@ class Conversation:
                 case Gap(leg) if leg not in wanted:
                     pass
                 case _:
-                    self._queue.append(_rescaled(item, scale))
+                    self._queue.append(rescaled(item, scale))
                     self._queued_events += 1
         gaps = (gap for gap in self._gaps.take() if gap.leg in wanted)
-        self._gaps.keep([_rescaled(gap, scale) for gap in gaps])
+        self._gaps.keep([rescaled(gap, scale) for gap in gaps])
         self.opened = opened
         self._rate = opened.uplink.sample_rate
-        self._bytes_per_ms = _bytes_per_ms(opened.uplink)
+        self._bytes_per_ms = bytes_per_ms(opened.uplink)
         self._slot_ms = opened.chunk_ms
         self._limit_ms = self.opening.limits.max_unacked_ms
         self._gauge = Gauge(self._limit_ms, opened.chunk_ms)
@@ -363,21 +328,3 @@ class Conversation:
             self._queued_ms += chunk.ms
         elif chunk.legs:
             self._shed(chunk, GapCause.SHED)  # it was made in the proposed format
-
-
-def _bytes_per_ms(audio: AudioFormat) -> int:
-    return audio.sample_rate * audio.bytes_per_sample // 1000
-
-
-def _rescaled(item: _Event, scale: float) -> _Event:
-    """The same place in the call, counted at the rate the AI has chosen."""
-    if scale == 1:
-        return item
-    match item:
-        case Gap():
-            start, end = round(item.from_pts * scale), round(item.to_pts * scale)
-            return replace(item, from_pts=start, to_pts=end)
-        case ClockAnchor() | Speech() | Dtmf() | PartyChange():
-            return replace(item, pts=round(item.pts * scale))
-        case _:
-            return item

@@ -5,7 +5,7 @@ Pure. A slot is what one tick brought; several go into one message under pressur
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from siprec_worker.media.model import AudioFlag, Gap, GapCause, LegAudio
@@ -43,6 +43,23 @@ def follows(chunk: Chunk, before: Chunk, rate: int) -> bool:
         and [(leg.handle, leg.flags) for leg in chunk.legs]
         == [(leg.handle, leg.flags) for leg in before.legs]
     )
+
+
+def head_of(queue: Iterable[object], most_ms: int, rate: int) -> tuple[list[Chunk], bool]:
+    """The chunks that begin the queue and may be one message of `most_ms`; True: it may yet fill.
+
+    At least one, whatever its length. The first in the queue is a chunk.
+    """
+    run: list[Chunk] = []
+    ms = 0
+    for item in queue:
+        if not isinstance(item, Chunk):
+            return run, False
+        if run and (ms + item.ms > most_ms or not follows(item, run[-1], rate)):
+            return run, False
+        run.append(item)
+        ms += item.ms
+    return run, ms < most_ms and not run[-1].late
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from siprec_worker.errors import VendorError
 from siprec_worker.media.model import Dtmf, Gap, GapCause, LegAudio
 from siprec_worker.session import model as m
-from siprec_worker.sinks.conversation import Conversation, wanted_legs
+from siprec_worker.sinks.agreed_form import wanted_legs
+from siprec_worker.sinks.conversation import Conversation
 from siprec_worker.sinks.options import AgentOptions
 from voicefork.agent.v1 import agent_pb2 as pb
 
