@@ -216,9 +216,11 @@ class Conversation:
         counters = self.counters
         counters.messages_sent += 1
         counters.audio_ms_sent += ms
-        if self.opened is not None and not self.opened.no_ack:
+        opened = self.opened
+        if opened is not None and not opened.no_ack:
             unacked = self._unacked
-            unacked.audio.append((seq, ms, pts, legs))
+            # Without a token nothing is ever sent again, and 30 kB a call and second not kept.
+            unacked.audio.append((seq, ms, pts, legs if opened.resume_token else ()))
             unacked.ms += ms
         return self._writer.pieces(seq, pts, legs)
 
