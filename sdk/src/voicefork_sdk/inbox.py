@@ -2,7 +2,8 @@
 
 Drop policy. Audio: at most `audio_limit_ms` waits; beyond it the oldest is dropped, counted, and
 told as Gap SHED before the next audio. Other events: at most 1,000 wait, beyond them the newest is
-dropped and counted. Close is never dropped, and is the last event.
+dropped and counted. Close is never dropped, and is the last event. What a resumed stream says again
+and had arrived is skipped: audio, gaps, keys and speech, by their place in the call.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, replace
 
-from voicefork_sdk.events import Audio, Close, Event, Gap
+from voicefork_sdk.events import Audio, Close, Dtmf, Event, Gap, Speech
 from voicefork_sdk.model import AudioFormat, GapCause
 
 _MAX_EVENTS = 1000
+_REMEMBERED = 256  # as many as a worker says again
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Inbox:
         self._received_pts = 0  # end of the audio received so far
         self._audio_ms = 0.0  # waiting
         self._others = 0  # waiting events that are not audio
+        self._placed: deque[Event] = deque(maxlen=_REMEMBERED)  # the last gaps, keys, speech
+        self._resumed = False
         self.taken_pts = 0  # end of the audio taken or dropped so far
         self.audio_dropped_ms = 0.0
         self.events_dropped = 0
@@ -57,11 +61,15 @@ class Inbox:
                 self.close(event)
             case Audio():
                 self._put_audio(event, seq)
+            case Gap() | Dtmf() | Speech() if self._resumed and event in self._placed:
+                return 0.0
             case _ if self._others >= _MAX_EVENTS:
                 self.events_dropped += 1
             case _:
                 self._others += 1
                 self._waiting.append(_Waiting(event, seq, 0.0))
+                if isinstance(event, Gap | Dtmf | Speech):
+                    self._placed.append(event)
         self._filled.set()
         return self._shed_excess()
 
@@ -72,7 +80,7 @@ class Inbox:
 
     def restart(self) -> None:
         """A new stream takes over: its seq counts afresh, audio already received is skipped."""
-        self._last_seq = 0
+        self._last_seq, self._resumed = 0, True
         self._waiting = deque(replace(item, seq=0) for item in self._waiting)
 
     async def take(self) -> tuple[Event, float]:

@@ -53,6 +53,8 @@ class Stream:
 
     async def _read_all(self, writer: asyncio.Task[None]) -> None:
         while isinstance(request := await self._context.read(), pb.ConverseRequest):
+            if not self._conversation.is_carried_by(self._number):
+                return  # another stream says it again, by its own count
             self._conversation.receive(request)
         if not self._conversation.is_ended:
             log.warning("stream broke without Close")

@@ -70,6 +70,15 @@ def test_audio_replayed_after_a_break_is_skipped() -> None:
     assert [item.event for item in box._waiting] == [audio(0), audio(160)]
 
 
+def test_a_key_replayed_after_a_break_is_one_key() -> None:
+    box = inbox()
+    box.put(key("5"), 1)
+    box.restart()
+    box.put(key("5"), 1)
+    box.put(key("6"), 2)
+    assert [item.event for item in box._waiting] == [key("5"), key("6")]
+
+
 def test_other_events_are_bounded() -> None:
     box = inbox()
     for number in range(1100):
