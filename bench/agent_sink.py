@@ -3,7 +3,7 @@
 Order: `seq` by one, `pts` by what came before it or by a Gap. Content: each frame must be the one
 that bench/load.c sent at that place. Acknowledges once a second, as an AI does.
 
-    python -m bench.agent_sink [--legs both|customer] [--stall CALL_ID_PREFIX]
+    python -m bench.agent_sink [--legs both|customer] [--stall NUMBER]
 
 It prints "port P"; each line on stdin is answered by a line of JSON with the sums so far.
 """
@@ -50,6 +50,7 @@ class Seen:
     gaps: int = 0
     lost_packets: int = 0  # as told by Gap
     shed_gaps: int = 0
+    stalled: str = ""  # id of the call that is not read
 
 
 class Checker:
@@ -110,19 +111,21 @@ class Checker:
 
 
 class Agent:
-    def __init__(self, both_legs: bool, stalled: str) -> None:
+    def __init__(self, both_legs: bool, stalled: int) -> None:
         self.seen = Seen()
         self._both_legs = both_legs
         self._stalled = stalled
 
     async def converse(self, _: AsyncIterator[bytes], context: Context) -> None:
         self.seen.calls += 1
+        number = self.seen.calls
         told = pb.ConverseRequest.FromString(await _read(context)).open
         handles = [leg.handle for leg in told.legs] if self._both_legs else []
         opened = pb.ConverseResponse(seq=1, opened=pb.Opened(legs=handles))
         await context.write(opened.SerializeToString())
         self.seen.opened += 1
-        if self._stalled and told.call_id.startswith(self._stalled):
+        if number == self._stalled:
+            self.seen.stalled = told.call_id
             await asyncio.Event().wait()  # takes nothing more, for ever
         checker, said = Checker(self.seen), 1
         while body := await _read(context):
@@ -139,7 +142,7 @@ async def _read(context: Context) -> bytes:
     return body if isinstance(body, bytes) else b""
 
 
-async def serve(both_legs: bool, stalled: str) -> None:
+async def serve(both_legs: bool, stalled: int) -> None:
     agent = Agent(both_legs, stalled)
     server = grpc.aio.server()
     handler: grpc.RpcMethodHandler[bytes, bytes]
@@ -161,7 +164,7 @@ async def serve(both_legs: bool, stalled: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.agent_sink")
     parser.add_argument("--legs", choices=("both", "customer"), default="both")
-    parser.add_argument("--stall", default="", help="calls with such an id are never read")
+    parser.add_argument("--stall", type=int, default=0, help="this call, from 1, is never read")
     options = parser.parse_args()
     uvloop.run(serve(options.legs == "both", options.stall))
 

@@ -48,6 +48,7 @@ class Plan:
     voice: bool = False  # talk-back sent, and Asterisk's return RTP received, on every call
     clean: bool = False  # nothing is lost or out of order on the way to the worker
     options: tuple[str, ...] = ()
+    stalled: int = 0  # number of the call, from 1, that the AI opens and never reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Rig:
     calls: Calls
     call_ids: list[str]
     ports: list[int]
+    stalled: str = ""  # the call that the AI does not read
 
     @property
     def pid(self) -> int:
@@ -91,8 +93,9 @@ class Rig:
 
     async def heard(self) -> dict[str, int]:
         """What the AI has seen so far."""
-        answer: dict[str, int] = json.loads(await self.agent.ask("count"))
-        return answer
+        answer = json.loads(await self.agent.ask("count"))
+        self.stalled = answer.pop("stalled")
+        return dict(answer)
 
 
 @asynccontextmanager
@@ -102,7 +105,11 @@ async def open_rig(plan: Plan, streams: int) -> AsyncIterator[Rig]:
         lab = await opened.enter_async_context(open_lab())  # its own: the ports go back with it
         legs = "both" if plan.both_legs else "customer"
         agent = await opened.enter_async_context(
-            open_tool("agent", python("bench.agent_sink", "--legs", legs), LOAD_CORE)
+            open_tool(
+                "agent",
+                python("bench.agent_sink", "--legs", legs, "--stall", plan.stalled),
+                LOAD_CORE,
+            )
         )
         agent_port = (await agent.hear()).removeprefix("port ")
         relay = await opened.enter_async_context(
