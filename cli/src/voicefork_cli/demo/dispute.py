@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
@@ -14,19 +12,17 @@ from voicefork.handoff.v1 import handoff_pb2
 
 from voicefork_cli.demo.cast import Cast
 from voicefork_cli.demo.handoffs import follow_handoff, nanoseconds
-from voicefork_cli.demo.story import ask, call_in, next_line
+from voicefork_cli.demo.story import ask, call_in, control_call, next_line
 from voicefork_cli.demo.timeline import Timeline
 from voicefork_cli.measure.packets import Packet
 from voicefork_cli.operator.context_stream import open_contexts
-from voicefork_cli.sim.caller import open_caller
 from voicefork_cli.sim.phone import Behaviour, PhoneCall
-from voicefork_cli.sim.source import Silence, Tone
+from voicefork_cli.sim.source import Tone
 
 T = TypeVar("T")
 COMPLAINT = "I want to dispute this charge."
 CALLER_HZ, AGENT_HZ, MUSIC_HZ = 440, 600, 350
 TALK_SECONDS = 3.0
-CONTROL_NUMBER = "901"  # music on hold, without bot or handoff
 HEARD_SECONDS = 10.0
 TENANT = "default"
 
@@ -74,7 +70,7 @@ async def tell_dispute(cast: Cast, timeline: Timeline, mood: AgentMood) -> Dispu
     """The whole call, with a control call beside it."""
     caller = cast.caller
     cast.phone.behaviour = mood.behaviour
-    async with _control_call(cast) as control, asyncio.TaskGroup() as beside:
+    async with control_call(cast) as control, asyncio.TaskGroup() as beside:
         await call_in(cast, timeline)
         screen = beside.create_task(_screen(cast, timeline))
         agent = beside.create_task(_agent(cast, timeline))
@@ -142,14 +138,6 @@ async def _decided(call: PhoneCall) -> None:
         if call.answered_ns is not None or call.ended.is_set():
             return
         await asyncio.sleep(0.01)
-
-
-@asynccontextmanager
-async def _control_call(cast: Cast) -> AsyncIterator[list[Packet]]:
-    """A caller who only hears music: what this machine's load alone does to a call's packets."""
-    async with open_caller() as control:
-        await control.dial(f"sip:{CONTROL_NUMBER}@{cast.stack.asterisk.sip}", Silence())
-        yield control.heard
 
 
 async def _result(task: asyncio.Task[T]) -> T | None:

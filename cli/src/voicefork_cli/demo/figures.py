@@ -17,6 +17,7 @@ from voicefork_cli.measure.tones import is_pure
 
 SURE_PACKETS = 5  # a tone is heard when it sounds for 100 ms and nothing else does
 NS_PER_MS = 1_000_000
+GREETING_NS = 1_000_000_000  # of the greeting: music, then words, and nothing between
 AFTERWARDS_NS = 2_000_000_000
 WITNESS_TOLERANCE_MS = 20
 CONTROL_MISSES = 0.1  # of the time at most: a control call that hears nothing excuses nothing
@@ -61,9 +62,26 @@ def question_figures(packets: Sequence[Packet], call: Question) -> list[Figure]:
     first = since(heard.first_audio_ns, call.answered_ns)
     understood = any(call.expected in phrase for phrase in call.recognised)
     answered = since(call.answer_heard_ns, call.asked_until_ns)
+    control = hear(call.control, call.answered_ns, call.ended_ns)
+    beyond = heard.beyond(control)
+    waiting = hear(packets, call.answered_ns, call.greeted_ns + GREETING_NS)
     return [
         Figure("first audio after 200 OK", milliseconds(first), first is not None),
-        Figure("missing (no packet for more than 60 ms)", milliseconds(heard.missing_ms), None),
+        Figure(
+            "missing (no packet for more than 60 ms)",
+            milliseconds(beyond.missing_ms),
+            round(beyond.missing_ms) == 0,
+        ),
+        Figure(
+            "  missing in a call without a bot",
+            milliseconds(control.missing_ms),
+            _is_alive(control),
+        ),
+        Figure(
+            "silent until the bot has greeted",
+            milliseconds(waiting.silent_ms),
+            round(waiting.silent_ms) == 0,
+        ),
         Figure("longest gap between packets", milliseconds(heard.longest_gap_ms), None),
         Figure("packets received", f"{heard.packets} of {_expected_packets(call)}", None),
         Figure("words recognised by the AI", ", ".join(call.recognised) or "-", understood),

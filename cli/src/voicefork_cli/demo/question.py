@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from voicefork_cli.demo.cast import Cast
 from voicefork_cli.demo.ears import until_quiet
-from voicefork_cli.demo.story import BREATH_SECONDS, TURN_SECONDS, ask, call_in
+from voicefork_cli.demo.story import BREATH_SECONDS, TURN_SECONDS, ask, call_in, control_call
 from voicefork_cli.demo.timeline import Timeline
 from voicefork_cli.measure.heard import is_silent
+from voicefork_cli.measure.packets import Packet
 
 QUESTION = "What are your opening hours?"
 GOODBYE = "Goodbye."
@@ -29,11 +30,19 @@ class Question:
     recognised: Sequence[str]
     answer: str  # what the bot said to it, by its own diary
     asked_until_ns: int | None
+    greeted_ns: int  # the bot began its first words, by its own diary
+    control: tuple[Packet, ...]  # what a caller of plain music heard in the same time
     answer_heard_ns: int | None  # may be before the question's end: the bot need not wait for it
 
 
 async def tell_question(cast: Cast, timeline: Timeline) -> Question:
-    """The whole call; what was heard is measured afterwards."""
+    """The whole call, with a control call beside it; what was heard is measured afterwards."""
+    async with control_call(cast) as control:
+        question = await _asked(cast, timeline)
+        return replace(question, control=tuple(control))
+
+
+async def _asked(cast: Cast, timeline: Timeline) -> Question:
     caller = cast.caller
     await call_in(cast, timeline)
     quiet_from = time.time_ns()
@@ -58,6 +67,8 @@ async def tell_question(cast: Cast, timeline: Timeline) -> Question:
         recognised=recognised,
         answer=said[0] if said else "",
         asked_until_ns=asked_until,
+        greeted_ns=int(float(str(next(x for x in lines if x["event"] == "said")["t"])) * 1e9),
+        control=(),
         answer_heard_ns=_audible_from(cast, quiet_from),
     )
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from voicefork_cli.demo.cast import Cast
 from voicefork_cli.demo.ears import until_quiet
 from voicefork_cli.demo.timeline import Timeline
+from voicefork_cli.measure.packets import Packet
+from voicefork_cli.sim.caller import open_caller
 from voicefork_cli.sim.source import Clip, Silence
 from voicefork_cli.sim.speech import say
 
 NUMBER = "+14155550199"
+CONTROL_NUMBER = "901"  # music on hold, without bot or handoff
 VOICE = "rms"  # of flite; the bot speaks with another
 BREATH_SECONDS = 0.8  # of quiet before a person takes the turn
 TURN_SECONDS = 15.0
@@ -57,3 +62,11 @@ async def next_line(cast: Cast, event: str, limit: float, beginning: str = "") -
                 if line["event"] == event and str(line["text"]).startswith(beginning):
                     return line
             await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def control_call(cast: Cast) -> AsyncIterator[list[Packet]]:
+    """A caller who only hears music: what this machine's load alone does to a call's packets."""
+    async with open_caller() as control:
+        await control.dial(f"sip:{CONTROL_NUMBER}@{cast.stack.asterisk.sip}", Silence())
+        yield control.heard

@@ -155,6 +155,8 @@ def test_a_question_that_is_answered_is_good() -> None:
         recognised=["opening hours"],
         answer="From nine to five.",
         asked_until_ns=at(0.2),
+        greeted_ns=at(0),
+        control=tuple(speech(0, 50)),
         answer_heard_ns=at(0.7),
     )
     table = tabled(question_figures(speech(0, 50), call))
@@ -164,16 +166,19 @@ def test_a_question_that_is_answered_is_good() -> None:
 
 
 def test_an_answer_that_begins_before_the_questions_end_says_so() -> None:
-    call = Question(at(0), at(1), "hours", ["hours"], "Nine.", at(0.7), at(0.5))
+    call = Question(
+        at(0), at(1), "hours", ["hours"], "Nine.", at(0.7), at(0), tuple(speech(0, 50)), at(0.5)
+    )
     figure = tabled(question_figures(speech(0, 50), call))["question's end -> answer heard"]
     assert (figure.value, figure.good) == ("200 ms before it", True)
 
 
 def test_a_question_without_an_answer_is_not_good() -> None:
-    call = Question(at(0), at(1), "hours", [], "", None, None)
+    call = Question(at(0), at(1), "hours", [], "", None, at(0), tuple(speech(0, 50)), None)
     table = tabled(question_figures(steady(0, 50, None), call))
     assert bad(list(table.values())) == [
         "first audio after 200 OK",
+        "silent until the bot has greeted",
         "words recognised by the AI",
         "the bot's answer",
         "question's end -> answer heard",
