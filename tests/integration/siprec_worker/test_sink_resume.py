@@ -66,7 +66,11 @@ async def serving(server: AgentServer) -> AsyncIterator[AgentServer]:
 
 def spans(server: AgentServer) -> list[tuple[int, int]]:
     """What the AI has of leg 1, by all its streams: audio once, and Gaps."""
-    got = {(one.pts, one.pts + CHUNK) for call in server.calls for one in call.audio}
+    got = {
+        (one.pts, one.pts + len(one.legs[0].data) // 2)  # 16 bits a sample
+        for call in server.calls
+        for one in call.audio
+    }
     gaps = {
         (one.gap.from_pts, one.gap.to_pts)
         for call in server.calls
