@@ -34,7 +34,7 @@ typedef struct {
 } Stream;
 
 static Stream *streams;
-static int stream_count, lose_every, swap_every, going, first_sent, end_sent = INT32_MAX;
+static int stream_count, lose_every, swap_every, going, fresh, first_sent, end_sent = INT32_MAX;
 static uint64_t sent, left_out, received, latest_ns;
 
 static void fail(const char *what) {
@@ -115,7 +115,7 @@ static void answer(const char *line) {
         fflush(stdout);
     }
     if (!strcmp(line, "quit")) exit(0);
-    if (!strcmp(line, "go")) going = 1;
+    if (!strcmp(line, "go")) going = fresh = 1;
     if (!strcmp(line, "stop")) going = 0;
     if (!strcmp(line, "count")) {
         printf("sent %llu left_out %llu received %llu late_ms %llu\n", (unsigned long long)sent,
@@ -162,6 +162,7 @@ int main(int argc, char **argv) {
         uint64_t late = clock_ns(CLOCK_MONOTONIC) - due;
         if (late > latest_ns) latest_ns = late;
         take_orders();
+        if (fresh) due = clock_ns(CLOCK_MONOTONIC), fresh = 0; // no stream begins behind its time
         for (int i = 0; i < stream_count; i++) {
             // The legs of a call are neighbours, and no two streams' clocks agree: 7 slots apart.
             if (!streams[i].aimed || (unsigned)i * 7 % SLOTS != slot) continue;

@@ -131,14 +131,14 @@ class RtpTick:
         if loop is None:
             return
         begun = self.begun = loop.time()
-        late = begun - self._due
-        # The last place on the grid; uvloop's clock has whole milliseconds and may be early.
-        now = self._due + max(0, int(late / self._interval)) * self._interval
         stats = self.stats
         stats.ticks += 1
-        stats.late_ticks += late > self._interval / 2
+        stats.late_ticks += begun - self._due > self._interval / 2
         try:
             self._rtp.drain()
+            # Looked at behind the drain: what came while that was held up is not ahead of its time.
+            late = loop.time() - self._due  # below 0: uvloop's clock has whole milliseconds
+            now = self._due + max(0, int(late / self._interval)) * self._interval
             if now >= self._rtcp_due:
                 self._rtcp_due = now + _RTCP_SECONDS
                 self._rtcp.drain()
