@@ -166,6 +166,7 @@ def _before_angle(text: str) -> tuple[str, str, str]:
 
 
 def _some_uri(uri: str, text: str) -> str:
-    if not uri:
+    # Written back between < and >, a URI with one of them in it would not be read again.
+    if not uri or ">" in uri or "<" in uri:
         raise SipError(f"no URI in {text!r}")
     return uri
