@@ -109,24 +109,26 @@ class BotVoice:
         self._pair = pair
         self._tick = tick
         self._talkback = Talkback(pair.rtp, playout)
-        tick.add_listener(self._talkback.tick, order=VOICE_ORDER)
 
     @property
     def address(self) -> tuple[str, int]:
         return self._pair.host, self._pair.port
 
     def attach(self, host: str, port: int, codec: TalkbackCodec, now: float) -> None:
+        ticking = self._talkback.attached
         self._talkback.attach(host, port, codec, now)
+        if not ticking:  # a call without a voice costs the tick nothing
+            self._tick.add_listener(self._talkback.tick, order=VOICE_ORDER)
 
     def detach(self) -> None:
         self._talkback.detach()
+        self._tick.remove_listener(self._talkback.tick)
 
     def counters(self) -> Mapping[str, int]:
         return asdict(self._talkback.stats)
 
     def close(self) -> None:
-        self._talkback.detach()
-        self._tick.remove_listener(self._talkback.tick)
+        self.detach()
         self._pair.release()
 
 

@@ -105,7 +105,7 @@ class Audience:
                     self._watch(pts, legs, now)
             elif isinstance(item, Gap | Dtmf):
                 self._tell(ev.Heard(item, self._main_agents), now)
-        if feeds.others:
+        if self._main_agents is not None:  # some AI has another form
             for form, items in feeds.tick_others(now):
                 self._pass_on(form, items, now)
         if self._speech is not None:

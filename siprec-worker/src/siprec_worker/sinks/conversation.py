@@ -91,7 +91,7 @@ class Conversation:
         if self._unheard_ms >= self._silence_ms:
             self.silent = True
         calm = self._unacked.ms + ms <= self._calm_ms
-        if may_send and calm and self.opened is not None and not self._queue and not self._gaps:
+        if may_send and calm and self.opened and not self._queue and not self._gaps.waiting:
             return self._write_audio(pts, legs, ms)
         self._wait(Chunk(pts, legs, ms))
         return None

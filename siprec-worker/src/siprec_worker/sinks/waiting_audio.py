@@ -84,18 +84,18 @@ class Backlog:
 
 
 class ShedGaps:
-    """What was dropped and is not told yet."""
+    """What was dropped and is not told yet: `waiting`, which every message looks at."""
 
-    __slots__ = ("_gaps",)
+    __slots__ = ("waiting",)
 
     def __init__(self) -> None:
-        self._gaps: list[Gap] = []
+        self.waiting: list[Gap] = []
 
     def __iter__(self) -> Iterator[Gap]:
-        return iter(self._gaps)
+        return iter(self.waiting)
 
     def __len__(self) -> int:
-        return len(self._gaps)
+        return len(self.waiting)
 
     def add(self, chunk: Chunk, rate: int, cause: GapCause) -> None:
         end = chunk.pts + chunk.ms * rate // 1000
@@ -103,23 +103,23 @@ class ShedGaps:
             self._extend(Gap(leg.handle, chunk.pts, end, cause))
 
     def _extend(self, gap: Gap) -> None:
-        for place in range(len(self._gaps) - 1, -1, -1):
-            told = self._gaps[place]
+        for place in range(len(self.waiting) - 1, -1, -1):
+            told = self.waiting[place]
             if told.leg == gap.leg:
-                full = len(self._gaps) >= _MAX_GAPS
+                full = len(self.waiting) >= _MAX_GAPS
                 if (told.to_pts == gap.from_pts and told.cause == gap.cause) or full:
-                    self._gaps[place] = replace(told, to_pts=gap.to_pts)
+                    self.waiting[place] = replace(told, to_pts=gap.to_pts)
                     return
                 break
-        self._gaps.append(gap)
+        self.waiting.append(gap)
 
     def pop(self) -> Gap:
         """The oldest."""
-        return self._gaps.pop(0)
+        return self.waiting.pop(0)
 
     def take(self) -> list[Gap]:
-        gaps, self._gaps = self._gaps, []
+        gaps, self.waiting = self.waiting, []
         return gaps
 
     def keep(self, gaps: Sequence[Gap]) -> None:
-        self._gaps = list(gaps)
+        self.waiting = list(gaps)
