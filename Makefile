@@ -18,7 +18,7 @@ demo: setup ## one call: bot, escalation, music, agent (ARGS="--help" shows more
 	@$(BIN)/voicefork demo $(ARGS)
 
 test: setup ## every test: unit, integration, and end to end with real programs
-	@$(BIN)/python -m pytest -q -ra $(ARGS)
+	@$(BIN)/python -m pytest -q -raR $(ARGS)
 
 test-unit: python ## the pure tests
 	@$(BIN)/python -m pytest -q tests/unit $(ARGS)

@@ -12,6 +12,9 @@ from voicefork_cli.lab.processes import Lab, open_lab
 
 TESTS = Path(__file__).parent
 MARKERS = {"unit": "unit", "integration": "integration", "e2e": "e2e", "opensips": "e2e"}
+PURE = {"unit"}
+"""Folders whose tests know no clock. The others run real programs in real time, on machines that
+others use, too: a test that fails there has a second chance, and the summary shows it as R."""
 FAILED = pytest.StashKey[bool]()
 
 
@@ -26,6 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if folder not in MARKERS:
             raise pytest.UsageError(f"{item.path}: a test lives in one of tests/{sorted(MARKERS)}")
         item.add_marker(MARKERS[folder])
+        if folder not in PURE:
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture(scope="session")
