@@ -252,6 +252,27 @@ class DialplanEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Menu:
+    """What a caller on hold is told, and may choose by a key (HOLDING_MENU)."""
+
+    announcement: str  # media of the PBX: "sound:queue-thankyou"
+    keys: Mapping[str, Fallback]  # NEXT_TARGET = from the first target again
+    every: float = 20.0  # seconds of music between announcements
+    lasts: float = 120.0  # then the next way out
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """A queue of the PBX as last seen; None = not known."""
+
+    name: str
+    members: int | None = None  # logged in
+    available: int | None = None  # of these: not paused, not in use
+    waiting: int | None = None
+    expected_wait: float | None = None  # seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What routing decided for one escalation. Pattern is never AUTO."""
 
@@ -267,6 +288,12 @@ class Plan:
     music: str = "default"
     limits: Limits = Limits()
     rule: str = ""  # which rule decided
+    # A way out without its place is skipped.
+    voicemail: DialplanEntry | None = None
+    backup: Target | None = None  # BACKUP_CENTRE
+    callback: DialplanEntry | None = None
+    menu: Menu | None = None  # HOLDING_MENU
+    briefing: str = ""  # spoken to the agent where the context brings no briefing of its own
 
 
 # --- the handoff as seen from outside -----------------------------------------------------------
