@@ -1,0 +1,1 @@
+../siprec-worker/src/siprec_worker/net/pool.lua
