@@ -52,6 +52,7 @@ class Participant:
     receives: tuple[str, ...] | None = None
     leg_kind: str = ""  # of our own extension: customer, pbx or ""
     calling: bool | None = None  # of Acme's callingParty extension
+    left_streams: frozenset[str] = frozenset()  # whose association is over
 
     @property
     def aor(self) -> str:
@@ -62,18 +63,38 @@ class Participant:
         return self.name_ids[0].name if self.name_ids else ""
 
     def updated(self, later: Participant) -> Participant:
-        """What a partial update leaves out stays as it was (RFC 7865 section 6)."""
+        """What a partial update leaves out stays as it was (RFC 7865 section 6).
+
+        Who joins another session, or the same one at another time, is there again; leaving a
+        session that was left for another one before says nothing new.
+        """
+        elsewhere = bool(later.session_id and self.session_id) and (
+            later.session_id != self.session_id
+        )
+        if elsewhere and later.disassociate_time and not self.disassociate_time:
+            later = replace(later, session_id="", associate_time="", disassociate_time="")
+        rejoined = bool(later.associate_time) and (
+            elsewhere or later.associate_time != self.associate_time
+        )
+        left = "" if rejoined else self.disassociate_time
         return Participant(
             id=self.id,
             name_ids=later.name_ids or self.name_ids,
             session_id=later.session_id or self.session_id,
             associate_time=later.associate_time or self.associate_time,
-            disassociate_time=later.disassociate_time or self.disassociate_time,
-            sends=self.sends if later.sends is None else later.sends,
-            receives=self.receives if later.receives is None else later.receives,
+            disassociate_time=later.disassociate_time or left,
+            sends=_without(later.left_streams, self.sends, later.sends),
+            receives=_without(later.left_streams, self.receives, later.receives),
             leg_kind=later.leg_kind or self.leg_kind,
             calling=self.calling if later.calling is None else later.calling,
         )
+
+
+def _without(
+    left: frozenset[str], before: tuple[str, ...] | None, later: tuple[str, ...] | None
+) -> tuple[str, ...] | None:
+    now = before if later is None else later
+    return now if now is None else tuple(i for i in now if i not in left)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from lxml import etree
@@ -25,8 +26,11 @@ MAX_METADATA_BYTES = 64 * 1024
 MAX_ELEMENTS = 4096
 LEG_NAMESPACE: Final = "urn:voicefork:siprec:1"
 _ROOTS = ("recording", "recording_metadata")
+_CONTENT = ("session", "participant", "stream")
 # RFC 7865's own, those of its drafts, and none at all.
-_NAMESPACE = re.compile(r"(?:urn:ietf:params:xml:ns:(?:recording|siprec)(?::[\w.-]*)?)?")
+_NAMESPACE = re.compile(
+    r"(?:urn:ietf:params:xml:ns:(?:recording|siprec)(?::[\w.-]*)?)?", re.IGNORECASE
+)
 _DOCTYPE = re.compile(rb"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _BARE_AMPERSAND = re.compile(rb"&(?!(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|amp|lt|gt|quot|apos);)")
 _NAME_TEXT = re.compile(rb"(<name\b[^<>]*>)([^\n]*)(</name>)")
@@ -112,16 +116,15 @@ def _namespace(element: etree._Element) -> str:
     return tag[1:].partition("}")[0] if tag.startswith("{") else ""
 
 
-def _ours(element: etree._Element) -> bool:
-    """Some write the root with a prefix and its children without, or the other way round."""
-    return isinstance(element.tag, str) and bool(_NAMESPACE.fullmatch(_namespace(element)))
+def _plain(name: str) -> str:
+    """Without case and separators: group-ref, groupRef and GROUP_REF are one."""
+    return re.sub(r"[_-]", "", name).lower()
 
 
 def _attributes(element: etree._Element) -> dict[str, str]:
-    """By names without prefix, case and separators: participant_id, participantId, rs:id."""
+    """By plain names without prefix: participant_id, participantId, rs:id."""
     return {
-        re.sub(r"[_-]", "", str(name).rpartition("}")[2]).lower(): str(value)
-        for name, value in element.attrib.items()
+        _plain(str(name).rpartition("}")[2]): str(value) for name, value in element.attrib.items()
     }
 
 
@@ -137,15 +140,25 @@ class _Reader:
         self._root = root
         self._warnings = warnings
         self._namespace = _namespace(root)
-        if _local(root) not in _ROOTS or not _NAMESPACE.fullmatch(self._namespace):
+        if _local(root).lower() not in _ROOTS or not self._of_a_recording():
             raise MetadataError(f"another vocabulary: {root.tag!r}")
         if sum(1 for _ in root.iter()) > MAX_ELEMENTS:
             raise MetadataError(f"more than {MAX_ELEMENTS} elements")
 
+    def _of_a_recording(self) -> bool:
+        """Under a namespace of its own a root must have what a recording has."""
+        known = _NAMESPACE.fullmatch(self._namespace) is not None
+        return known or any(_plain(_local(child)) in _CONTENT for child in self._root)
+
+    def _ours(self, element: etree._Element) -> bool:
+        """Some write the root with a prefix and its children without, or the other way round."""
+        if not isinstance(element.tag, str):
+            return False
+        namespace = _namespace(element)
+        return namespace == self._namespace or bool(_NAMESPACE.fullmatch(namespace))
+
     def metadata(self) -> RecordingMetadata:
         datamode = self._child(self._root, "datamode")
-        if datamode is None:
-            datamode = self._child(self._root, "dataMode")
         return RecordingMetadata(
             root=_local(self._root),
             namespace=self._namespace,
@@ -160,7 +173,7 @@ class _Reader:
 
     def _children(self, parent: etree._Element, name: str) -> Iterator[etree._Element]:
         for child in parent:
-            if _local(child) == name and _ours(child):
+            if _plain(_local(child)) == name and self._ours(child):
                 yield child
 
     def _child(self, parent: etree._Element, name: str) -> etree._Element | None:
@@ -178,12 +191,12 @@ class _Reader:
         return found.strip()
 
     def _session(self, element: etree._Element) -> CommunicationSession:
-        group_ref = self._child(element, "group-ref")
+        group_ref = self._child(element, "groupref")
         return CommunicationSession(
             id=self._id(element, "session"),
-            sip_session_id=_text(self._child(element, "sipSessionID")),
+            sip_session_id=_text(self._child(element, "sipsessionid")),
             group_id=_text(group_ref) or self._ref(element, "group"),
-            start_time=_text(self._child(element, "start-time")),
+            start_time=_text(self._child(element, "starttime")),
         )
 
     def _stream(self, element: etree._Element) -> Stream:
@@ -198,8 +211,15 @@ class _Reader:
         found: dict[str, Participant] = {}
 
         def note(participant: Participant) -> None:
-            before = found.get(participant.id)
-            found[participant.id] = before.updated(participant) if before else participant
+            if (before := found.get(participant.id)) is not None:
+                # Some write an association for each stream.
+                together = replace(
+                    participant,
+                    sends=_joined(before.sends, participant.sends),
+                    receives=_joined(before.receives, participant.receives),
+                )
+                participant = before.updated(together)
+            found[participant.id] = participant
 
         readers: dict[str, Callable[[etree._Element], Participant]] = {
             "participant": self._participant,
@@ -207,7 +227,7 @@ class _Reader:
             "participantstreamassoc": self._stream_association,
         }
         for child in self._root:
-            if _ours(child) and (read := readers.get(_local(child))):
+            if self._ours(child) and (read := readers.get(_plain(_local(child)))):
                 note(read(child))
         return tuple(found.values())
 
@@ -215,7 +235,7 @@ class _Reader:
         name_ids = [
             NameId(_attributes(name_id).get("aor", ""), _text(self._child(name_id, "name")))
             for name_id in element
-            if _ours(name_id) and _local(name_id).lower() == "nameid"
+            if self._ours(name_id) and _plain(_local(name_id)) == "nameid"
         ]
         name_ids += [NameId(_text(aor)) for aor in self._children(element, "aor")]
         return Participant(
@@ -233,16 +253,17 @@ class _Reader:
         return Participant(
             id=self._ref(element, "participant"),
             session_id=self._ref(element, "session"),
-            associate_time=_text(self._child(element, "associate-time")),
-            disassociate_time=_text(self._child(element, "disassociate-time")),
+            associate_time=_text(self._child(element, "associatetime")),
+            disassociate_time=_text(self._child(element, "disassociatetime")),
         )
 
     def _stream_association(self, element: etree._Element) -> Participant:
-        return Participant(
-            id=self._ref(element, "participant"),
-            sends=self._stream_ids(element, "send"),
-            receives=self._stream_ids(element, "recv"),
-        )
+        """One that is over (RFC 7865 section 6.9) takes its streams from the participant."""
+        id_ = self._ref(element, "participant")
+        sends, receives = self._stream_ids(element, "send"), self._stream_ids(element, "recv")
+        if _text(self._child(element, "disassociatetime")):
+            return Participant(id_, left_streams=frozenset((*sends, *receives)))
+        return Participant(id_, sends=sends, receives=receives)
 
     def _stream_ids(self, element: etree._Element, kind: str) -> tuple[str, ...]:
         ids = []
@@ -256,11 +277,19 @@ class _Reader:
         for child in parent:
             if not isinstance(child.tag, str):
                 continue
-            if in_extensiondata or not _ours(child):
+            if in_extensiondata or not self._ours(child):
                 xml = etree.tostring(child, with_tail=False)
                 yield Extension(_local(child), _namespace(child), _local(parent), xml)
             else:
                 yield from self._extensions(child)
+
+
+def _joined(
+    before: tuple[str, ...] | None, more: tuple[str, ...] | None
+) -> tuple[str, ...] | None:
+    if before is None or more is None:
+        return before if more is None else more
+    return tuple(dict.fromkeys((*before, *more)))
 
 
 def _leg_kind(participant: etree._Element) -> str:
