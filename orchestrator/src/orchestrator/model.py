@@ -207,6 +207,7 @@ class Escalation:
     call_id: CallId
     reason: str = ""
     intent: str = ""
+    confidence: float | None = None  # how sure the AI is of the intent, 0 to 1; None = not said
     language: str = ""
     priority: int = 0  # 0 = by rules
     pattern: Pattern = Pattern.AUTO
@@ -240,6 +241,8 @@ class Limits:
     accept: float = 15.0
     give_up: float = 90.0
     context: float = 0.3  # an accepted agent waits this long for the context
+    briefing: float = 30.0  # what the agent is told ends after this, said or not
+    live: float = 1.0  # after the merge, for both to be heard; 0 = taken for granted
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +260,7 @@ class Menu:
 
     announcement: str  # media of the PBX: "sound:queue-thankyou"
     keys: Mapping[str, Fallback]  # NEXT_TARGET = from the first target again
-    every: float = 20.0  # seconds of music between announcements
+    every: float = 20.0  # seconds from one announcement to the next
     lasts: float = 120.0  # then the next way out
 
 
@@ -294,6 +297,8 @@ class Plan:
     callback: DialplanEntry | None = None
     menu: Menu | None = None  # HOLDING_MENU
     briefing: str = ""  # spoken to the agent where the context brings no briefing of its own
+    phrase: str = ""  # told to the caller first where the AI has no say_first: text, or PBX media
+    audit: bool = False  # an entry in the audit trail is due
 
 
 # --- the handoff as seen from outside -----------------------------------------------------------
@@ -331,6 +336,7 @@ class Witness:
     watched_ms: int = 0
     final: bool = False
     phrase_end_ms: int | None = None
+    both_live_ms: int | None = None  # both had sent since what the caller hears last changed
 
 
 @dataclass(frozen=True, slots=True)
