@@ -13,6 +13,7 @@ from voicefork_cli.sim.endpoint import SipEndpoint
 from voicefork_cli.sim.errors import CallRefused, CallTimeout, WireError
 from voicefork_cli.sim.flows import Flow
 from voicefork_cli.sim.message import Message, is_final
+from voicefork_cli.sim.referral import Referral
 from voicefork_cli.sim.rtp_port import RtpPort
 from voicefork_cli.sim.sdp import AudioLine, audio_lines, phone_sdp
 from voicefork_cli.sim.source import Source
@@ -20,6 +21,7 @@ from voicefork_cli.sim.wav import write_conversation
 
 BYE_SECONDS = 2.0
 REINVITE_SECONDS = 5.0
+REFER_SECONDS = 5.0
 REFUSED = 300
 EVENTS_KEPT = 10_000
 _MIRRORED = {"sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
@@ -45,6 +47,8 @@ class Leg:
         self.ended_ns: int | None = None
         self.ended = asyncio.Event()
         self.remote: AudioLine | None = None
+        self.referral: Referral | None = None  # None: a REFER is declined
+        self.notified: list[str] = []  # sipfrag bodies of NOTIFYs
         self._version = 1
         self._direction = "sendrecv"
         self._timers: dict[str, asyncio.TimerHandle] = {}  # 200s without an ACK, by branch
@@ -90,6 +94,19 @@ class Leg:
         dialog.target = contact_uri(answer) or dialog.target
         transaction.ack = await self.acknowledge(answer)
         self.hear_from(answer.body)
+
+    async def refer(self, to: str, *, referred_by: str = "") -> int:
+        """Asks the other side to call `to` instead of us (RFC 3515); the answer's status.
+
+        What becomes of it comes by NOTIFY, into `notified`.
+        """
+        dialog = self._talking()
+        by = [("Referred-By", f"<{referred_by}>")] if referred_by else []
+        request = dialog.request("REFER", self.via, headers=[("Refer-To", f"<{to}>"), *by])
+        flow = await self.endpoint.flow_to(dialog.next_hop)
+        answer = await self.endpoint.begin(request, flow).final(REFER_SECONDS)
+        self.note(f"REFER: {answer.status}")
+        return answer.status
 
     async def hang_up(self) -> None:
         """BYE; nothing where the call is over already. Never raises for a peer that is gone."""
@@ -170,7 +187,13 @@ class Leg:
             case "INVITE" | "UPDATE":
                 self._offered(request, flow)
             case "REFER":
-                self.endpoint.reply(request, flow, request.reply(603, "Decline"))
+                if self.referral is None:
+                    self.endpoint.reply(request, flow, request.reply(603, "Decline"))
+                else:
+                    self.referral.asked(self, request, flow)
+            case "NOTIFY":
+                self.notified.append(request.body.decode(errors="replace").strip())
+                self.endpoint.reply(request, flow, request.reply(200, "OK"))
             case _:
                 self.endpoint.reply(request, flow, request.reply(200, "OK"))
 
