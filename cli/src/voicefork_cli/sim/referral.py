@@ -1,4 +1,4 @@
-"""How a party takes a REFER: the answer, the NOTIFYs after it, and whether it hangs up (RFC 3515)."""
+"""How a party takes a REFER (RFC 3515): its answer, the NOTIFYs after it, a BYE if it likes."""
 
 from __future__ import annotations
 
