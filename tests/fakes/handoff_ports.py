@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from orchestrator.errors import StoreError, WorkerUnreachable
 from orchestrator.handoff.codec import dump, load
 from orchestrator.handoff.effects import Release
-from orchestrator.handoff.ports import Created, Fenced, Known, Record
+from orchestrator.handoff.owed import NOTHING, Owed
+from orchestrator.handoff.ports import Created, Fenced, Known, Recalled, Record
 from orchestrator.handoff.state import State, view
 from orchestrator.model import CallId, Context, Handoff, HandoffId, Place, Witness
 from orchestrator.telemetry import HANDOFF_TIMES
@@ -59,6 +60,7 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.states: dict[HandoffId, str] = {}
+        self.owed: dict[HandoffId, str] = {}
         self.contexts: dict[HandoffId, Context] = {}
         self.views: dict[HandoffId, list[Handoff]] = {}
         self.requests: dict[tuple[CallId, str], Known] = {}
@@ -81,7 +83,12 @@ class FakeStore:
         return Created()
 
     async def save(
-        self, state: State, history: Sequence[Handoff], expected: int, context: Context | None
+        self,
+        state: State,
+        history: Sequence[Handoff],
+        expected: int,
+        context: Context | None,
+        owed: Owed = NOTHING,
     ) -> None:
         await self._answer()
         handoff = state.request.handoff_id
@@ -89,6 +96,7 @@ class FakeStore:
         if stored is not None and load(State, stored).revision != expected:
             raise Fenced("stored by another")
         self.states[handoff] = dump(state)
+        self.owed[handoff] = dump(owed)
         self.views.setdefault(handoff, []).extend(history)
         self.saved.append(state)
         if context is not None:
@@ -102,6 +110,17 @@ class FakeStore:
         if state.request.place.tenant != tenant:
             return None
         return state, self.contexts.get(handoff, Context())
+
+    async def recall(self, tenant: str, handoff: HandoffId) -> Recalled | None:
+        if (loaded := await self.load(tenant, handoff)) is None:
+            return None
+        owed = self.owed.get(handoff)
+        request = loaded[0].request
+        return Recalled(
+            *loaded,
+            load(Owed, owed) if owed else NOTHING,
+            self.requests[(request.call_id, request.request_id)].fingerprint,
+        )
 
     async def latest_of_call(self, tenant: str, call: CallId) -> HandoffId | None:
         await self._answer()

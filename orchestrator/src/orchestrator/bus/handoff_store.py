@@ -1,6 +1,7 @@
 """Handoffs in Redis (implements handoff.ports.Store). All keys live 24 hours after the last write.
 
-    voicefork:v1:<tenant>:handoff:<id>             hash: revision, writer, state, context
+    voicefork:v1:<tenant>:handoff:<id>             hash: revision, writer, state, context,
+                                                   owed, fingerprint
     voicefork:v1:<tenant>:handoff:<id>:history     stream of views, entry id = <revision>-0
     voicefork:v1:<tenant>:handoff-of:<call>        id of the call's latest handoff
     voicefork:v1:<tenant>:request:<call>:<request> hash: handoff, fingerprint
@@ -20,7 +21,8 @@ from redis.exceptions import RedisError
 
 from orchestrator.errors import StoreError
 from orchestrator.handoff.codec import UnreadableError, dump, load
-from orchestrator.handoff.ports import Created, Fenced, Known, Record
+from orchestrator.handoff.owed import NOTHING, Owed
+from orchestrator.handoff.ports import Created, Fenced, Known, Recalled, Record
 from orchestrator.handoff.state import State, view
 from orchestrator.model import CallId, Context, Handoff, HandoffId
 
@@ -35,15 +37,15 @@ local known = redis.call('HMGET', KEYS[4], 'handoff', 'fingerprint')
 if known[1] then return known end
 redis.call('HSET', KEYS[4], 'handoff', ARGV[1], 'fingerprint', ARGV[2])
 redis.call('HSET', KEYS[1], 'revision', ARGV[3], 'writer', ARGV[4], 'state', ARGV[5],
-           'context', ARGV[6])
+           'context', ARGV[6], 'fingerprint', ARGV[2])
 redis.call('XADD', KEYS[2], ARGV[3] .. '-0', 'view', ARGV[7])
 redis.call('SET', KEYS[3], ARGV[1])
 for i = 1, 4 do redis.call('EXPIRE', KEYS[i], ARGV[8]) end
 return {}
 """
 
-# ARGV: handoff id, expected, revision, writer, state, life, history, context (or empty), then pairs
-# of revision and view.
+# ARGV: handoff id, expected, revision, writer, state, life, history, context (or empty), owed, then
+# pairs of revision and view.
 _SAVE = """
 local stored = redis.call('HMGET', KEYS[1], 'revision', 'writer')
 if stored[1] and stored[1] ~= ARGV[2] then
@@ -52,12 +54,13 @@ if stored[1] and stored[1] ~= ARGV[2] then
   end
 end
 if not stored[1] then redis.call('SET', KEYS[3], ARGV[1]) end
-redis.call('HSET', KEYS[1], 'revision', ARGV[3], 'writer', ARGV[4], 'state', ARGV[5])
+redis.call('HSET', KEYS[1], 'revision', ARGV[3], 'writer', ARGV[4], 'state', ARGV[5],
+           'owed', ARGV[9])
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'context', ARGV[8]) end
 local last = 0
 local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
 if newest[1] then last = tonumber(string.match(newest[1][1], '^%d+')) end
-for i = 9, #ARGV, 2 do
+for i = 10, #ARGV, 2 do
   if tonumber(ARGV[i]) > last then
     redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], ARGV[i] .. '-0', 'view', ARGV[i + 1])
   end
@@ -101,7 +104,12 @@ class RedisHandoffStore:
         return Created()
 
     async def save(
-        self, state: State, history: Sequence[Handoff], expected: int, context: Context | None
+        self,
+        state: State,
+        history: Sequence[Handoff],
+        expected: int,
+        context: Context | None,
+        owed: Owed = NOTHING,
     ) -> None:
         request = state.request
         tenant = request.place.tenant
@@ -115,6 +123,7 @@ class RedisHandoffStore:
             LIFE_SECONDS,
             HISTORY,
             "" if context is None else dump(context),
+            dump(owed),
         ]
         for past in history:
             arguments += [past.revision, dump(past)]
@@ -129,6 +138,20 @@ class RedisHandoffStore:
         if state is None:
             return None
         return _read(State, state), _read(Context, context) if context else Context()
+
+    async def recall(self, tenant: str, handoff: HandoffId) -> Recalled | None:
+        key, _ = _handoff_keys(tenant, handoff)
+        fields = ["state", "context", "owed", "fingerprint"]
+        reading = cast(Awaitable[Any], self._redis.hmget(key, fields))
+        state, context, owed, fingerprint = await _within(LIMIT_SECONDS, reading)
+        if state is None:
+            return None
+        return Recalled(
+            _read(State, state),
+            _read(Context, context) if context else Context(),
+            _read(Owed, owed) if owed else NOTHING,
+            _text(fingerprint or b""),
+        )
 
     async def latest_of_call(self, tenant: str, call: CallId) -> HandoffId | None:
         found = await _within(LIMIT_SECONDS, self._redis.get(_call_key(tenant, call)))

@@ -11,6 +11,7 @@ import logging
 
 from orchestrator.errors import StoreError
 from orchestrator.handoff.cancellation import heed_cancellation
+from orchestrator.handoff.owed import NOTHING, Owed
 from orchestrator.handoff.ports import Fenced, Store, Tally
 from orchestrator.handoff.state import State, view
 from orchestrator.model import Context, Handoff
@@ -35,6 +36,7 @@ class Journal:
         self._stored_revision = state.revision if stored else 0
         self._pending: list[Handoff] = [] if stored else [view(state)]
         self._context = None if stored else context
+        self._owed = NOTHING
         self._behind = asyncio.Event()
         self._writing = asyncio.Lock()
         if not stored:
@@ -44,12 +46,12 @@ class Journal:
         """Goes with the next write."""
         self._context = context
 
-    async def write(self, state: State) -> None:
+    async def write(self, state: State, owed: Owed = NOTHING) -> None:
         """Returns when it is stored, or at once or after the limit when it cannot be.
 
         Raises Fenced: another replica has the handoff.
         """
-        self._latest = state
+        self._latest, self._owed = state, owed
         self._pending.append(view(state))
         if len(self._pending) > HISTORY:
             del self._pending[0]
@@ -82,12 +84,13 @@ class Journal:
     async def _flush(self) -> None:
         async with self._writing:
             state, views, context = self._latest, tuple(self._pending), self._context
+            owed = self._owed
             if not views:
                 self._behind.clear()
                 return
             try:
                 async with asyncio.timeout(WRITE_SECONDS):
-                    await self._store.save(state, views, self._stored_revision, context)
+                    await self._store.save(state, views, self._stored_revision, context, owed)
             except Fenced:
                 raise
             except (StoreError, TimeoutError) as error:

@@ -9,11 +9,12 @@ so an adapter may be cancelled at any await.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator.errors import PeerError
 from orchestrator.handoff.effects import Release
+from orchestrator.handoff.owed import NOTHING, Owed
 from orchestrator.handoff.state import State
 from orchestrator.model import (
     BridgeId,
@@ -150,6 +151,16 @@ class Known:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A stored handoff as its replica left it."""
+
+    state: State
+    context: Context
+    owed: Owed
+    fingerprint: str  # of the request's body
+
+
 class Store(Protocol):
     """Handoffs that outlive this process. Raises StoreError; `save` also Fenced."""
 
@@ -157,19 +168,27 @@ class Store(Protocol):
         """Stores request id, call and state in one atomic step."""
 
     async def save(
-        self, state: State, history: Sequence[Handoff], expected: int, context: Context | None
+        self,
+        state: State,
+        history: Sequence[Handoff],
+        expected: int,
+        context: Context | None,
+        owed: Owed = NOTHING,
     ) -> None:
         """Compare-and-set: the stored revision must be `expected`, or written by this very writer.
 
         A handoff the store does not know (any more) is stored as new.
 
         `history` holds every view since the last successful save, oldest first; `context` is given
-        when it has changed since.
+        when it has changed since; `owed` is what `recall` will give.
         """
 
     async def load(self, tenant: str, handoff: HandoffId) -> tuple[State, Context] | None: ...
 
     async def latest_of_call(self, tenant: str, call: CallId) -> HandoffId | None: ...
+
+    async def recall(self, tenant: str, handoff: HandoffId) -> Recalled | None:
+        """All that another replica needs to go on with it."""
 
     async def history(
         self, tenant: str, handoff: HandoffId, after: int, wait_seconds: float
@@ -217,3 +236,8 @@ class Ports:
     store: Store
     clock: Clock
     tally: Tally
+    nodes: Mapping[NodeName, Telephony] = field(default_factory=dict)
+
+    def telephony_at(self, node: NodeName) -> Telephony:
+        """Of that PBX node; `telephony` where there is only one."""
+        return self.nodes.get(node, self.telephony)

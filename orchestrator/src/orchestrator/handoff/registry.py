@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from orchestrator.errors import StoreError
@@ -23,7 +24,7 @@ from orchestrator.handoff.events import (
 )
 from orchestrator.handoff.intake import Intake
 from orchestrator.handoff.names import agent_of, handoff_of
-from orchestrator.handoff.ports import Calls, Ports
+from orchestrator.handoff.ports import Calls, Fenced, Ports
 from orchestrator.handoff.refusals import TooLate, UnknownHandoff
 from orchestrator.handoff.roster import Roster
 from orchestrator.handoff.runner import HandoffRunner
@@ -38,7 +39,7 @@ from orchestrator.handoff.state import (
     Waiting,
     view,
 )
-from orchestrator.handoff.steps import agent_channel
+from orchestrator.handoff.steps import agent_channel, attempt_of
 from orchestrator.model import (
     BridgeId,
     CallId,
@@ -53,6 +54,7 @@ from orchestrator.model import (
 
 LOAD_SECONDS = 1.0
 FOLLOW_SECONDS = 1.0
+HISTORY_SECONDS = 0.01  # of what is stored already; Redis reads 0 as for ever
 
 
 class Registry:
@@ -69,7 +71,7 @@ class Registry:
         new_id: Callable[[], HandoffId],
     ) -> None:
         self._ports = ports
-        self._roster = Roster(ports.telephony, ports.tally)
+        self._roster = Roster(ports.telephony_at, ports.tally)
         self._calls = calls
         self._intake = Intake(self._roster, ports, calls, plan, new_id, WeakValueDictionary())
 
@@ -157,6 +159,9 @@ class Registry:
         StoreError.
         """
         if (runner := self._roster.live(handoff)) is not None:
+            async for change in self._before(runner, after):
+                after = change.revision
+                yield change
             async for change in runner.follow(after):
                 yield change
             return
@@ -170,6 +175,56 @@ class Registry:
                     return
             if not changes and last.settled:
                 return
+
+    async def _before(self, runner: HandoffRunner, after: int) -> AsyncIterator[Handoff]:
+        """What happened to a handoff before it was adopted; nothing when the store is away."""
+        request, first = runner.state.request, runner.first_revision
+        if after + 1 >= first:
+            return
+        try:
+            past = await self._ports.store.history(
+                request.place.tenant, request.handoff_id, after, HISTORY_SECONDS
+            )
+        except StoreError:
+            return
+        for change in past:
+            if change.revision < first:
+                yield change
+
+    # --- adopting -----------------------------------------------------------------------------
+
+    async def adopt(self, tenant: str, call: CallId) -> HandoffId | None:
+        """Goes on with the call's handoff, which a replica that is gone has left.
+
+        None: there is none, it is over, or somebody else has it. From the return on the news of
+        its channels is taken. Raises StoreError.
+        """
+        handoff = await self._ports.store.latest_of_call(tenant, call)
+        if handoff is None or self._roster.live(handoff) is not None:
+            return None
+        recalled = await self._ports.store.recall(tenant, handoff)
+        if recalled is None or recalled.state.over:
+            return None
+        before = recalled.state
+        state = replace(before, revision=before.revision + 1, changed_at=self._now())
+        try:  # the fence: whoever had it can write no more
+            await self._ports.store.save(
+                state, (view(state),), before.revision, None, recalled.owed
+            )
+        except Fenced:
+            return None
+        self._ports.tally.count("handoffs_adopted")
+        runner = HandoffRunner(
+            state, recalled.context, self._ports, stored=True, owed=recalled.owed
+        )
+        self._roster.launch(runner, recalled.fingerprint, None)
+        return handoff
+
+    def agent_of_call(self, call: CallId) -> ChannelId | None:
+        """The agent's channel that is, or may be, up for this call's handoff."""
+        runner = self._roster.of_call(call)
+        attempt = None if runner is None else attempt_of(runner.state.agent)
+        return None if runner is None or attempt is None else agent_channel(runner.state, attempt)
 
     def find_request(self, call: CallId, request_id: str) -> HandoffId | None:
         asked = self._roster.asked(call, request_id)

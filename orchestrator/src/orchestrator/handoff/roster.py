@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -13,7 +13,7 @@ from orchestrator.handoff.ports import Tally, Telephony
 from orchestrator.handoff.rescue import rescue
 from orchestrator.handoff.runner import HandoffRunner
 from orchestrator.handoff.state import view
-from orchestrator.model import CallId, Handoff, HandoffId
+from orchestrator.model import CallId, Handoff, HandoffId, NodeName
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ class Asked:
 class Roster:
     """Owns the runners' tasks. `run` must be running for a handoff to be launched."""
 
-    def __init__(self, telephony: Telephony, tally: Tally) -> None:
-        self._telephony = telephony
+    def __init__(self, telephony_at: Callable[[NodeName], Telephony], tally: Tally) -> None:
+        self._telephony_at = telephony_at
         self._tally = tally
         self._live: dict[HandoffId, HandoffRunner] = {}
         self._by_call: dict[CallId, HandoffRunner] = {}
@@ -115,7 +115,7 @@ class Roster:
         except Exception:  # our own bug costs this handoff, never the process
             log.exception("handoff %s crashed", request.handoff_id)
             self._tally.count("handoff_crashes")
-            await rescue(runner.state, self._telephony)
+            await rescue(runner.state, self._telephony_at(request.place.node))
         finally:
             self._live.pop(request.handoff_id, None)
             self._ended.put(request.handoff_id, view(runner.state))

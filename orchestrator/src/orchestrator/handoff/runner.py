@@ -45,10 +45,11 @@ from orchestrator.handoff.journal import HISTORY, Journal
 from orchestrator.handoff.lane import EffectLane
 from orchestrator.handoff.machine import step
 from orchestrator.handoff.observation import measured
+from orchestrator.handoff.owed import Debts, Owed
 from orchestrator.handoff.pbx import Pbx
 from orchestrator.handoff.ports import Fenced, Ports
 from orchestrator.handoff.refusals import ContextMoved, TooLate
-from orchestrator.handoff.state import State, view
+from orchestrator.handoff.state import State, Watch, WithBot, view
 from orchestrator.handoff.telling import tell
 from orchestrator.handoff.watcher import Watcher
 from orchestrator.model import Context, Handoff
@@ -69,30 +70,53 @@ class _Question:
     answer: asyncio.Future[State]
 
 
-class HandoffRunner:
-    """The shell around one handoff's state."""
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An event that an effect came to: with it the effect is no longer owed."""
 
-    def __init__(self, state: State, context: Context, ports: Ports, *, stored: bool) -> None:
+    event: Event
+    effect_id: str
+
+
+class HandoffRunner:
+    """The shell around one handoff's state. `owed`: another replica has begun it."""
+
+    def __init__(
+        self,
+        state: State,
+        context: Context,
+        ports: Ports,
+        *,
+        stored: bool,
+        owed: Owed | None = None,
+    ) -> None:
         self.state = state
         self.context = context
         self._ports = ports
         self._journal = Journal(ports.store, ports.tally, state, context, stored=stored)
-        self._pbx = Pbx(ports.telephony, state.request.place, ports.clock, ports.tally)
-        self._inbox: asyncio.Queue[Event | _Question | None] = asyncio.Queue(INBOX)
+        place = state.request.place
+        self._pbx = Pbx(ports.telephony_at(place.node), place, ports.clock, ports.tally)
+        self._inbox: asyncio.Queue[Event | _Question | _Answer | None] = asyncio.Queue(INBOX)
         self._telephony = EffectLane("telephony", self._on_pbx, ports.tally)
         self._worker = EffectLane("worker", self._on_worker, ports.tally)
         self._bus = EffectLane("context", self._on_bus, ports.tally)
         self._watcher = Watcher(ports.worker, ports.clock, state.request, self.post)
+        self._owed = owed
+        self._debts = Debts() if owed is None else Debts(owed)
         self._timers: dict[Deadline, asyncio.TimerHandle] = {}
         self._views: list[Handoff] = [view(state)]
         self._changed = asyncio.Event()
         self._patching = asyncio.Lock()
         self._done = False
+        self.first_revision = state.revision  # what was before is in the store
 
     # --- from outside -------------------------------------------------------------------------
 
-    def post(self, event: Event) -> None:
-        """Queues news. Keys and witness reports leave room for the news that matters."""
+    def post(self, event: Event, answers: str = "") -> None:
+        """Queues news. Keys and witness reports leave room for the news that matters.
+
+        `answers`: the effect it came from.
+        """
         if self._done:
             return
         minor = isinstance(event, AgentKey | WitnessReported)
@@ -100,7 +124,7 @@ class HandoffRunner:
             self._ports.tally.count("handoff_events_dropped")
             log.error("handoff %s: inbox full, %s lost", self.state.request.handoff_id, event)
             return
-        self._inbox.put_nowait(event)
+        self._inbox.put_nowait(_Answer(event, answers) if answers else event)
 
     async def ask(self, event: Event) -> State:
         """Queues news and returns the state right after it; the last one when it has ended.
@@ -163,7 +187,7 @@ class HandoffRunner:
                         self._watcher.run(),
                     )
                 ]
-                await self._take(Requested(self._ports.clock.now()))
+                await self._begin()
                 while not self._may_leave():
                     heed_cancellation()
                     await self._take(await self._inbox.get())
@@ -175,6 +199,18 @@ class HandoffRunner:
             self._ports.tally.count("handoff_fenced")
         finally:
             self._leave()
+
+    async def _begin(self) -> None:
+        """From the start; or from where another replica was, whose effects may be half done."""
+        if self._owed is not None:
+            for effect in (*self._owed.deadlines, *self._owed.effects):
+                self._start(effect)
+            if self.state.watch in {Watch.WATCHING, Watch.ENDING}:
+                self._watcher.start()
+            if self.state.watch is Watch.ENDING:
+                self._watcher.stop()
+        if isinstance(self.state.caller, WithBot):
+            await self._take(Requested(self._ports.clock.now()))
 
     def _may_leave(self) -> bool:
         owed = self._telephony.owed + self._worker.owed + self._bus.owed
@@ -190,8 +226,11 @@ class HandoffRunner:
                 late.answer.set_result(self.state)
         self._changed.set()
 
-    async def _take(self, item: Event | _Question | None) -> None:
+    async def _take(self, item: Event | _Question | _Answer | None) -> None:
         if item is None:  # a lane has finished something: see whether we may leave
+            return
+        if isinstance(item, _Answer):
+            await self._follow_up(item.event, item.effect_id)
             return
         if not isinstance(item, _Question):
             await self._follow_up(item)
@@ -206,16 +245,18 @@ class HandoffRunner:
         if not item.answer.done():
             item.answer.set_result(self.state)
 
-    async def _follow_up(self, event: Event) -> None:
+    async def _follow_up(self, event: Event, answers: str = "") -> None:
         before = self.state
         self.state, effects = step(before, event)
+        self._debts.heard(event, answers)
+        self._debts.enter(effects)
         if self.state != before:
             log.info(
                 "handoff %s: %s -> %s", before.request.handoff_id, event, self.state.phase.name
             )
             self._views.append(view(self.state))
             del self._views[:-HISTORY]
-            await self._journal.write(self.state)
+            await self._journal.write(self.state, self._debts.owed())
             self._changed.set()
             self._changed = asyncio.Event()
         for effect in effects:
@@ -260,7 +301,9 @@ class HandoffRunner:
         if isinstance(effect, DialAgent):  # the agent's screen comes before the agent's phone
             await self._bus.goes_first(LANE_SECONDS)
         if (event := await self._pbx.perform(effect)) is not None:
-            self.post(event)
+            self.post(event, answers=effect.id)
+        else:
+            self._debts.paid(effect.id)
         self._nudge()
 
     async def _on_worker(self, item: tuple[WorkerEffect, Handoff]) -> None:
@@ -275,6 +318,7 @@ class HandoffRunner:
         except Exception:
             self._ports.tally.count("handoff_worker_failed")
             log.exception("effect %s", effect.id)
+        self._debts.paid(effect.id)
         self._nudge()
 
     async def _on_bus(self, effect: PublishContext) -> None:
@@ -282,13 +326,13 @@ class HandoffRunner:
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
                 await self._ports.bus.publish(self.state, self.context)
-            self.post(ContextPublished(now(), effect.revision))
+            self.post(ContextPublished(now(), effect.revision), answers=effect.id)
         except (PeerError, TimeoutError) as error:
             log.warning("effect %s: %s", effect.id, error or "timed out")
-            self.post(ContextFailed(now(), effect.revision))
+            self.post(ContextFailed(now(), effect.revision), answers=effect.id)
         except Exception:
             log.exception("effect %s", effect.id)
-            self.post(ContextFailed(now(), effect.revision))
+            self.post(ContextFailed(now(), effect.revision), answers=effect.id)
         self._nudge()
 
     def _nudge(self) -> None:
