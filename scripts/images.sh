@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Builds the images, all or those named:  scripts/images.sh [worker|orchestrator|vendor|cli|asterisk|rtpengine ...]
+#
+#   BASE_IMAGE=...   another Python image (Debian 12 or newer)
+#   VERSION=0.1.0    tag and label
+set -euo pipefail
+cd "$(dirname "$0")/.."
+ENGINE=${ENGINE:-$(command -v podman || command -v docker)} || {
+  echo "images: neither podman nor docker here; on Debian: apt-get install podman buildah runc" >&2
+  exit 1
+}
+VERSION=${VERSION:-$(sed -n 's/^appVersion: *//p' deploy/helm/Chart.yaml)}
+REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+declare -A FILE=(
+  [worker]=siprec-worker/Containerfile [orchestrator]=orchestrator/Containerfile
+  [vendor]=sdk/Containerfile [cli]=cli/Containerfile
+  [asterisk]=deploy/asterisk/Containerfile [rtpengine]=opensips/rtpengine.Containerfile
+)
+options=(--build-arg "VERSION=$VERSION" --build-arg "REVISION=$REVISION")
+[ -z "${BASE_IMAGE:-}" ] || options+=(--build-arg "BASE_IMAGE=$BASE_IMAGE")
+case $ENGINE in
+*podman)
+  # The same bytes from the same commit. The machine's own package mirrors and certificates are those
+  # of the build, and stay out of the image.
+  options+=(--isolation=chroot --network=host --timestamp "$(git log -1 --format=%ct 2>/dev/null || echo 0)")
+  for path in /etc/pip.conf /etc/ssl/certs; do
+    [ ! -e "$path" ] || options+=(-v "$path:$path:ro")
+  done
+  ;;
+esac
+for name in "${@:-worker orchestrator vendor cli asterisk rtpengine}"; do
+  for image in $name; do
+    echo "==> voicefork/$image:$VERSION"
+    "$ENGINE" build "${options[@]}" -f "${FILE[$image]}" -t "localhost/voicefork/$image:$VERSION" .
+  done
+done
