@@ -6,12 +6,8 @@ from dataclasses import dataclass, field
 
 from siprec_worker.errors import MetadataError, OfferRejected, SdpError
 from siprec_worker.net.sip_endpoint import SipEndpoint
-from siprec_worker.protocol.offer_answer import (
-    NARROWBAND_CAPABILITIES,
-    answer,
-    recordable_lines,
-    reoffer,
-)
+from siprec_worker.protocol.codecs import NARROWBAND_CAPABILITIES
+from siprec_worker.protocol.offer_answer import answer, recordable_lines, reoffer
 from siprec_worker.protocol.rs_metadata import RecordingMetadata
 from siprec_worker.protocol.rs_metadata_xml import parse_metadata
 from siprec_worker.protocol.sdp import SessionDescription, parse_sdp

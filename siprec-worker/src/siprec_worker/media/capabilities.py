@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from siprec_worker.media.decode import L16_RATES
 from siprec_worker.media.opus import opus_is_installed
-from siprec_worker.protocol.offer_answer import (
+from siprec_worker.protocol.codecs import (
     COMFORT_NOISE,
     G722,
     OPUS,

@@ -53,6 +53,8 @@ class SipConnection(asyncio.Protocol):
         try:
             for message in self._framer.receive(data):
                 self._owner.receive(message, self.flow)
+            if self._framer.pings():
+                self._owner.answer_ping(self)
         except Unframeable as error:
             self._owner.receive(error.head, self.flow)  # is refused, and the stream is over
             self.close()
@@ -206,6 +208,10 @@ class SipTcp:
         self._dialled[target] = connection
         for data in self._dialling.pop(target).waiting:
             connection.send(data, self._limits.write_buffer)
+
+    def answer_ping(self, connection: SipConnection) -> None:
+        """A peer that hears nothing takes the connection for broken (RFC 5626 section 4.4.1)."""
+        connection.send(b"\r\n", self._limits.write_buffer)
 
     def _close_stale(self) -> None:
         loop = asyncio.get_running_loop()

@@ -22,6 +22,8 @@ class SipUdp(asyncio.DatagramProtocol):
         self._transport = transport  # type: ignore[assignment]
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if not data.strip(b"\r\n\0"):
+            return  # keeps a NAT's binding alive
         self._receive(data, Flow(UDP, addr[0], addr[1]))
 
     def error_received(self, exc: Exception) -> None:

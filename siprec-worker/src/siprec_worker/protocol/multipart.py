@@ -17,6 +17,11 @@ _QUOTED_PARAMETER = re.compile(r";\s*([^=;\s]+)\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^;]
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _METADATA_TYPES = ("application/rs-metadata+xml", "application/rs-metadata")
 _PASS_THROUGH = ("", "7bit", "8bit", "binary")
+_SDP_TYPE = "application/sdp"
+# What a sender that does not know better calls its parts; "" is none at all.
+_VAGUE_TYPES = ("", "text/plain", "text/xml", "application/xml", "application/octet-stream")
+_RECORDING = re.compile(rb"\s*(?:\xef\xbb\xbf)?(?:<[?!][^>]*>\s*)*<(?:[\w.-]+:)?recording[\s_>]")
+_FIRST_DELIMITER = re.compile(rb"\A\s*--([^\r\n]{1,70}?)[ \t]*\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +68,24 @@ def recording_body(content_type: str, body: bytes) -> RecordingBody:
     sdp = metadata = None
     others = []
     for part in _leaves(content_type, body, depth=0):
-        if part.content_type == "application/sdp" and sdp is None:
+        kind = _meant_type(part)
+        if kind == _SDP_TYPE and sdp is None:
             sdp = part.body
-        elif part.content_type in _METADATA_TYPES and metadata is None:
+        elif kind in _METADATA_TYPES and metadata is None:
             metadata = part.body
         else:
             others.append(part)
     return RecordingBody(sdp, metadata, tuple(others))
+
+
+def _meant_type(part: Part) -> str:
+    """A part's type; of one with a vague type what its first bytes say."""
+    if part.content_type in _VAGUE_TYPES:
+        if part.body.lstrip().startswith(b"v=0"):
+            return _SDP_TYPE
+        if _RECORDING.match(part.body[:1024]):
+            return _METADATA_TYPES[0]
+    return part.content_type
 
 
 def _leaves(content_type: str, body: bytes, depth: int) -> Iterator[Part]:
@@ -91,14 +107,17 @@ def parse_multipart(content_type: str, body: bytes) -> tuple[Part, ...]:
     """The parts of a multipart body, in order.
 
     Takes bare LF, preamble and epilogue, a missing last boundary, folded part headers, and the
-    transfer encodings. Raises MultipartError without boundary or part, or over 64 parts.
+    transfer encodings; a body that begins with another boundary than the declared one is read by
+    its own. Raises MultipartError without boundary or part, or over 64 parts.
     """
-    boundary = parse_content_type(content_type).params.get("boundary", "")
-    if not boundary:
-        raise MultipartError(f"no boundary in {content_type!r}")
+    declared = parse_content_type(content_type).params.get("boundary", "")
+    boundary = declared.encode("utf-8", "surrogateescape")
+    if not boundary or b"--" + boundary not in body:
+        if (own := _FIRST_DELIMITER.match(body)) is None:
+            raise MultipartError(f"no boundary of {content_type!r} in the body")
+        boundary = own[1]
     delimiter = re.compile(
-        rb"(?:^|\r?\n)--" + re.escape(boundary.encode("utf-8", "surrogateescape"))
-        + rb"(--)?[ \t]*(?=\r?\n|$)"
+        rb"(?:^|\r?\n)--" + re.escape(boundary) + rb"(--)?[ \t]*(?=\r?\n|$)"
     )  # fmt: skip
     marks: list[re.Match[bytes]] = []
     # The line end before a boundary belongs to it, and the line end after one to the next part,
@@ -146,7 +165,7 @@ def _decoded(encoding: str, body: bytes) -> bytes:
         return body
     if encoding == "base64":
         try:
-            return base64.b64decode(body)
+            return base64.b64decode(body + b"==")  # padding that is too much does no harm
         except binascii.Error as error:
             raise MultipartError(f"base64 part: {error}") from error
     if encoding == "quoted-printable":

@@ -284,9 +284,7 @@ class _Reader:
                 yield from self._extensions(child)
 
 
-def _joined(
-    before: tuple[str, ...] | None, more: tuple[str, ...] | None
-) -> tuple[str, ...] | None:
+def _joined(before: tuple[str, ...] | None, more: tuple[str, ...] | None) -> tuple[str, ...] | None:
     if before is None or more is None:
         return before if more is None else more
     return tuple(dict.fromkeys((*before, *more)))

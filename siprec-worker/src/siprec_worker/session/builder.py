@@ -12,16 +12,17 @@ from siprec_worker.media.capabilities import installed_capabilities
 from siprec_worker.media.deferred import InlineLane, Lane
 from siprec_worker.media.model import AudioFormat, Encoding
 from siprec_worker.media.playout import Playout
-from siprec_worker.protocol.offer_answer import Capabilities
+from siprec_worker.protocol.codecs import Capabilities
 from siprec_worker.protocol.rs_metadata import RecordingMetadata
 from siprec_worker.protocol.sip.events import DialogId
 from siprec_worker.protocol.sip.message import Request
 from siprec_worker.session.call import RecordedCall, Surroundings
 from siprec_worker.session.feeds import Feeds, Form
 from siprec_worker.session.identity import identify
-from siprec_worker.session.machine import Conversation, Seat
+from siprec_worker.session.machine import Conversation
 from siprec_worker.session.model import NARROWBAND, Limits, Role, SessionId
 from siprec_worker.session.ports import MediaSockets
+from siprec_worker.session.seats import Seat
 from siprec_worker.telemetry import Metrics
 
 UPLINKS = {

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from siprec_worker.errors import OfferRejected
 from siprec_worker.media.model import GapCause
 from siprec_worker.protocol import offer_answer as oa
+from siprec_worker.protocol.codecs import Capabilities
 from siprec_worker.protocol.sdp import SessionDescription, parse_sdp
 from siprec_worker.session.call import Line, RecordedCall
 from siprec_worker.session.ports import LegSocket, MediaSockets
@@ -21,7 +22,7 @@ class Negotiation:
     """What every call's descriptions have in common."""
 
     sockets: MediaSockets
-    capabilities: oa.Capabilities
+    capabilities: Capabilities
     host: str  # in our descriptions
 
     def answer(self, call: RecordedCall, offered: bytes | None) -> bytes:
@@ -46,7 +47,7 @@ class Negotiation:
         return offer.encode()
 
     def _answer(self, call: RecordedCall, offer: SessionDescription) -> bytes:
-        if call.local_sdp is not None and oa.closed(offer):
+        if oa.closed(offer):  # of a new call: its media come later
             local = oa.closing_answer(offer, self.host, call.sdp_session, call.sdp_version)
             call.local_sdp, call.remote_sdp, call.offering = local, offer, False
             _record(call, (), offer)

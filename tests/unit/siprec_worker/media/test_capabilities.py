@@ -6,7 +6,8 @@ import pytest
 from siprec_worker.errors import OfferRejected
 from siprec_worker.media.capabilities import installed_capabilities
 from siprec_worker.media.decode import LINEAR, make_decoder
-from siprec_worker.protocol.offer_answer import Purpose, answer, first_offer
+from siprec_worker.protocol.codecs import Purpose
+from siprec_worker.protocol.offer_answer import answer, first_offer
 from siprec_worker.protocol.sdp import parse_sdp
 
 from tests.builders.sdp import audio_line, sdp

@@ -83,7 +83,7 @@ def test_two_boundaries_in_a_row_are_an_empty_part() -> None:
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
-        ("multipart/mixed", b"--x\r\n\r\n--x--"),
+        ("multipart/mixed", b"v=0\r\n--x\r\n\r\n--x--"),
         ("multipart/mixed;boundary=x", b"nothing"),
         ("multipart/mixed;boundary=x", b"\r\n--x\r\n\r\na" * (MAX_PARTS + 2)),
         (
@@ -121,3 +121,17 @@ def test_nesting_is_bounded() -> None:
 def test_quoted_parameters_may_hold_semicolons_and_escapes() -> None:
     parsed = parse_content_type('Multipart/Mixed ; Boundary="a;\\"b" ; x=y')
     assert (parsed.media_type, parsed.params) == ("multipart/mixed", {"boundary": 'a;"b', "x": "y"})
+
+
+@pytest.mark.parametrize("declared", ["multipart/mixed", "multipart/mixed;boundary=other"])
+def test_a_body_with_another_boundary_than_the_declared_one_is_read_by_its_own(
+    declared: str,
+) -> None:
+    assert recording_body(declared, f"--real\r\n{PART}\r\n--real--".encode()).sdp == b"v=0"
+
+
+@pytest.mark.parametrize("type_line", ["", "Content-Type: text/plain\r\n", "X: y\r\n"])
+def test_a_part_that_says_nothing_of_its_type_is_known_by_its_first_bytes(type_line: str) -> None:
+    parts = [f"--x\r\n{type_line}\r\n{text}\r\n" for text in ("v=0", "<rec:recording a='b'/>")]
+    content = recording_body("multipart/mixed;boundary=x", ("".join(parts) + "--x--").encode())
+    assert (content.sdp, content.metadata) == (b"v=0", b"<rec:recording a='b'/>")

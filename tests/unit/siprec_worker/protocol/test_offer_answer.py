@@ -8,11 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from siprec_worker.errors import OfferRejected, SdpError
+from siprec_worker.protocol.codecs import NARROWBAND_CAPABILITIES, Capabilities, Codec
 from siprec_worker.protocol.offer_answer import (
-    NARROWBAND_CAPABILITIES,
     Answer,
-    Capabilities,
-    Codec,
     accepted_lines,
     answer,
     first_offer,

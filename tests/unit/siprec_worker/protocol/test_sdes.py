@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from siprec_worker.errors import OfferRejected, SdpError
+from siprec_worker.protocol.codecs import PCMU, Capabilities
 from siprec_worker.protocol.offer_answer import (
-    PCMU,
     Answer,
-    Capabilities,
     accepted_lines,
     answer,
     first_offer,

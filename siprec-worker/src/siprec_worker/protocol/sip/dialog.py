@@ -34,11 +34,17 @@ from siprec_worker.protocol.sip.in_dialog import description_in, refreshed_targe
 from siprec_worker.protocol.sip.message import Request, Response
 from siprec_worker.protocol.sip.open_request import OpenRequest
 from siprec_worker.protocol.sip.own_requests import Asking, DialogRecord, OwnRequests
-from siprec_worker.protocol.sip.session_timer import MIN_SECONDS, SessionClock, too_brief
+from siprec_worker.protocol.sip.session_timer import (
+    MIN_SECONDS,
+    SessionClock,
+    answered_timer,
+    lengthened,
+    too_brief,
+)
 from siprec_worker.protocol.sip.settings import ALLOW, UasSettings
+from siprec_worker.protocol.sip.snapshot_request import snapshot_request
 from siprec_worker.protocol.sip.transaction import TransactionKey
 
-METADATA_REQUEST_TYPE = ("Content-Type", "application/rs-metadata-request")
 _HANDED_OVER_SECONDS = 4 * 3600.0  # longer than a call; then it is forgotten
 
 
@@ -213,10 +219,14 @@ class Dialog:
 
     def request_metadata(self, reason: str) -> bool:
         """Asks for a snapshot (RFC 7866 section 9.2); it comes as an UPDATE or re-INVITE."""
-        if self._busy or not self.state.takes_update:
+        if self._busy:
             return False
-        headers = (METADATA_REQUEST_TYPE, ("Content-Disposition", "recording-session"))
-        self._ask(Asking.METADATA, "UPDATE", reason.encode("utf-8", "replace"), headers)
+        if self.state.takes_update:
+            body, headers = snapshot_request(reason)
+            self._ask(Asking.METADATA, "UPDATE", body, headers)
+        else:
+            body, headers = snapshot_request(reason, self.state.local_sdp)
+            self._ask(Asking.METADATA, "INVITE", body, headers)
         return True
 
     def _refresh(self) -> None:
@@ -265,8 +275,8 @@ class Dialog:
         if self.ended or why is None:
             return
         status = response.status if response else 408
-        if status < 300:  # each INVITE and UPDATE that is answered refreshes the session
-            self._clock.restart(self._clock.timer, now)
+        if response is not None:
+            self._learn(request, response, now)
         body = description_in(response) if response else b""
         match why:
             case Asking.RESCUE:
@@ -278,6 +288,16 @@ class Dialog:
                 self._record.events.append(MetadataRequestAnswered(self.state.id, status))
         if status == 481:  # section 12.2.1.2
             self._end(HungUp(self.state.id, False, f"481 to our {request.method}"))
+
+    def _learn(self, request: Request, response: Response, now: float) -> None:
+        """What an answer says of the session's time, and of what the peer understands."""
+        timer = self._clock.timer
+        if response.status < 300:  # each INVITE and UPDATE that is answered refreshes the session
+            self._clock.restart(answered_timer(timer, response.headers), now)
+        elif response.status == 422:
+            self._clock.timer = lengthened(timer, response.headers)
+        elif request.method == "UPDATE" and response.status in (405, 501):
+            self._note(takes_update=False)
 
     def acknowledge_again(self, response: Response) -> None:
         self._own.acknowledge_again(response)

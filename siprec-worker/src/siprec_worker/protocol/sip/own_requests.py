@@ -50,9 +50,9 @@ class OwnRequests:
         body: bytes = b"",
         headers: Iterable[tuple[str, str]] = (),
     ) -> None:
-        """An INVITE with an offer of ours, or an UPDATE."""
+        """An UPDATE, or an INVITE with an offer of ours, new unless it asks for metadata."""
         self.asking = why
-        if method == "INVITE":
+        if method == "INVITE" and why is not Asking.METADATA:
             text = body.decode("utf-8", "surrogateescape")
             self._record.state = replace(self._record.state, local_sdp=text)
         self._record.actions.append(Ask(self._request(method, body, headers)))

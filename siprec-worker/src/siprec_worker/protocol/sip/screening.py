@@ -14,7 +14,8 @@ _WITH_CONTENT = frozenset({"INVITE", "UPDATE"})
 _TYPES = frozenset({
     "application/sdp", "application/rs-metadata+xml", "application/rs-metadata",
 })  # fmt: skip
-_ACCEPTABLE = frozenset({"application/sdp", "application/*", "*/*"})
+# A client that lists what it sends means to take an answer, too.
+_ACCEPTABLE = _TYPES | {"multipart/mixed", "multipart/*", "application/*", "*/*"}
 
 
 def check_readable(request: Request) -> None:
@@ -71,7 +72,7 @@ def _content_refusal(request: Request) -> Response | None:
     if encoding != "identity":
         return request.reply(415, headers=[("Accept-Encoding", "identity")])
     media_type = parse_content_type(request.content_type).media_type
-    if not media_type.startswith("multipart/") and media_type not in _TYPES:
+    if media_type and not media_type.startswith("multipart/") and media_type not in _TYPES:
         return request.reply(415, headers=[("Accept", ACCEPT)])
     try:
         content = recording_body(request.content_type, request.body)

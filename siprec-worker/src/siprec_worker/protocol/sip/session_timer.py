@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from siprec_worker.protocol.sip.message import Headers
 
@@ -46,6 +46,24 @@ def agreed_timer(headers: Headers) -> SessionTimer | None:
     if not can and not ours:
         return None  # a proxy wants it and the peer cannot: RTP silence does as well
     return SessionTimer(min(seconds, MAX_SECONDS), ours)
+
+
+def answered_timer(asked: SessionTimer | None, answer: Headers) -> SessionTimer | None:
+    """The timer after a 2xx to a refresh of ours: the answer decides (RFC 4028 section 7.2)."""
+    seconds = _stated_seconds(answer)
+    if asked is None or seconds is None:
+        return asked
+    stated = (answer.get("session-expires") or "").partition(";")[2].replace(" ", "").lower()
+    # There we are the uac.
+    return SessionTimer(min(max(seconds, MIN_SECONDS), MAX_SECONDS), "refresher=uas" not in stated)
+
+
+def lengthened(asked: SessionTimer | None, answer: Headers) -> SessionTimer | None:
+    """After a 422: with the peer's Min-SE (RFC 4028 section 7.3)."""
+    text = (answer.get("min-se") or "").partition(";")[0].strip()
+    if asked is None or not (text.isascii() and text.isdigit()):
+        return asked
+    return replace(asked, seconds=min(max(asked.seconds, int(text[:9])), MAX_SECONDS))
 
 
 def too_brief(headers: Headers) -> bool:

@@ -128,6 +128,8 @@ class Uas:
         match request.method:
             case "CANCEL":
                 self._receive_cancel(request, key, now)
+            case "OPTIONS" if request.to_tag and self._entry_of(request) is None:
+                self._respond(key, request.reply(481), now)  # so a client may ask after a session
             case "OPTIONS":
                 answer = options_answer(request, self.available, self.settings.retry_after)
                 self._respond(key, answer, now)

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from siprec_worker.errors import TooLarge
 from siprec_worker.protocol.sip.framing import StreamFramer, Unframeable
+from siprec_worker.protocol.sip.message import BadMessage
+from siprec_worker.protocol.sip.parsing import parse_message
 
 from tests.builders.sip import request
 
@@ -58,3 +60,28 @@ def test_an_impossible_length_ends_the_stream_and_names_the_head(length: bytes) 
 def test_headers_without_end_are_bounded() -> None:
     with pytest.raises(TooLarge):
         StreamFramer().receive((b"X: " + b"y" * 1000 + b"\r\n") * 70)
+
+
+def test_a_body_without_length_ends_the_stream_with_a_head_that_is_refused() -> None:
+    head = b"INFO sip:a SIP/2.0\r\nCall-ID: x\r\nContent-Type: text/plain\r\n\r\n"
+    with pytest.raises(Unframeable) as caught:
+        StreamFramer().receive(head + b"body")
+    with pytest.raises(BadMessage) as refused:
+        parse_message(caught.value.head)
+    assert refused.value.sip_status == 400
+
+
+def test_a_folded_length_counts() -> None:
+    message = b"INFO sip:a SIP/2.0\r\nContent-Length:\r\n 3\r\n\r\nabc"
+    assert StreamFramer().receive(message + message) == [message, message]
+
+
+@given(st.lists(st.integers(0, 12), max_size=5).map(sorted))
+def test_two_blank_lines_between_messages_are_a_ping(cuts: list[int]) -> None:
+    framer, stream, pings = StreamFramer(), b"\r\n" * 6, 0
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        framer.receive(stream[start:end])
+        pings += framer.pings()
+    assert pings == 3
+    framer.receive(b"\r\n" + MESSAGES[0] + b"\r\n")
+    assert framer.pings() == 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from siprec_worker.protocol.multipart import recording_body
 from siprec_worker.protocol.sip.events import HungUp, Invited
 from siprec_worker.protocol.sip.message import Request
 
 from tests.builders.sdp import sdp
-from tests.builders.sip import ANSWER, Bench, in_dialog, invite, response_to
+from tests.builders.sip import ANSWER, SDP, Bench, in_dialog, invite, response_to
 
 TIMER = [("Supported", "timer"), ("Session-Expires", "1800;refresher=uas")]
 
@@ -102,7 +103,7 @@ def test_a_snapshot_is_asked_for_by_update() -> None:
     bench.collect()
     asked = bench.requests[-1]
     assert (asked.method, asked.content_type, asked.body) == (
-        "UPDATE", "application/rs-metadata-request", b"lost them",
+        "UPDATE", "application/rs-metadata-request", b"lost them\r\n",
     )  # fmt: skip
     assert asked.headers.get("content-disposition") == "recording-session"
     assert not bench.uas.request_metadata(event.dialog_id, "again", bench.now)
@@ -110,10 +111,55 @@ def test_a_snapshot_is_asked_for_by_update() -> None:
     assert bench.uas.request_metadata(event.dialog_id, "again", bench.now)
 
 
-def test_a_peer_without_update_is_not_asked() -> None:
+def test_a_peer_without_update_is_asked_by_a_reinvite_with_our_last_offer() -> None:
     bench = Bench()
     event = begun(bench, [("Allow", "INVITE, ACK, BYE")])
-    assert not bench.uas.request_metadata(event.dialog_id, "", bench.now)
+    assert bench.uas.request_metadata(event.dialog_id, "lost\r\nthem", bench.now)
+    bench.collect()
+    asked = bench.requests[-1]
+    content = recording_body(asked.content_type, asked.body)
+    assert (asked.method, content.sdp) == ("INVITE", ANSWER)
+    assert [(part.content_type, part.body) for part in content.others] == [
+        ("application/rs-metadata-request", b"lost them\r\n")
+    ]
+    bench.receive(response_to(asked, 200, body=sdp(), headers=[SDP]))
+    assert bench.requests[-1].method == "ACK"
+    state = bench.uas.dialog_state(event.dialog_id)
+    assert state is not None
+    assert state.local_sdp.encode() == ANSWER
+
+
+@pytest.mark.parametrize("status", [405, 501])
+def test_a_peer_that_turns_out_not_to_know_update_is_refreshed_by_reinvite(status: int) -> None:
+    bench = Bench()
+    begun(bench, [("Session-Expires", "1800;refresher=uas")])
+    bench.run_until(bench.now + 901)
+    assert bench.requests[-1].method == "UPDATE"
+    bench.receive(response_to(bench.requests[-1], status))
+    bench.run_until(bench.now + 6)
+    assert bench.requests[-1].method == "INVITE"
+
+
+def test_a_refresh_that_is_too_brief_for_the_peer_is_sent_again_with_its_minimum() -> None:
+    bench = Bench()
+    begun(bench, [("Session-Expires", "200;refresher=uas")])
+    bench.run_until(bench.now + 101)
+    bench.receive(response_to(bench.requests[-1], 422, headers=[("Min-SE", "600")]))
+    bench.run_until(bench.now + 6)
+    assert bench.requests[-1].headers.get("session-expires") == "600;refresher=uac"
+
+
+def test_the_answer_to_a_refresh_may_leave_the_next_one_to_the_peer() -> None:
+    bench = Bench()
+    begun(bench, [("Session-Expires", "200;refresher=uas")])
+    bench.run_until(bench.now + 101)
+    answer = [("Session-Expires", "300;refresher=uas")]
+    bench.receive(response_to(bench.requests[-1], 200, headers=answer))
+    asked = len(bench.requests)
+    bench.run_until(bench.now + 299)
+    assert len(bench.requests) == asked
+    bench.run_until(bench.now + 2)
+    assert bench.requests[-1].method == "BYE"
 
 
 def test_the_timer_goes_on_where_the_peer_refreshes_and_we_ask() -> None:
