@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from siprec_worker.media.carried import Carried, Tie
 from siprec_worker.media.deferred import InlineLane, Lane
 from siprec_worker.media.grid import LegEvent
 from siprec_worker.media.model import (
@@ -93,6 +94,13 @@ class CallAudio:
         """Another payload map for a leg, after a re-INVITE."""
         self._tracks[handle].set_payloads(payloads)
         self._find_deferred()
+
+    def carry_on(self, handle: int, carried: Carried) -> None:
+        """The leg was another worker's; before its first packet."""
+        self._tracks[handle].carry_on(carried)
+
+    def tie(self, handle: int) -> Tie | None:
+        return self._tracks[handle].tie
 
     def remove_track(self, handle: int) -> None:
         del self._tracks[handle]

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from siprec_worker.errors import RtpError
+from siprec_worker.media.carried import Carried, Tie
 from siprec_worker.media.decode import Decoder, make_decoder, silence_unit
 from siprec_worker.media.deferred import Deferral, Lane
 from siprec_worker.media.grid import ChunkGrid
@@ -44,7 +45,7 @@ class Track:
     """
 
     __slots__ = (
-        "_clock", "_clock_rate", "_comfort", "_comfort_types", "_decode", "_decoders",
+        "_carried", "_clock", "_clock_rate", "_comfort", "_comfort_types", "_decode", "_decoders",
         "_due_header", "_event_rates", "_fast_type", "_header_step", "_jitter", "_keys", "_lag_low",
         "_lag_until", "_lane", "_limit", "_lost", "_next_timestamp", "_packet_samples",
         "_reception", "_recovered", "_shed", "_slack", "_started", "_transit", "_types",
@@ -79,6 +80,7 @@ class Track:
         self.receive_rtcp = self._reception.inbox.append
         self._keys = KeyReceiver()
         self._started = self._watched = False
+        self._carried: Carried | None = None  # until the first packet of a leg that moved here
         self._clock = self._limit = 0
         self._next_timestamp = 0
         self._packet_samples = chunk_samples
@@ -117,6 +119,21 @@ class Track:
                         self._decoders[number] = decoder
         if self.deferral is None and any(d.heavy for d in self._decoders.values()):
             self.deferral = Deferral(self._lane, self.grid.sample_bytes)
+
+    def carry_on(self, carried: Carried) -> None:
+        """Goes on with a leg of another worker. Before the first packet."""
+        self._carried = carried
+        if carried.since is not None:
+            self._started = True
+            self.grid.start = carried.since - carried.since % self.grid.chunk_samples
+
+    @property
+    def tie(self) -> Tie | None:
+        """Where the next packet belongs, for another worker; None before the first."""
+        ssrc = self.buffer.ssrc
+        if ssrc is None or not self._started or self.deferral is not None:
+            return None
+        return Tie(ssrc, self._next_timestamp, self.grid.frontier)
 
     def watch(self, watched: bool) -> None:
         """A watched track tells every packet it hears."""
@@ -344,13 +361,28 @@ class Track:
     def _anchor(self, timestamp: int) -> None:
         """Ties a timestamp to a place: here if that is near the tick's slot, else to that slot."""
         grid = self.grid
-        if not self._started:
+        if self._carried is not None:
+            self._carry(self._carried, timestamp)
+        elif not self._started:
             self._started = True
             grid.start = self._clock - self._clock % grid.chunk_samples
         elif self._clock - grid.frontier >= 2 * grid.chunk_samples:
             self._skip_to(self._clock, self._cause(), self._lost)
         self._lost = 0
         self._next_timestamp = timestamp
+
+    def _carry(self, carried: Carried, timestamp: int) -> None:
+        """The first packet of a leg that moved here takes its place."""
+        grid = self.grid
+        here = self._clock - self._clock % grid.chunk_samples
+        place = carried.place(self.buffer.ssrc, timestamp, here)
+        if carried.since is None:
+            self._started = True
+            grid.start = place - place % grid.chunk_samples
+            grid.append(bytes((place - grid.start) * grid.sample_bytes))
+        elif place > grid.frontier:
+            grid.skip(place - grid.frontier, GapCause.SOURCE_SWITCH)
+        self._carried = None
 
     def _report_hole(self) -> None:
         """Tells what has not come yet and would be late by now."""
@@ -377,6 +409,8 @@ class Track:
         self._lag_low, self._lag_until = _FAR_BEHIND, now + _LAG_WINDOW_SECONDS
 
     def _cause(self) -> GapCause:
+        if self._carried is not None:
+            return GapCause.SOURCE_SWITCH
         if self.hole_cause is not None:
             return self.hole_cause
         return GapCause.SILENCE_SUPPRESSED if self._comfort else GapCause.NETWORK_LOSS

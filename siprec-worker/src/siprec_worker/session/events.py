@@ -23,6 +23,13 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class Adopted:
+    """The fork was another worker's until now; its RTP comes here."""
+
+    legs: tuple[Leg, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LegsChanged:
     """A line or a party came or went, or the SRC says something else about them."""
 
@@ -122,7 +129,7 @@ class Ended:
 
 
 Event = (
-    Recording | LegsChanged | TalkbackAttached | TalkbackDetached | StatusChanged | PartyChanged
-    | AgentSaid | Played | Heard | FreezeAsked | UnfreezeAsked | HandoffChanged | PauseAsked
-    | ResumeAsked | Refused | Ended
+    Recording | Adopted | LegsChanged | TalkbackAttached | TalkbackDetached | StatusChanged
+    | PartyChanged | AgentSaid | Played | Heard | FreezeAsked | UnfreezeAsked | HandoffChanged
+    | PauseAsked | ResumeAsked | Refused | Ended
 )  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from siprec_worker.media.call_audio import CallAudio, TickOutput
+from siprec_worker.media.carried import Carried, Tie
 from siprec_worker.media.model import AudioFormat, GapCause, TrackStats
 from siprec_worker.media.track import Payloads, Track
 from siprec_worker.session.withholding import Withholding
@@ -59,6 +60,15 @@ class Feeds:
         self._payloads[handle] = payloads
         for feed in self._all():
             feed.audio.update_track(handle, payloads)
+
+    def carry_on(self, handle: int, carried: Carried) -> None:
+        """The leg was another worker's; before its first packet."""
+        for feed in self._all():
+            feed.audio.carry_on(handle, carried)
+
+    def tie(self, handle: int) -> Tie | None:
+        """Where the leg's next packet belongs, as another worker has to know."""
+        return self._main.audio.tie(handle)
 
     def remove_track(self, handle: int) -> None:
         self._payloads.pop(handle, None)

@@ -15,11 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
 
 from siprec_worker.media.call_audio import can_make
 from siprec_worker.media.model import (
-    AudioFormat,
     Dtmf,
     Gap,
     GapCause,
@@ -30,8 +28,8 @@ from siprec_worker.media.model import (
 )
 from siprec_worker.session import effects as fx
 from siprec_worker.session import events as ev
+from siprec_worker.session.bot_voice import BotVoice
 from siprec_worker.session.model import (
-    NARROWBAND,
     AgentLost,
     BargeVerdict,
     CallState,
@@ -59,32 +57,9 @@ from siprec_worker.session.model import (
     Speak,
     Transcript,
 )
+from siprec_worker.session.seats import Seat, Stage
 
-NO_MORE_OF_IT = frozenset(
-    {PlayStatus.FINISHED, PlayStatus.CUT, PlayStatus.STARVED, PlayStatus.OVERRUN}
-)
 CHUNK_MS = range(20, 201, 20)
-REMEMBERED_UTTERANCES = 32  # ended ones, should an escalation name one as its phrase
-
-
-class Stage(Enum):
-    """Where the conversation with one AI stands."""
-
-    WAITING = "waiting"
-    OPENING = "opening"
-    OPEN = "open"
-    OVER = "over"
-
-
-@dataclass(slots=True)
-class Seat:
-    """One AI of the call."""
-
-    role: Role
-    dial_on_fork: bool
-    uplink: AudioFormat = NARROWBAND  # proposed; what it has then chosen is in `opened`
-    stage: Stage = Stage.WAITING
-    opened: Opened | None = None
 
 
 @dataclass(slots=True)
@@ -98,7 +73,7 @@ class Conversation:
     chunk_ms: int = 20  # proposed
     legs: tuple[Leg, ...] = ()
     status: CallStatus | None = None
-    codec: TalkbackCodec | None = None
+    voice: BotVoice = field(default_factory=BotVoice)
     party: Party | None = None
     frozen: bool = False
     phrase: str = ""
@@ -106,19 +81,12 @@ class Conversation:
     paused: bool = False  # the orchestrator did
     ended: bool = False
     now_pts: int = 0
-    _voice: bool = False
-    _first_words: str = ""
-    _announced: bool = False
     _given_up: bool = False  # by the caller, before the answer
-    _unplayed: set[str] = field(default_factory=set)  # utterances with something left to play
-    _parting: HangUp | None = None  # said, and waiting for the last words
-    _watched_phrases: set[str] = field(default_factory=set)
-    _over_already: dict[str, bool] = field(default_factory=dict)  # utterance -> was it cut?
 
     @property
     def speaking(self) -> bool:
         """The bot's voice is on its way to the PBX."""
-        return self._voice
+        return self.voice.on
 
     def handle(self, event: ev.Event) -> list[fx.Effect]:
         """One event's effects, to be done in this order."""
@@ -128,6 +96,9 @@ class Conversation:
             case ev.Recording(legs):
                 self.legs = legs
                 return self._dial(lambda seat: seat.dial_on_fork or seat.role is Role.SHADOW)
+            case ev.Adopted(legs):
+                self.legs = legs
+                return self._carry_on()
             case ev.LegsChanged(legs):
                 self.legs = legs
                 return [fx.Listen(i, self._wanted(self.seats[i])) for i in self._open_seats()]
@@ -170,18 +141,35 @@ class Conversation:
                 effects.append(fx.Dial(i))
         return effects
 
+    def _carry_on(self) -> list[fx.Effect]:
+        """The call was another worker's: each AI that was there goes on where it had come to.
+
+        It gets its audio in the form and of the legs that it had chosen, before it has said so
+        again: what comes meanwhile waits in its stream.
+        """
+        effects: list[fx.Effect] = [fx.Withhold(self._withheld)] if self._withheld else []
+        for i, seat in enumerate(self.seats):
+            if seat.stage not in (Stage.OPENING, Stage.OPEN):
+                continue
+            seat.stage = Stage.OPENING
+            effects.append(fx.Dial(i))
+            if (opened := seat.opened) is not None and opened.resume_token:
+                if (opened.uplink, opened.chunk_ms) != (seat.uplink, self.chunk_ms):
+                    effects.append(fx.UseForm(i, opened.uplink, opened.chunk_ms))
+                effects.append(fx.Listen(i, self._wanted(seat)))
+        return effects
+
     def _attached(self, codec: TalkbackCodec, status: CallStatus) -> list[fx.Effect]:
-        self.codec = codec
-        self._announced = False  # a new orchestrator must hear it again
+        self.voice.attach(codec)
         effects = self._dial(lambda seat: seat.role is not Role.ASSIST)
         effects += self._status_changed(status)
-        return [*effects, *self._start_voice(), *self._announce()]
+        return [*effects, *self._start_voice(), *self.voice.announce()]
 
     def _detached(self, reason: CloseReason) -> list[fx.Effect]:
         """The bot's leg is gone: PRIMARY has nothing to say any more."""
-        self.codec = None
+        self.voice.codec = None
         self._given_up = reason is CloseReason.NOT_ANSWERED
-        effects = self._stop_voice()
+        effects = self.voice.stop()
         return effects + self._close_primary(reason)
 
     def _status_changed(self, status: CallStatus) -> list[fx.Effect]:
@@ -197,7 +185,7 @@ class Conversation:
         change = PartyChange(leg, party, name, self.now_pts)
         effects: list[fx.Effect] = [fx.Tell(i, change) for i in self._open_seats()]
         if party is Party.AGENT:
-            effects += self._stop_voice()
+            effects += self.voice.stop()
             effects += self._close_primary(CloseReason.HUMAN_CONNECTED)
             # Who had asked for it is gone; a human pauses by the orchestrator.
             effects += self._withhold(sensitive=False)
@@ -206,10 +194,10 @@ class Conversation:
 
     def _over(self) -> list[fx.Effect]:
         # An early call that has left the bot was answered by others, for all that we know.
-        early = self.status is CallStatus.EARLY and self.codec is not None
+        early = self.status is CallStatus.EARLY and self.voice.codec is not None
         unanswered = early or self._given_up
         reason = CloseReason.NOT_ANSWERED if unanswered else CloseReason.CALL_ENDED
-        effects = self._stop_voice()
+        effects = self.voice.stop()
         for i, seat in enumerate(self.seats):
             if seat.stage in (Stage.OPENING, Stage.OPEN):
                 effects.append(fx.Goodbye(i, Close(reason)))
@@ -244,10 +232,9 @@ class Conversation:
                 return [fx.JudgeBarge(message)]
             case Sensitive(on):
                 return self._withhold(sensitive=on)
-            case HangUp(_, None) if self._unplayed:
-                self._parting = message  # once everything has been played
-                return []
-            case Intent() | CancelEscalation() | HangUp() | SendDtmf():
+            case HangUp():
+                return self.voice.hang_up(message)
+            case Intent() | CancelEscalation() | SendDtmf():
                 return [fx.Report(message)]
             case _:
                 return [fx.Count(f"unsupported_{type(message).__name__.lower()}", seat.role)]
@@ -279,7 +266,7 @@ class Conversation:
         if (
             isinstance(item, Speech)
             and item.started
-            and self._voice
+            and self.voice.on
             and self._is_customer(item.leg)
         ):
             effects.append(fx.BargeIn())
@@ -340,92 +327,38 @@ class Conversation:
     # --- the voice --------------------------------------------------------------------------
 
     def _start_voice(self) -> list[fx.Effect]:
-        """Once the call is answered, has a leg for the bot, and the bot is there: let it speak.
-
-        Where only the answer is missing, the orchestrator is told: it may wait for just this.
-        """
         primary = self._primary()
-        if self._voice or primary is None or self.codec is None:
-            return []
-        if primary[1].stage is not Stage.OPEN:
-            return []
-        if self.status is CallStatus.EARLY:
-            return [fx.Report(fx.BotReady())]
-        if self.status is not CallStatus.ANSWERED:
-            return []
-        self._voice = True
-        return [fx.StartVoice(self.codec)]
-
-    def _stop_voice(self) -> list[fx.Effect]:
-        if not self._voice:
-            return []
-        self._voice = False
-        return [fx.StopVoice()]
-
-    def _announce(self) -> list[fx.Effect]:
-        """Tells the orchestrator, once for each leg it gives us, that the bot has words to say.
-
-        An early call is answered on this; ringing or music stops on it, in the playout's lead-in,
-        so that no word is covered.
-        """
-        if self.codec is None or self._announced or not self._first_words:
-            return []
-        self._announced = True
-        return [fx.Report(fx.BotSpeaks(self._first_words))]
+        there = primary is not None and primary[1].stage is Stage.OPEN
+        return self.voice.start(self.status) if there else []
 
     def _order(self, agent: int, order: Speak | Clear | Mark) -> list[fx.Effect]:
-        if isinstance(order, Speak):
-            if self.frozen and order.utterance_id != self.phrase:
-                return [fx.Tell(agent, PlayState(order.utterance_id, PlayStatus.CUT))]
-            self._first_words = self._first_words or order.utterance_id
-            self._unplayed.add(order.utterance_id)
-        return [fx.Play(order), *self._announce()]
+        if isinstance(order, Speak) and self.frozen and order.utterance_id != self.phrase:
+            return [fx.Tell(agent, PlayState(order.utterance_id, PlayStatus.CUT))]
+        return self.voice.order(order)
 
     def _played(self, state: PlayState) -> list[fx.Effect]:
-        effects: list[fx.Effect] = []
-        if state.status in NO_MORE_OF_IT:
-            self._unplayed.discard(state.utterance_id)
-            if self._parting is not None and not self._unplayed:
-                effects.append(fx.Report(self._parting))
-                self._parting = None
+        effects = self.voice.played(state)
         if (primary := self._primary()) and primary[1].stage is Stage.OPEN:
             effects.append(fx.Tell(primary[0], state))
-        if state.status in (PlayStatus.FINISHED, PlayStatus.CUT):
-            cut = state.status is PlayStatus.CUT
-            self._over_already[state.utterance_id] = cut
-            while len(self._over_already) > REMEMBERED_UTTERANCES:
-                del self._over_already[next(iter(self._over_already))]
-            if state.utterance_id in self._watched_phrases:
-                self._watched_phrases.discard(state.utterance_id)
-                effects.append(fx.Report(fx.PhraseEnded(state.utterance_id, cut)))
-        return effects
+        return [*effects, *self.voice.ended(state)]
 
     # --- the handoff ------------------------------------------------------------------------
 
     def _escalated(self, escalate: Escalate) -> list[fx.Effect]:
         effects: list[fx.Effect] = [fx.Report(escalate)]
-        effects += self._watch(escalate.say_first)
+        effects += self.voice.watch(escalate.say_first)
         if escalate.freeze_bot:
             effects += self._freeze("the AI asked for a human", escalate.say_first)
         return effects
 
     def _freeze(self, reason: str, phrase: str) -> list[fx.Effect]:
         self.frozen, self.phrase = True, phrase
-        effects = [*self._watch(phrase), fx.FreezeVoice(phrase)]
+        effects = [*self.voice.watch(phrase), fx.FreezeVoice(phrase)]
         freeze = Freeze(reason, phrase)
         match self._primary():
             case (i, seat) if seat.stage is Stage.OPEN:
                 effects.append(fx.Tell(i, freeze))
         return effects
-
-    def _watch(self, phrase: str) -> list[fx.Effect]:
-        """Reports the end of `phrase` when it comes, or now if it has been."""
-        if not phrase:
-            return []
-        if phrase in self._over_already:
-            return [fx.Report(fx.PhraseEnded(phrase, self._over_already[phrase]))]
-        self._watched_phrases.add(phrase)
-        return []
 
     def _unfreeze(self) -> list[fx.Effect]:
         self.frozen, self.phrase = False, ""

@@ -20,7 +20,7 @@ from siprec_worker.media.model import (
 )
 from siprec_worker.session import effects as fx
 from siprec_worker.session import events as ev
-from siprec_worker.session.machine import Conversation, Seat, Stage
+from siprec_worker.session.machine import Conversation
 from siprec_worker.session.model import (
     NARROWBAND,
     AgentLost,
@@ -46,6 +46,7 @@ from siprec_worker.session.model import (
     Sensitive,
     Speak,
 )
+from siprec_worker.session.seats import Seat, Stage
 
 CUSTOMER = Leg(1, LegKind.CUSTOMER, "1")
 PBX = Leg(2, LegKind.PBX, "0")

@@ -1,0 +1,37 @@
+"""A leg that another worker heard before: where it had come to, where its next packet belongs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from siprec_worker.media.unit_clock import signed
+
+_FARTHEST = 8000  # 1/8000 s between a tie and the clock: beyond it the tie is of an older stream
+
+
+class Tie(NamedTuple):
+    """The packet of `ssrc` with this timestamp (in 1/8000 s) begins at `pts`."""
+
+    ssrc: int
+    timestamp: int
+    pts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """`since`: what follows that pts is missing, a Gap SOURCE_SWITCH; None: nothing is."""
+
+    tie: Tie | None = None
+    since: int | None = None
+
+    def place(self, ssrc: int | None, timestamp: int, here: int) -> int:
+        """The pts of the first packet that comes: by the tie, else `here`, where the clock is.
+
+        rtpengine moves a stream between two packets and leaves its header alone, so that the audio
+        goes on to the sample.
+        """
+        if self.tie is None or self.tie.ssrc != ssrc:
+            return here
+        pts = self.tie.pts + signed(timestamp - self.tie.timestamp)
+        return pts if abs(pts - here) < _FARTHEST and pts >= 0 else here
