@@ -7,18 +7,21 @@ OpenSIPS is in no Debian or Ubuntu suite, so it may be missing: OPENSIPS_BIN nam
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from voicefork_cli.lab.errors import MissingProgramError
+from voicefork_cli.lab.errors import LabError, MissingProgramError
 from voicefork_cli.lab.ports import HOST
 from voicefork_cli.lab.processes import Lab, Running
-from voicefork_cli.lab.templates import fill, shipped
+from voicefork_cli.lab.templates import shipped
 
 READY_SECONDS = 10.0
 # OpenSIPS 3.6.8 aborts when it is ended within seconds of a forked call; it is ended all the same.
@@ -28,18 +31,42 @@ MODULES = (
     "/usr/lib64/opensips/modules",
     "/usr/local/lib*/opensips/modules",
 )
-NEEDED = ("siprec.so", "rtp_relay.so", "rtpengine.so", "b2b_entities.so", "uuid.so")
+NEEDED = tuple(
+    f"{name}.so"
+    for name in (
+        *("acc", "b2b_entities", "cachedb_local", "cachedb_redis", "cfgutils", "db_text", "httpd"),
+        *("dispatcher", "event_datagram", "event_routing", "nathelper", "permissions", "pike"),
+        *("prometheus", "ratelimit", "rtp_relay", "rtpengine", "siprec", "statistics"),
+        *("topology_hiding", "uuid"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSipsPlan:
-    """Who is around it: addresses are host:port, `workers` in the order in which they are tried."""
+    """Who is around it: addresses are host:port, `workers` in the order in which they are tried.
+
+    `values` are added to those of opensips/README.md, and win. A second edge needs another `name`.
+    """
 
     pbx: str
     carrier: str
     rtpengine: str
     workers: Sequence[str]
     tenant: str = "default"
+    name: str = "opensips"
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSipsHome:
+    """A rendered configuration: where it takes SIP (UDP and TCP), its metrics, its MI FIFO."""
+
+    name: str
+    sip: str
+    metrics: str
+    mi: Path
+    config: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +74,7 @@ class OpenSips:
     """A running OpenSIPS: where it takes SIP (host:port, UDP and TCP)."""
 
     sip: str
+    home: OpenSipsHome
     program: Running
 
 
@@ -78,35 +106,57 @@ async def open_opensips(lab: Lab, plan: OpenSipsPlan) -> AsyncIterator[OpenSips]
     Raises:
         MissingProgramError: it is not installed.
     """
-    binary, modules = find_opensips()
-    sip = f"{HOST}:{lab.ports.single()}"
-    values = {
-        **{"LOG_LEVEL": 3, "UDP_WORKERS": 2, "SIP": sip, "MODULES": modules},
-        **{"RTPENGINE": plan.rtpengine, "TENANT": plan.tenant},
-        **{"PBX": f"sip:{plan.pbx}", "CARRIER": f"sip:{plan.carrier}"},
-        "PBX_SOURCE": f"^{plan.pbx.replace('.', '[.]')}$",
-        "WORKERS": ",".join(f"sip:{worker};transport=tcp" for worker in plan.workers),
-        "EMERGENCY": "^(110|112|911|999)$",
-    }
-    config = _render(lab.folder / "opensips", values)
-    argv = [binary, "-F", "-f", config, "-m", "64", "-M", "8"]
-    async with lab.program("opensips", argv, grace_seconds=GRACE_SECONDS) as program:
+    async with run_opensips(lab, render_opensips(lab, plan)) as opensips:
+        yield opensips
+
+
+@asynccontextmanager
+async def run_opensips(lab: Lab, home: OpenSipsHome) -> AsyncIterator[OpenSips]:
+    """Runs an OpenSIPS with a configuration; again with the same one it is a restart."""
+    binary, _ = find_opensips()
+    argv = [binary, "-F", "-f", home.config, "-m", "64", "-M", "8"]
+    async with lab.program(home.name, argv, grace_seconds=GRACE_SECONDS) as program:
 
         async def answers() -> bool | None:
             async with asyncio.timeout(0.2):  # UDP: an early question is lost
-                return await _options_answered(sip)
+                return await _options_answered(home.sip)
 
         await program.wait_until(answers, READY_SECONDS)
-        yield OpenSips(sip, program)
+        yield OpenSips(home.sip, home, program)
 
 
-def _render(folder: Path, values: Mapping[str, object]) -> Path:
-    source = shipped("opensips")
-    (folder / "routes").mkdir(parents=True)
-    for path in (source / "opensips.cfg.tmpl", *(source / "routes").glob("*.cfg")):
-        name = str(path.relative_to(source)).removesuffix(".tmpl")
-        (folder / name).write_text(fill(path.read_text(), values))
-    return folder / "opensips.cfg"
+def render_opensips(lab: Lab, plan: OpenSipsPlan) -> OpenSipsHome:
+    """Writes the shipped configuration with the plan's values, as owners do, by its render.py.
+
+    Raises:
+        MissingProgramError: there is no OpenSIPS.
+        LabError: the values are not usable.
+    """
+    _, modules = find_opensips()
+    folder = lab.folder / plan.name
+    folder.mkdir()
+    sip, metrics = (f"{HOST}:{lab.ports.single()}" for _ in range(2))
+    trunk = {
+        **{"name": "carrier", "sources": [HOST], "tenant": plan.tenant},
+        **{"out": f"sip:{plan.carrier}", "calls_per_second": 1000},
+    }
+    values = {
+        **{"sip": sip, "metrics": metrics, "mi": str(folder / "mi"), "modules": str(modules)},
+        **{"udp_workers": 2, "tcp_workers": 2, "calls_per_second": 1000, "trunks": [trunk]},
+        "pbx": [{"address": plan.pbx, "sources": [plan.pbx]}],
+        "rtpengines": [plan.rtpengine],
+        "workers": [f"sip:{worker};transport=tcp" for worker in plan.workers],
+        "emergency": ["110", "112", "911", "999"],
+        **plan.values,
+    }
+    (folder / "values.json").write_text(json.dumps(values))
+    script = str(shipped("opensips") / "render.py")
+    argv = [sys.executable, script, str(folder / "values.json"), str(folder)]
+    rendered = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+    if rendered.returncode:
+        raise LabError(rendered.stderr)
+    sip, metrics = str(values["sip"]), str(values["metrics"])
+    return OpenSipsHome(plan.name, sip, metrics, folder / "mi", folder / "opensips.cfg")
 
 
 async def _options_answered(sip: str) -> bool | None:
