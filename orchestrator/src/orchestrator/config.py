@@ -91,6 +91,10 @@ class Settings(BaseSettings):
     ari_password: SecretStr = _setting(SecretStr(""), "its password (better: --ari-password-file)")
     ari_password_file: Path | None = _setting(None, "file that holds the password")
     ari_limit: float = _setting(2.0, "seconds Asterisk has for a request", gt=0)
+    ami: Address | None = _setting(None, "HOST:PORT of manager.conf: queues and the dialplan")
+    ami_user: str = _setting("voicefork", "user of manager.conf")
+    ami_password: SecretStr = _setting(SecretStr(""), "its secret; empty: the one of ARI")
+    ami_password_file: Path | None = _setting(None, "file that holds the secret")
     app: str = _setting("voicefork-0", "Stasis application: this replica's slot", min_length=1)
     node: str = _setting("asterisk", "name of the Asterisk node, as workers know it")
     grpc: Address = _setting(HostPort("127.0.0.1:7070"), "gRPC: workers, AI vendors, tools")
@@ -107,6 +111,9 @@ class Settings(BaseSettings):
     target: str = _setting("", "without rules: whom a handoff dials, e.g. PJSIP/alice")
     agent_context: str = _setting("internal", "dialplan context of extensions that are targets")
     trunk: str = _setting("", "PJSIP endpoint for targets outside; empty: none")
+    dial_out: str = _setting("", "calls out, e.g. PJSIP/${EXT}@carrier; empty: none are made")
+    dial_out_allow: str = _setting("", "who may be called: patterns, e.g. '+1* sip:*@desk.example'")
+    dial_out_seconds: int = _setting(45, "seconds a callee's phone may ring", ge=1, le=300)
     tenant: str = _setting("default", "tenant of handoffs that are asked for by id")
     waiting: Waiting = _setting(Waiting.MUSIC, "what the caller hears until the bot speaks")
     music_class: str = _setting("", "music on hold class; empty: the channel's own")
@@ -131,12 +138,21 @@ class Settings(BaseSettings):
 
     def password(self) -> str:
         """ARI's password. Raises SetupError: its file cannot be read."""
-        if self.ari_password_file is None:
-            return self.ari_password.get_secret_value()
-        try:
-            return self.ari_password_file.read_text().strip()
-        except OSError as error:
-            raise SetupError(f"--ari-password-file: {error}") from error
+        return _secret("--ari-password-file", self.ari_password_file, self.ari_password)
+
+    def ami_secret(self) -> str:
+        """Raises SetupError: its file cannot be read."""
+        own = _secret("--ami-password-file", self.ami_password_file, self.ami_password)
+        return own or self.password()
+
+
+def _secret(flag: str, file: Path | None, given: SecretStr) -> str:
+    if file is None:
+        return given.get_secret_value()
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise SetupError(f"{flag}: {error}") from error
 
 
 def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
