@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import sys
@@ -69,7 +70,7 @@ async def open_rig(lab: Lab, count: int, say: Callable[[str], None]) -> AsyncIte
             agents={f"agent-{n}": phone.uri for n, phone in phones.items()},
             queues={"voicefork": (), **{queue_of(n): (f"agent-{n}",) for n in numbers}},
         )
-        options = ("--target", phone_of(1))
+        options = ("--routing", str(_routes(lab)))
         plan = StackPlan(TONE_AGENT, asterisk=asterisk, orchestrator_options=options)
         stack: Stack = await enter(open_stack(lab, plan, say))
         say("bare ARI script")
@@ -86,6 +87,14 @@ async def open_rig(lab: Lab, count: int, say: Callable[[str], None]) -> AsyncIte
         rest = random.Random(7).random
         lanes = [Lane(n, phones[n], edge, pacer, control, ways, rest) for n in numbers]
         yield Rig(lanes, (await stack.asterisk.cli("core show version")).split(" built")[0])
+
+
+def _routes(lab: Lab) -> Path:
+    routes = lab.folder / "routing.yaml"
+    allow = {"endpoint": "PJSIP/agent-*", "queue": "*"}
+    document = {"destinations": {"allow": allow}, "default": {"targets": [phone_of(1)]}}
+    routes.write_text(json.dumps(document))  # JSON is YAML
+    return routes
 
 
 async def _open_ways(

@@ -234,6 +234,9 @@ class Switchboard:
         return [(at, envelope) for at, envelope in found if envelope["call_id"] == call_id]
 
 
+ANYBODY = {"allow": {"endpoint": "PJSIP/*", "queue": "*", "extension": "*@*", "sip": "*@*"}}
+
+
 @asynccontextmanager
 async def open_switchboard(lab: Lab, rules: Mapping[str, Any]) -> AsyncIterator[Switchboard]:
     """Every program and phone. `rules`: the orchestrator's routing."""
@@ -254,7 +257,7 @@ async def open_switchboard(lab: Lab, rules: Mapping[str, Any]) -> AsyncIterator[
             await enter(aiohttp.ClientSession()),
         )
         routing = lab.folder / "routing.yaml"
-        routing.write_text(json.dumps(rules))  # JSON is YAML
+        routing.write_text(json.dumps({"destinations": ANYBODY, **rules}))  # JSON is YAML
         orchestrator = await enter(stage.orchestrator("--routing", str(routing)))
         worker_plan = WorkerPlan(
             agent=f"grpc://{vendor.address}",

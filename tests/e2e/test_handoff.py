@@ -34,8 +34,8 @@ PHRASE, PHRASE_MS = "goodbye", 800
 RULES = {
     "default": {"targets": ["PJSIP/agent-1"], "ring_seconds": 6},
     "rules": [
-        {"name": "frozen", "intents": ["dispute"], "freeze": True},
-        {"name": "key", "intents": ["key"], "accept_key": "1", "accept_seconds": 5},
+        {"name": "frozen", "when": {"intent": ["dispute"]}, "freeze": True},
+        {"name": "key", "when": {"intent": ["key"]}, "accept_key": "1", "accept_seconds": 5},
     ],
 }
 

@@ -23,7 +23,7 @@ SWITCH_GAP_MS = 60.0
 GONE_SECONDS = 1.0
 RULES = {
     "default": {"targets": ["PJSIP/agent-1"], "ring_seconds": 6},
-    "rules": [{"name": "key", "intents": ["key"], "accept_key": "1", "accept_seconds": 5}],
+    "rules": [{"name": "key", "when": {"intent": ["key"]}, "accept_key": "1", "accept_seconds": 5}],
 }
 
 

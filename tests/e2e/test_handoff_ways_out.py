@@ -25,15 +25,15 @@ BACK = [pb.FALLBACK_RETURN_TO_BOT]
 RULES = {
     "default": {"targets": ["PJSIP/agent-1"], "ring_seconds": 1, "accept_seconds": 0.7},
     "rules": [
-        {"name": "two", "intents": ["two"], "targets": ["PJSIP/agent-1", "PJSIP/agent-2"]},
-        {"name": "key", "intents": ["key"], "accept_key": "1"},
+        {"name": "two", "when": {"intent": ["two"]}, "targets": ["PJSIP/agent-1", "PJSIP/agent-2"]},
+        {"name": "key", "when": {"intent": ["key"]}, "accept_key": "1"},
         {
             "name": "key-two",
-            "intents": ["key-two"],
+            "when": {"intent": ["key-two"]},
             "accept_key": "1",
             "targets": ["PJSIP/agent-1", "PJSIP/agent-2"],
         },
-        {"name": "frozen", "intents": ["dispute"], "freeze": True},
+        {"name": "frozen", "when": {"intent": ["dispute"]}, "freeze": True},
     ],
 }
 

@@ -131,6 +131,14 @@ class Metrics:
             )
             for what, meaning in HANDOFF_TIMES.items()
         }
+        self.routes_loaded = Counter(
+            "voicefork_routes_loads", "Readings of the routes file", ["result"], registry=registry
+        )
+        self.routes_stale = Gauge(
+            "voicefork_routes_stale",
+            "1 = the routes file is wrong, and older routes are in force",
+            registry=registry,
+        )
         self.reports = Counter(
             "voicefork_worker_reports", "What workers report", ["event"], registry=registry
         )

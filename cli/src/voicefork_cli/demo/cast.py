@@ -18,14 +18,13 @@ from voicefork_cli.sim.edge_call import EdgePlan
 from voicefork_cli.sim.phone import AgentPhone, open_phone
 
 ROUTING = """\
+version: 1
 default:
   targets: [PJSIP/agent-1]
   ring_seconds: 6
 rules:
   - name: dispute
-    intents: [dispute]
-    freeze: true
-    priority: 9
+    use: dispute
 """
 RECEPTIONIST = Path("sdk/examples/receptionist.py")
 

@@ -1,4 +1,4 @@
-"""The operator's HTTP: /healthz, /readyz, /metrics, /calls."""
+"""The operator's HTTP: /healthz, /readyz, /metrics, /calls, /routes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class AdminSources:
     registry: CollectorRegistry
     missing: Callable[[], Awaitable[Sequence[str]]]  # what keeps us from taking calls
     calls: Callable[[], Sequence[Mapping[str, object]]]
+    routes: Callable[[], Mapping[str, object]]
 
 
 @asynccontextmanager
@@ -42,6 +43,9 @@ async def open_admin(host: str, port: int, sources: AdminSources) -> AsyncIterat
     async def calls(_: web.Request) -> web.Response:
         return web.json_response({"calls": list(sources.calls())})
 
+    async def routes(_: web.Request) -> web.Response:
+        return web.json_response(sources.routes())
+
     app = web.Application()
     app.add_routes(
         [
@@ -49,6 +53,7 @@ async def open_admin(host: str, port: int, sources: AdminSources) -> AsyncIterat
             web.get("/readyz", readyz),
             web.get("/metrics", metrics),
             web.get("/calls", calls),
+            web.get("/routes", routes),
         ]
     )
     runner = web.AppRunner(app, shutdown_timeout=_FAREWELL_SECONDS)

@@ -7,13 +7,16 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 import redis.asyncio as redis
 
+from orchestrator.app.callers import Callers
+from orchestrator.app.planning import NoQueueStates, Planner, Whose
+from orchestrator.app.routes_file import Routes
 from orchestrator.ari.client import AriClient
 from orchestrator.ari.pbx import AriPbx, bridge_id
 from orchestrator.ari.telephony import AriTelephony
+from orchestrator.bus.audit import AuditTrail
 from orchestrator.bus.handoff_store import RedisHandoffStore
 from orchestrator.bus.outbox import Outbox
 from orchestrator.bus.redis_stream import RedisStream
@@ -24,9 +27,8 @@ from orchestrator.fleet.worker_control import WorkerControls
 from orchestrator.handoff.clock import SteadyClock
 from orchestrator.handoff.ports import Ports
 from orchestrator.handoff.registry import Registry
-from orchestrator.model import Escalation, HandoffId, Plan
-from orchestrator.routing.policy import plan_for
-from orchestrator.routing.table import RoutingTable
+from orchestrator.model import CallId, HandoffId
+from orchestrator.routing.situation import QueueStates
 from orchestrator.telemetry import Metrics
 
 REDIS_SECONDS = 1.0
@@ -40,13 +42,15 @@ def new_handoff_id() -> HandoffId:
 @asynccontextmanager
 async def open_handoffs(  # noqa: PLR0913 - what a handoff touches
     settings: Settings,
-    table: RoutingTable,
+    routes: Routes,
     *,
     client: AriClient,
     pbx: AriPbx,
     calls: Calls,
     controls: WorkerControls,
     metrics: Metrics,
+    callers: Callers,
+    queues: QueueStates | None = None,
 ) -> AsyncIterator[Registry]:
     """Runs handoffs while the block runs; those under way live on in the PBX and in Redis."""
     connection: redis.Redis = redis.Redis.from_url(
@@ -54,6 +58,15 @@ async def open_handoffs(  # noqa: PLR0913 - what a handoff touches
     )
     clock = SteadyClock()
     outbox = Outbox(RedisStream(connection), clock, metrics)
+    audit = AuditTrail(connection, metrics)
+    planner = Planner(
+        table=lambda: routes.table,
+        whose=lambda call: _whose(calls, callers, call),
+        queues=queues or NoQueueStates(),
+        audit=audit.put,
+        tally=metrics,
+        now=clock.now,
+    )
     registry = Registry(
         Ports(
             telephony=AriTelephony(client, context=settings.agent_context, trunk=settings.trunk),
@@ -64,12 +77,15 @@ async def open_handoffs(  # noqa: PLR0913 - what a handoff touches
             tally=metrics,
         ),
         CallPlaces(calls, settings.node, pbx.talkback_channel, bridge_id),
-        partial(_planned, table),
+        planner,
         new_handoff_id,
     )
     try:
         async with asyncio.TaskGroup() as work:
-            tasks = (work.create_task(registry.run()), work.create_task(outbox.run()))
+            tasks = [
+                work.create_task(forever)
+                for forever in (registry.run(), outbox.run(), audit.run(), routes.watch())
+            ]
             try:
                 yield registry
             finally:
@@ -79,5 +95,6 @@ async def open_handoffs(  # noqa: PLR0913 - what a handoff touches
         await connection.aclose()
 
 
-def _planned(table: RoutingTable, escalation: Escalation) -> Plan:
-    return plan_for(escalation, table)
+def _whose(calls: Calls, callers: Callers, call: CallId) -> Whose:
+    view = calls.view(call)
+    return Whose() if view is None else Whose(view.tenant, callers.number(view.channel_id))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from orchestrator.app.callers import Callers
 from orchestrator.ari import events as ari
 from orchestrator.ari.client import AriClient
 from orchestrator.ari.connection import AriConnection
@@ -32,11 +33,19 @@ KEY_TAIL_SECONDS = 0.06
 class Node:
     """Brings what Asterisk says to the calls, in their own words."""
 
-    def __init__(self, client: AriClient, pbx: AriPbx, calls: Calls, handoffs: Registry) -> None:
+    def __init__(
+        self,
+        client: AriClient,
+        pbx: AriPbx,
+        calls: Calls,
+        handoffs: Registry,
+        callers: Callers,
+    ) -> None:
         self._client = client
         self._pbx = pbx
         self._calls = calls
         self._handoffs = handoffs
+        self._callers = callers
         self._entrance = Entrance(calls, pbx)
         self.queue_exists: bool | None = None
 
@@ -48,6 +57,7 @@ class Node:
             case ari.StasisStart(channel) if channel.id.startswith(OWN_LEG):
                 self._pbx.leg_entered(channel.id)
             case ari.StasisStart(channel, args):
+                self._callers.note(channel.id, channel.caller)
                 self._entrance.enter(
                     channel.id,
                     args,
@@ -66,6 +76,7 @@ class Node:
             case ari.StasisEnd(channel) if channel.id.startswith(OWN_LEG):
                 self._leg_gone(channel.id)
             case ari.ChannelHangupRequest(channel) | ari.ChannelDestroyed(channel):
+                self._callers.forget(channel.id)
                 self._caller_left(channel.id, on.CallerHungUp(), hung_up=True)
             case ari.StasisEnd(channel):
                 self._caller_left(channel.id, on.CallerLeft(), hung_up=False)

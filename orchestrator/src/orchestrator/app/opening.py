@@ -14,14 +14,15 @@ from orchestrator.api.admin import AdminSources, open_admin
 from orchestrator.api.call_events import CallEvents
 from orchestrator.api.handoff_service import HandoffService, in_stream
 from orchestrator.api.server import GrpcServer, Tls, open_server
+from orchestrator.app.callers import Callers
 from orchestrator.app.handing import open_handoffs
 from orchestrator.app.node import Node, Readiness
+from orchestrator.app.routes_file import open_routes
 from orchestrator.ari.client import AriClient, Place
 from orchestrator.ari.connection import AriConnection
 from orchestrator.ari.pbx import AriPbx
 from orchestrator.ari.rest import open_rest
 from orchestrator.config import Settings
-from orchestrator.errors import SetupError
 from orchestrator.fleet.calls import Calls, open_calls
 from orchestrator.fleet.rendezvous import Rendezvous, open_rendezvous
 from orchestrator.fleet.reports import Reports
@@ -29,7 +30,6 @@ from orchestrator.fleet.runner import Surroundings
 from orchestrator.fleet.states import EntryPolicy
 from orchestrator.fleet.worker_control import open_worker_controls
 from orchestrator.handoff.registry import Registry
-from orchestrator.routing.table import RoutingTable, default_table, parse_table, parse_target
 from orchestrator.telemetry import Metrics
 
 log = structlog.stdlib.get_logger(__name__)
@@ -66,7 +66,8 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
     listened on, a file cannot be read.
     """
     metrics = Metrics()
-    table = _routing(settings)
+    routes = open_routes(settings, metrics)
+    callers = Callers()
     tls = _tls(settings)
     _warn_of_strangers(settings)
     async with AsyncExitStack() as stack:
@@ -101,15 +102,16 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
         handoffs = await stack.enter_async_context(
             open_handoffs(
                 settings,
-                table,
+                routes,
                 client=client,
                 pbx=pbx,
                 calls=calls,
                 controls=workers,
                 metrics=metrics,
+                callers=callers,
             )
         )
-        node = Node(client, pbx, calls, handoffs)
+        node = Node(client, pbx, calls, handoffs, callers)
         connection = AriConnection(
             rest, client, on_event=node.heard, on_connected=node.compare, metrics=metrics
         )
@@ -121,7 +123,9 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             open_admin(
                 settings.admin.host,
                 settings.admin.port,
-                AdminSources(metrics.registry, readiness.missing, lambda: _listed(calls)),
+                AdminSources(
+                    metrics.registry, readiness.missing, lambda: _listed(calls), routes.report
+                ),
             )
         )
         await stack.enter_async_context(_running(connection, meeting))
@@ -157,26 +161,6 @@ def _pbx(settings: Settings, client: AriClient) -> AriPbx:
         ring_tone=settings.ring_tone,
         limit=settings.ari_limit,
     )
-
-
-def _routing(settings: Settings) -> RoutingTable:
-    """Raises SetupError: the file cannot be read, or is wrong."""
-    try:
-        targets = (parse_target(settings.target),) if settings.target else ()
-    except ValueError as error:
-        raise SetupError(f"--target: {error}") from error
-    usual = default_table(
-        targets,
-        queue=settings.queue_extension,
-        queue_context=settings.queue_context,
-        music=settings.music_class,
-    )
-    if settings.routing is None:
-        return usual
-    try:
-        return parse_table(settings.routing.read_text(), usual)
-    except OSError as error:
-        raise SetupError(f"--routing {settings.routing}: {error}") from error
 
 
 def _policy(settings: Settings) -> EntryPolicy:

@@ -1,13 +1,13 @@
 """The ARI events we use, as values; the rest is for the counter of unknown ones.
 
 Fields after Asterisk's `rest-api/api-docs/events.json`; what is missing becomes empty, as events
-of older and newer Asterisks differ. Phone numbers are left where they are: nobody here needs them.
+of older and newer Asterisks differ. The one phone number here is for the routes, and never shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Json = Mapping[str, Any]
@@ -22,6 +22,7 @@ class Channel:
     state: str = ""  # Down, Ring, Ringing, Up, ...
     app_data: str = ""  # of the application it is in: "voicefork-0,inbound"
     variables: tuple[tuple[str, str], ...] = ()
+    caller: str = field(default="", repr=False)  # number; empty = withheld
 
     @property
     def answered(self) -> bool:
@@ -162,6 +163,7 @@ def parse_channel(fields: object) -> Channel:
         name=str(channel.get("name", "")),
         state=str(channel.get("state", "")),
         app_data=str(_mapping(channel.get("dialplan")).get("app_data", "")),
+        caller=str(_mapping(channel.get("caller")).get("number", "")),
         variables=tuple((str(name), str(value)) for name, value in variables.items()),
     )
 

@@ -15,7 +15,7 @@ from orchestrator.handoff.codec import dump
 from orchestrator.handoff.events import Superseded
 from orchestrator.handoff.machine import begin
 from orchestrator.handoff.ports import Calls, Created, Known, Ports, Record
-from orchestrator.handoff.refusals import InProgress, RequestReused, UnknownCall, Unsupported
+from orchestrator.handoff.refusals import Forbidden, InProgress, RequestReused, UnknownCall
 from orchestrator.handoff.roster import Roster
 from orchestrator.handoff.runner import HandoffRunner
 from orchestrator.handoff.setbacks import may_withdraw
@@ -31,7 +31,7 @@ from orchestrator.model import (
     Place,
     Plan,
 )
-from orchestrator.routing.policy import PatternUnsupported
+from orchestrator.routing.policy import DestinationRefused
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def fingerprint_of(escalation: Escalation) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """`plan` may raise PatternUnsupported; `new_id` makes handoff ids."""
+    """`plan` may raise DestinationRefused; `new_id` makes handoff ids."""
 
     roster: Roster
     ports: Ports
@@ -77,8 +77,8 @@ class Intake:
             raise UnknownCall(f"no call {asked.call_id} here")
         try:
             plan = self.plan(asked)
-        except PatternUnsupported as error:
-            raise Unsupported(str(error)) from error
+        except DestinationRefused as error:
+            raise Forbidden(str(error)) from error
         current = self._in_the_way(asked)
         state = begin(self._request(asked, place, plan, current), self.ports.clock.now())
         stored = await self._create(Record(state, asked.context, fingerprint))

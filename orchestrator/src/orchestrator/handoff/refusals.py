@@ -6,7 +6,7 @@ Refused
 ├── InProgress                    ABORTED          another handoff of the call is under way
 ├── ContextMoved                  ABORTED          expected_revision is not the current one
 ├── TooLate                       FAILED_PRECONDITION
-└── Unsupported                   UNIMPLEMENTED
+└── Forbidden                     PERMISSION_DENIED
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class TooLate(Refused):
     reason = "TOO_LATE"
 
 
-class Unsupported(Refused):
-    code = "UNIMPLEMENTED"
-    reason = "UNSUPPORTED"
+class Forbidden(Refused):
+    """The routes do not let an AI reach whom it asked for."""
+
+    code = "PERMISSION_DENIED"
+    reason = "DESTINATION_NOT_ALLOWED"

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
+from orchestrator.app.callers import Callers
 from orchestrator.app.node import Node
 from orchestrator.ari.client import AriClient, Place
 from orchestrator.ari.events import Bridge, Channel, StasisStart
@@ -62,7 +63,7 @@ async def node_of(
 ) -> AsyncIterator[tuple[Node, Stage]]:
     pbx = Door(client, queue=Place("q", "s"), music_class="", ring_tone="", limit=1.0)
     async with open_stage() as stage, running() as lab:
-        yield Node(client, pbx, stage.calls, registry or lab.registry), stage
+        yield Node(client, pbx, stage.calls, registry or lab.registry, Callers()), stage
 
 
 async def test_a_caller_who_is_gone_has_hung_up() -> None:

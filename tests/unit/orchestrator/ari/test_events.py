@@ -36,6 +36,7 @@ PARSED = Channel(
     "Ring",
     "voicefork-0,inbound",
     (("VOICEFORK_CALL", "c1"),),
+    "+14155550100",
 )
 
 CASES: list[tuple[dict[str, object], AriEvent]] = [

@@ -8,12 +8,12 @@ import pytest
 from orchestrator.errors import PbxError, Unreachable
 from orchestrator.handoff.refusals import (
     ContextMoved,
+    Forbidden,
     InProgress,
     RequestReused,
     TooLate,
     UnknownCall,
     UnknownHandoff,
-    Unsupported,
 )
 from orchestrator.model import (
     BridgeId,
@@ -27,6 +27,7 @@ from orchestrator.model import (
     Outcome,
     Pattern,
     Phase,
+    SipUri,
 )
 
 from tests.builders.handoffs import ALICE, BOB
@@ -316,10 +317,10 @@ async def test_a_call_that_is_not_here_cannot_be_handed_over() -> None:
             await lab.registry.escalate(Escalation("r1", CallId("elsewhere")))
 
 
-async def test_a_pattern_that_does_not_exist_here_is_refused() -> None:
+async def test_somebody_whom_the_routes_do_not_name_is_refused() -> None:
     async with running() as lab:
-        with pytest.raises(Unsupported):
-            await lab.escalate(pattern=Pattern.REFER)
+        with pytest.raises(Forbidden):
+            await lab.escalate(target=SipUri("sip:+900123@premium.example"))
 
 
 # --- cancel and context -------------------------------------------------------------------------
