@@ -110,9 +110,13 @@ class RoutingTable:
         for queue in self.desks:
             yield Choice(Queue(queue))
 
+    def named(self, tenant: str) -> tuple[Target, ...]:
+        """The targets of `choices`, each once."""
+        return tuple(dict.fromkeys(choice.target for choice in self.choices(tenant)))
+
     def allows(self, target: Target, tenant: str) -> bool:
         """Whether an AI may ask for it: what the routes name, and what `destinations` allows."""
-        if any(choice.target == target for choice in self.choices(tenant)):
+        if target in self.named(tenant):
             return True
         own = self.tenants.get(tenant, Tenant()).allow
         return (self.allow if own is None else own).allows(target)
