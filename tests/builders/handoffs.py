@@ -19,6 +19,7 @@ from orchestrator.handoff.events import (
     MixReady,
     PhraseEnded,
     Requested,
+    WitnessReported,
 )
 from orchestrator.handoff.machine import begin, step
 from orchestrator.handoff.state import Request, State
@@ -33,6 +34,7 @@ from orchestrator.model import (
     Pattern,
     Place,
     Plan,
+    Witness,
 )
 
 HANDOFF = HandoffId("h1")
@@ -56,6 +58,11 @@ def agent(attempt: int = 1) -> ChannelId:
     return names.agent_channel(HANDOFF, attempt)
 
 
+def both_heard(at: float) -> WitnessReported:
+    """The witness has had packets of both since the agent is what the caller hears."""
+    return WitnessReported(at, at - 1.0, Witness(both_live_ms=1000))
+
+
 def plan(**changes: Any) -> Plan:
     return replace(Plan(Pattern.ATTENDED, (ALICE,), QUEUE, queue_name="support"), **changes)
 
@@ -63,7 +70,8 @@ def plan(**changes: Any) -> Plan:
 def request(**changes: Any) -> Request:
     """A request for ATTENDED to alice; `changes` are of the plan or of the request."""
     own = {name: changes.pop(name) for name in list(changes) if name in Request.__slots__}
-    return replace(Request(HANDOFF, "r1", PLACE, plan(**changes)), **own)
+    place = replace(PLACE, bot=ChannelId(""), bridge=BridgeId("")) if own.get("came_back") else PLACE
+    return replace(Request(HANDOFF, "r1", place, plan(**changes)), **own)
 
 
 def started(**changes: Any) -> Driven:
@@ -106,7 +114,7 @@ class Driven:
 
     def connected(self, at: float = 105.0) -> Driven:
         self.held().joined(at - 0.1)
-        return self.feed(CallerMerged(at, self.state.moves))
+        return self.feed(CallerMerged(at, self.state.moves), both_heard(at))
 
     def lost(self, sip_status: int = 486, q850_cause: int = 17, at: float = 104.0) -> Driven:
         return self.feed(AgentLost(at, agent(self.state.attempts), sip_status, q850_cause))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.handoff import names
 from orchestrator.handoff.effects import (
     AddAgent,
+    BriefAgent,
     ClearDeadline,
     ContinueInDialplan,
     DialAgent,
@@ -12,6 +13,7 @@ from orchestrator.handoff.effects import (
     Finish,
     HangUp,
     HoldCaller,
+    HushBriefing,
     Lane,
     MakeHolding,
     MakeMix,
@@ -30,7 +32,11 @@ from orchestrator.handoff.events import (
     AgentLost,
     AgentRinging,
     AriFailed,
+    BotLost,
+    BriefingEnded,
+    BriefingStarted,
     CallerHeld,
+    CallerKey,
     CallerLeft,
     CallerMerged,
     CallerReturned,
@@ -47,10 +53,11 @@ from orchestrator.handoff.events import (
     Requested,
     Superseded,
     WitnessEnded,
+    WitnessReported,
 )
 from orchestrator.handoff.machine import begin, step
 from orchestrator.handoff.state import Request
-from orchestrator.model import BridgeId, ChannelId, Outcome
+from orchestrator.model import BridgeId, ChannelId, Outcome, Witness
 
 Answered = CallerHeld | CallerMerged | CallerReturned | QueueEntered
 _MOVES = HoldCaller | MoveCaller | ReturnToBot | ContinueInDialplan
@@ -65,7 +72,9 @@ class PbxModel:
         self.finishes = 0
         self.agents_up: set[ChannelId] = set()
         self.own_bridges: set[BridgeId] = set()
-        self._caller = "bot"  # "bot", a bridge's id, "queue" or "gone"
+        # "bot", a bridge's id, "queue", "gone", or "music" of the channel's own
+        self._caller = "music" if request.came_back else "bot"
+        self._briefed: BriefAgent | None = None
         self._mixed: set[ChannelId] = set()
         self._bot_bridge = True
         self._todo: list[Effect] = []
@@ -83,11 +92,14 @@ class PbxModel:
         if self._caller == "gone" and not self._todo:
             return []
         wishes = ["hang-up", "cancel", "supersede"] if self._caller != "gone" else []
+        wishes += ["caller-key:1", "caller-key:2", "bot-lost"] if self._caller != "gone" else []
         # The usual is drawn more often, so that histories get as far as a merge.
         return [
             *(["perform"] * 16 + ["fail", "half"] if self._todo else []),
             *(["context"] * 4 + ["no-context"] if self._context else []),
             *(["phrase"] * 4 if self._phrase else []),
+            *(["briefed"] * 2 if self._briefed else []),
+            *(["heard", "heard", "unheard"] if self._witness else []),
             *(f"deadline:{which.value}" for which in sorted(self._deadlines, key=str)),
             *(f"{what}:{channel}" for channel in sorted(self.agents_up)
               for what in ("ring", "answer", "answer", "answer", "key", "key", "lose")),
@@ -111,6 +123,17 @@ class PbxModel:
             case "deadline":
                 self._deadlines.discard(Deadline(which))
                 self._feed(DeadlinePassed(101.0, Deadline(which)))
+            case "briefed":
+                self._end_briefing()
+            case "heard":
+                self._feed(WitnessReported(101.0, 100.0, Witness(both_live_ms=1000)))
+            case "unheard":
+                self._feed(WitnessReported(101.0, 100.0, Witness(one_way=True)))
+            case "caller-key":
+                self._feed(CallerKey(101.0, which))
+            case "bot-lost":
+                self._phrase = False
+                self._feed(BotLost(101.0))
             case "ring":
                 self._feed(AgentRinging(101.0, channel))
             case "answer":
@@ -134,10 +157,14 @@ class PbxModel:
                 self.do("perform")
             elif self._phrase:
                 self.do("phrase")
+            elif self._briefed:
+                self.do("briefed")
             elif self._context:
                 self.do("context")
             elif self._deadlines:
-                self.do(f"deadline:{min(self._deadlines, key=str).value}")
+                # The menu would be announced for ever.
+                others = self._deadlines - {Deadline.ANNOUNCE} or self._deadlines
+                self.do(f"deadline:{min(others, key=str).value}")
             else:
                 return
 
@@ -152,7 +179,7 @@ class PbxModel:
 
     def caller_is_cared_for(self) -> bool:
         """The caller hears the bot, music, an agent or the queue, or help is already on the way."""
-        if self._caller in {"gone", "queue"}:
+        if self._caller in {"gone", "queue", "music"}:
             return True
         if self._caller == "bot":
             return self._bot_bridge
@@ -186,6 +213,12 @@ class PbxModel:
                 self._deadlines.add(which)
             case ClearDeadline(which):
                 self._deadlines.discard(which)
+            case BriefAgent():
+                assert self._briefed is None, self.story()
+                self._briefed = effect
+            case HushBriefing():
+                if self._briefed is not None:
+                    self._end_briefing()
             case StartWitness():
                 self._witness = True
             case StopWitness():
@@ -193,6 +226,12 @@ class PbxModel:
                 self._feed(WitnessEnded(101.0))
             case _ if effect.lane is Lane.TELEPHONY:
                 self._todo.append(effect)
+
+    def _end_briefing(self) -> None:
+        briefed, self._briefed = self._briefed, None
+        if briefed is not None:
+            self._feed(BriefingStarted(101.0, briefed.channel))
+            self._feed(BriefingEnded(101.0, briefed.channel))
 
     def _perform(self, effect: Effect, how: str) -> None:
         done, failed = how != "fail", how != "perform"

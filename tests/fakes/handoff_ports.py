@@ -22,7 +22,7 @@ class FakeWorker:
     def __init__(self) -> None:
         self.told: list[str] = []
         self.updates: list[Handoff] = []
-        self.reports: list[Witness] = [Witness(first_hold_audio_ms=25)]
+        self.reports: list[Witness] = [Witness(first_hold_audio_ms=25, both_live_ms=3_600_000)]
         self.final = Witness(first_hold_audio_ms=25, missing_ms=20, longest_gap_ms=80, final=True)
         self.away = False
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from orchestrator.handoff.ports import ChannelGone
+from orchestrator.handoff.names import PlaybackId
+from orchestrator.handoff.ports import ChannelGone, Sound
 from orchestrator.handoff.registry import Registry
 from orchestrator.model import (
     BridgeId,
@@ -40,8 +41,10 @@ class FakePbx:
     slow: dict[str, asyncio.Event] = field(default_factory=dict)
     bridges: dict[BridgeId, set[ChannelId]] = field(default_factory=dict)
     up: set[ChannelId] = field(default_factory=set)
-    in_dialplan: dict[ChannelId, DialplanEntry] = field(default_factory=dict)
+    in_dialplan: dict[ChannelId, DialplanEntry | None] = field(default_factory=dict)
     variables: dict[ChannelId, Mapping[str, str]] = field(default_factory=dict)
+    said: list[Sound] = field(default_factory=list)
+    briefings_last: bool = False
     registry: Registry | None = None
 
     def place(self, call: str, tenant: str = "acme") -> Place:
@@ -104,8 +107,36 @@ class FakePbx:
         phone = self.phones.get(target, Phone())
         asyncio.get_running_loop().call_soon(self._ring, channel, phone)
 
-    async def play(self, node: NodeName, channel: ChannelId, media: str) -> None:
-        await self._step("play", channel)
+    async def play(
+        self, node: NodeName, channel: ChannelId, playback: PlaybackId, media: str
+    ) -> None:
+        await self._step("play", playback)
+
+    async def stop_playing(self, node: NodeName, playback: PlaybackId) -> None:
+        await self._step("stop_playing", playback)
+
+    async def brief(
+        self,
+        node: NodeName,
+        agent: ChannelId,
+        bridge: BridgeId,
+        sound: Sound,
+        began: Callable[[], None],
+    ) -> None:
+        await self._step("brief", agent)
+        self.bridges[bridge] = set()
+        self._move(agent, bridge)
+        began()
+        self.said.append(sound)
+        try:
+            if self.briefings_last:
+                await asyncio.Event().wait()
+        finally:
+            self.bridges.pop(bridge)
+
+    async def whisper(self, node: NodeName, agent: ChannelId, sound: Sound) -> None:
+        await self._step("whisper", agent)
+        self.said.append(sound)
 
     async def add_agent(self, node: NodeName, channel: ChannelId, bridge: BridgeId) -> None:
         await self._step("add_agent", channel)
@@ -123,7 +154,7 @@ class FakePbx:
         self,
         node: NodeName,
         caller: ChannelId,
-        entry: DialplanEntry,
+        entry: DialplanEntry | None,
         *,
         variables: Mapping[str, str],
         music: str,

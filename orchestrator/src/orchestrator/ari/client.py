@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+import aiohttp
+
 from orchestrator.ari.events import Bridge, Channel, parse_bridge, parse_channel
 from orchestrator.ari.rest import AriRest
 from orchestrator.errors import PbxError
@@ -211,6 +213,30 @@ class AriClient:
             path = f"/channels/{channel_id}"
             raise PbxError("POST", path, 200, f"no RTP port of externalMedia: {port!r}")
         return ExternalMedia(channel_id, host, int(port))
+
+    async def media(self, channel_id: str, codec: str) -> aiohttp.ClientWebSocketResponse:
+        """A leg whose audio comes and goes by the websocket that is returned (chan_websocket).
+
+        It enters our application by itself once that is open, and ends with it. Raises PbxError
+        where Asterisk has no such channels (before 20.16, 21.11, 22.6).
+        """
+        made = await self._rest.request(
+            "POST",
+            "channels",
+            "externalMedia",
+            params={
+                **{"channelId": channel_id, "app": self.app, "external_host": "INCOMING"},
+                **{"transport": "websocket", "encapsulation": "none"},
+                **{"connection_type": "server", "format": codec},
+            },
+        )
+        connection = parse_channel(made).variable("MEDIA_WEBSOCKET_CONNECTION_ID")
+        return await self._rest.media(connection)
+
+    async def snoop(self, channel_id: str, snoop_id: str) -> None:
+        """A channel whose audio only `channel_id`'s party hears, beside what they hear anyway."""
+        params = {"whisper": "out", "spy": "none", "app": self.app}
+        await self._rest.request("POST", "channels", channel_id, "snoop", snoop_id, params=params)
 
     # --- bridges ----------------------------------------------------------------------------
 

@@ -107,6 +107,20 @@ class AriRest:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unreachable("GET", path, 0, type(error).__name__) from error
 
+    async def media(self, connection: str) -> aiohttp.ClientWebSocketResponse:
+        """The websocket of a media channel. Raises Unreachable, PbxError."""
+        path = "/media"
+        url = self._url.replace("http", "ws", 1).removesuffix("/ari")
+        try:
+            async with asyncio.timeout(self._limit):
+                return await self._session.ws_connect(
+                    f"{url}{path}/{quote(connection, safe='')}", protocols=("media",)
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            raise PbxError("GET", path, error.status, error.message) from error
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Unreachable("GET", path, 0, type(error).__name__) from error
+
 
 @asynccontextmanager
 async def open_rest(

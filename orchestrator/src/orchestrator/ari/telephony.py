@@ -6,12 +6,14 @@ Every step may be repeated: what exists under its id is taken as made, what is g
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from orchestrator.ari.client import HOLDING, MIXING, AriClient, Place
+from orchestrator.ari.voice import AriVoice
 from orchestrator.errors import Conflict, NotFound, PbxError, Unprocessable, Unreachable
-from orchestrator.handoff.ports import ChannelGone
+from orchestrator.handoff.names import PlaybackId
+from orchestrator.handoff.ports import ChannelGone, Sound
 from orchestrator.model import (
     BridgeId,
     ChannelId,
@@ -44,6 +46,7 @@ class AriTelephony:
         self._client = client
         self._context = context
         self._trunk = trunk
+        self._voice = AriVoice(client)
 
     async def make_holding(self, node: NodeName, bridge: BridgeId, music: str) -> None:
         await self._make(bridge, HOLDING)
@@ -86,9 +89,30 @@ class AriTelephony:
             if not await self._lives(channel):
                 raise ChannelGone(channel, _SUBSCRIBER_ABSENT) from error
 
-    async def play(self, node: NodeName, channel: ChannelId, media: str) -> None:
+    async def play(
+        self, node: NodeName, channel: ChannelId, playback: PlaybackId, media: str
+    ) -> None:
         async with _present(channel):
-            await self._client.play(channel, f"{channel}-prompt", media)
+            await self._client.play(channel, playback, media)
+
+    async def stop_playing(self, node: NodeName, playback: PlaybackId) -> None:
+        with suppress(NotFound):
+            await self._client.stop_playback(playback)
+
+    async def brief(
+        self,
+        node: NodeName,
+        agent: ChannelId,
+        bridge: BridgeId,
+        sound: Sound,
+        began: Callable[[], None],
+    ) -> None:
+        async with _present(agent):
+            await self._voice.brief(agent, bridge, sound, began)
+
+    async def whisper(self, node: NodeName, agent: ChannelId, sound: Sound) -> None:
+        async with _present(agent):
+            await self._voice.whisper(agent, sound)
 
     async def add_agent(self, node: NodeName, channel: ChannelId, bridge: BridgeId) -> None:
         await self._move(channel, bridge, absorb_dtmf=True)
@@ -103,7 +127,7 @@ class AriTelephony:
         self,
         node: NodeName,
         caller: ChannelId,
-        entry: DialplanEntry,
+        entry: DialplanEntry | None,
         *,
         variables: Mapping[str, str],
         music: str,
@@ -111,7 +135,8 @@ class AriTelephony:
         async with _present(caller):
             with suppress(Conflict):  # it is in the dialplan: an answer of ours was lost on the way
                 await self._adorn(caller, variables, music)
-                await self._client.resume(caller, Place(entry.context, entry.extension))
+                place = Place(entry.context, entry.extension, entry.priority) if entry else None
+                await self._client.resume(caller, place)
 
     async def _adorn(self, caller: ChannelId, variables: Mapping[str, str], music: str) -> None:
         """Music and variables for the way to the queue, which none of them may bar."""

@@ -34,6 +34,23 @@ _BY_Q850 = {
 }
 
 
+# Asterisk's app_queue, QUEUESTATUS; UNKNOWN is what our own dialplan says of a missing queue.
+_BY_QUEUE = {
+    "TIMEOUT": Outcome.NO_ANSWER,
+    "FULL": Outcome.QUEUE_FULL,
+    "JOINEMPTY": Outcome.QUEUE_CLOSED,
+    "LEAVEEMPTY": Outcome.QUEUE_CLOSED,
+    "JOINUNAVAIL": Outcome.QUEUE_CLOSED,
+    "LEAVEUNAVAIL": Outcome.QUEUE_CLOSED,
+    "UNKNOWN": Outcome.UNREACHABLE,
+}
+
+
+def outcome_of_queue(status: str) -> Outcome:
+    """Why Queue() gave the caller back. Unknown: NO_ANSWER."""
+    return _BY_QUEUE.get(status.upper(), Outcome.NO_ANSWER)
+
+
 def outcome_of(sip_status: int, q850_cause: int) -> Outcome:
     """The status is more exact; the cause is what Asterisk always has. Unknown: NO_ANSWER."""
     return _BY_SIP.get(sip_status) or _BY_Q850.get(q850_cause) or Outcome.NO_ANSWER

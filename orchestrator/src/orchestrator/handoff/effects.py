@@ -1,7 +1,8 @@
 """What a handoff wants done: frozen classes with an id that repeating cannot harm.
 
 Lanes: TELEPHONY effects are performed one after the other in the order of the table; WORKER and
-CONTEXT each in their own order beside it; TIMER and REPORT inside the runner itself.
+CONTEXT each in their own order beside it; VOICE beside all of them, as speech takes its time; TIMER
+and REPORT inside the runner itself.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from enum import Enum
 from typing import ClassVar
 
 from orchestrator.handoff.events import Deadline
+from orchestrator.handoff.names import PlaybackId
 from orchestrator.model import BridgeId, ChannelId, DialplanEntry, Outcome, Target
 
 
@@ -19,6 +21,7 @@ class Lane(Enum):
     TELEPHONY = "telephony"
     WORKER = "worker"
     CONTEXT = "context"
+    VOICE = "voice"
     TIMER = "timer"
     REPORT = "report"
 
@@ -81,7 +84,28 @@ class PlayPrompt:
 
     id: str
     channel: ChannelId
+    playback: PlaybackId
     media: str
+    lane: ClassVar = Lane.TELEPHONY
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tells the caller in the music what they may choose. Not answered."""
+
+    id: str
+    caller: ChannelId
+    playback: PlaybackId
+    media: str
+    lane: ClassVar = Lane.TELEPHONY
+
+
+@dataclass(frozen=True, slots=True)
+class StopPlaying:
+    """Not answered. A channel that still plays something would be moved only after it."""
+
+    id: str
+    playback: PlaybackId
     lane: ClassVar = Lane.TELEPHONY
 
 
@@ -119,12 +143,15 @@ class ReturnToBot:
 
 @dataclass(frozen=True, slots=True)
 class ContinueInDialplan:
-    """Music on the channel first, then variables, then `continue`. Answered by QueueEntered."""
+    """Music on the channel first, then variables, then `continue`. Answered by QueueEntered.
+
+    `entry` None: where the dialplan itself goes on.
+    """
 
     id: str
     move: int
     caller: ChannelId
-    entry: DialplanEntry
+    entry: DialplanEntry | None
     variables: Mapping[str, str]
     music: str
     lane: ClassVar = Lane.TELEPHONY
@@ -146,6 +173,26 @@ class TearDown:
     id: str
     bridges: tuple[BridgeId, ...]
     lane: ClassVar = Lane.TELEPHONY
+
+
+# --- voice ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BriefAgent:
+    """Says the briefing to the agent alone. Answered by BriefingStarted and BriefingEnded."""
+
+    id: str
+    channel: ChannelId
+    lane: ClassVar = Lane.VOICE
+
+
+@dataclass(frozen=True, slots=True)
+class HushBriefing:
+    """Ends the briefing at once. Not answered."""
+
+    id: str
+    lane: ClassVar = Lane.VOICE
 
 
 # --- worker, context, runner ----------------------------------------------------------------------
@@ -231,11 +278,12 @@ class Finish:
 
 
 TelephonyEffect = (
-    MakeHolding | HoldCaller | MakeMix | DialAgent | PlayPrompt | AddAgent | MoveCaller
-    | ReturnToBot | ContinueInDialplan | HangUp | TearDown
+    MakeHolding | HoldCaller | MakeMix | DialAgent | PlayPrompt | Announce | StopPlaying | AddAgent
+    | MoveCaller | ReturnToBot | ContinueInDialplan | HangUp | TearDown
 )  # fmt: skip
+VoiceEffect = BriefAgent | HushBriefing
 WorkerEffect = FreezeBot | UnfreezeBot | DropBot | Notify
 Effect = (
-    TelephonyEffect | WorkerEffect | StartWitness | StopWitness | PublishContext
+    TelephonyEffect | VoiceEffect | WorkerEffect | StartWitness | StopWitness | PublishContext
     | SetDeadline | ClearDeadline | Finish
 )  # fmt: skip

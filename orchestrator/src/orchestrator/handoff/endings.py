@@ -20,15 +20,15 @@ from orchestrator.handoff.effects import (
 )
 from orchestrator.handoff.events import Deadline
 from orchestrator.handoff.state import (
-    Acked,
     AwaitingHold,
     Bridge,
     Bridged,
     FinishingPhrase,
     Left,
+    Merged,
     Merging,
-    Published,
     Queueing,
+    Request,
     Returning,
     State,
     Stranded,
@@ -38,14 +38,12 @@ from orchestrator.handoff.state import (
 )
 from orchestrator.handoff.steps import (
     Step,
-    dial,
     drop_agent,
     effect_id,
     hang_up,
     hold,
-    milliseconds,
 )
-from orchestrator.model import BridgeId, Fallback, Outcome, Phase
+from orchestrator.model import BridgeId, DialplanEntry, Outcome, Phase
 
 WATCH_AFTER = 2.0  # dead air is counted until two seconds after the caller's last move
 QUEUE_TRIES = 5
@@ -53,14 +51,10 @@ RETRY_SECONDS = 0.25  # doubled with every try
 
 
 def connected(state: State, agent: Talking, at: float) -> Step:
-    timing = replace(state.timing, merge_ms=milliseconds(at - agent.since))
-    if isinstance(state.context, Published | Acked):
-        timing = replace(timing, context_lead_ms=milliseconds(at - state.context.at))
+    """Caller and agent hear each other: the bot leaves, the music is torn down."""
+    outcome = Outcome.BACKUP_CENTRE if state.backup else Outcome.CONNECTED
     moved, effects = finish(
-        replace(state, caller=Bridged(), timing=timing, hold=Bridge.GONE),
-        Outcome.CONNECTED,
-        Phase.CONNECTED,
-        at,
+        replace(state, caller=Bridged(), hold=Bridge.GONE), outcome, Phase.CONNECTED, at
     )
     holding = names.holding_bridge(state.request.handoff_id)
     return moved, (
@@ -71,67 +65,65 @@ def connected(state: State, agent: Talking, at: float) -> Step:
 
 
 def phrase_over(state: State, at: float) -> Step:
-    leaves = state.caller == FinishingPhrase(leave=True)
+    leave = state.caller.leave if isinstance(state.caller, FinishingPhrase) else None
     state = replace(state, caller=AwaitingHold(), phrase_ended_at=at)
-    moved, effects = to_queue(state) if leaves else (state, ())
+    moved, effects = (state, ()) if leave is None else to_dialplan(state, leave)
     return moved, (ClearDeadline(Deadline.PHRASE), *effects)
 
 
-# --- ways out ---------------------------------------------------------------------------------
-
-
-def way_out(state: State, outcome: Outcome, at: float) -> Step:
-    """Nobody took the call for `outcome`: the next of the fallbacks, the queue when none is left.
-
-    VOICEMAIL, BACKUP_CENTRE, CALLBACK and HOLDING_MENU lead to the dialplan's queue.
-    """
-    state, effects = drop_agent(replace(state, outcome=outcome, phase=Phase.FALLBACK))
-    match state.ways:
-        case (Fallback.NEXT_TARGET, *_) if state.attempts < len(state.request.plan.targets):
-            moved, more = _dial_again(state, at)
-        case (Fallback.NEXT_TARGET, *rest):
-            moved, more = way_out(replace(state, ways=tuple(rest)), outcome, at)
-        case (Fallback.RETURN_TO_BOT, *rest):
-            moved, more = to_bot(replace(state, ways=tuple(rest)), Outcome.RETURNED_TO_BOT, at)
-        case _:
-            moved, more = to_queue(state)
-    return moved, (*effects, *more)
-
-
-def _dial_again(state: State, at: float) -> Step:
-    """The caller who was on the way to a lost agent goes back to the music first."""
-    if not isinstance(state.caller, Merging):
-        return dial(state, at)
-    state, effects = hold(state)
-    moved, more = dial(state, at)
-    return moved, (*effects, *more)
+# --- where the caller is sent to ---------------------------------------------------------------
 
 
 def to_queue(state: State, tries: int = 0) -> Step:
-    """The dialplan's queue takes the caller, after the phrase if that still plays.
+    """The way out that always exists."""
+    return to_dialplan(state, Outcome.QUEUED, tries)
 
-    A caller who was on the way to an agent or back to the bot hears music first: should the queue
-    refuse, they would wait for the next try alone in a bridge.
+
+def to_dialplan(state: State, place: Outcome, tries: int = 0) -> Step:
+    """The dialplan takes the caller (QUEUED, VOICEMAIL, CALLBACK), after the phrase if that plays.
+
+    A caller who was on the way to an agent or back to the bot hears music first: should the
+    dialplan refuse, they would wait for the next try alone in a bridge.
     """
     state, effects = drop_agent(state)
     if isinstance(state.caller, FinishingPhrase):
-        return replace(state, caller=FinishingPhrase(leave=True)), effects
-    if isinstance(state.caller, Merging | Returning):
-        state, back = hold(state)
-        effects = (*effects, *back)
+        return replace(state, caller=FinishingPhrase(leave=place)), effects
+    state, back = back_to_music(state)
     request, move = state.request, state.moves + 1
-    moved = replace(state, caller=Queueing(move, tries), moves=move)
+    moved = replace(state, caller=Queueing(move, tries, place), moves=move)
     return moved, (
         *effects,
+        *back,
         ContinueInDialplan(
             effect_id(state, "move", move),
             move,
             request.caller,
-            request.plan.queue,
+            _entry(request, place),
             dialplan_variables(request),
             request.plan.music,
         ),
     )
+
+
+def _entry(request: Request, place: Outcome) -> DialplanEntry | None:
+    """None: who comes from the queue is not sent there again, the dialplan knows what is next."""
+    plan = request.plan
+    match place:
+        case Outcome.VOICEMAIL if plan.voicemail:
+            return plan.voicemail
+        case Outcome.CALLBACK if plan.callback:
+            return plan.callback
+        case _:
+            return None if request.came_back else plan.queue
+
+
+def back_to_music(state: State) -> Step:
+    """A caller who is with an agent, or on the way to one or to the bot, is held again."""
+    match state.caller:
+        case Merging() | Merged() | Returning():
+            return hold(state)
+        case _:
+            return state, ()
 
 
 def queue_failed(state: State, tries: int, outcome: Outcome, at: float) -> Step:
@@ -145,8 +137,12 @@ def queue_failed(state: State, tries: int, outcome: Outcome, at: float) -> Step:
     return moved, (hang_up(state, state.request.caller), *effects)
 
 
-def queued(state: State, at: float) -> Step:
-    moved, effects = finish(replace(state, caller=Left()), Outcome.QUEUED, Phase.QUEUED, at)
+def queued(state: State, place: Outcome, at: float) -> Step:
+    """The dialplan has the caller. Let go after a queue: the outcome is why that one ended."""
+    phase = Phase.QUEUED
+    if place is Outcome.QUEUED and state.request.came_back:
+        place, phase = state.request.came_back, Phase.FAILED
+    moved, effects = finish(replace(state, caller=Left()), place, phase, at)
     return moved, (*release_bot(state, Release.LEFT_BOT), *effects, *_remains(state))
 
 
@@ -233,6 +229,8 @@ def release_bot(state: State, reason: Release) -> tuple[Effect, ...]:
 def _bot_leg(state: State) -> tuple[Effect, ...]:
     """The bot's channel, where there is one just then, and the bridge it shared."""
     place = state.request.place
+    if not place.bridge:
+        return ()
     bridge = _tear_down(state, place.bridge)
     return (hang_up(state, place.bot), bridge) if place.bot else (bridge,)
 

@@ -17,7 +17,11 @@ class Deadline(Enum):
     PHRASE = "phrase"  # say_first must have ended
     RING = "ring"  # the agent must have answered
     ACCEPT = "accept"  # the agent must have pressed the key
+    BRIEFING = "briefing"  # the agent has been told enough
     CONTEXT = "context"  # an accepted agent waits no longer for the context
+    LIVE = "live"  # caller and agent must both have been heard
+    ANNOUNCE = "announce"  # the menu is said again
+    MENU = "menu"  # the caller must have chosen
     GIVE_UP = "give-up"  # somebody must have accepted
     RETRY = "retry"  # the queue is tried again
     WITNESS = "witness"  # dead air is counted up to here
@@ -83,6 +87,21 @@ class CallerLeft:
     hung_up: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class CallerKey:
+    """The caller pressed a key."""
+
+    at: float
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class BotLost:
+    """The bot is dead or hears the call no more: it ends no phrase, and takes nobody back."""
+
+    at: float
+
+
 # --- agent ----------------------------------------------------------------------------------
 
 
@@ -102,6 +121,22 @@ class AgentRinging:
 @dataclass(frozen=True, slots=True)
 class AgentAnswered:
     """The agent's channel is up and in our application."""
+
+    at: float
+    channel: ChannelId
+
+
+@dataclass(frozen=True, slots=True)
+class BriefingStarted:
+    """The agent hears the briefing."""
+
+    at: float
+    channel: ChannelId
+
+
+@dataclass(frozen=True, slots=True)
+class BriefingEnded:
+    """The briefing has been said to its end, or never will be."""
 
     at: float
     channel: ChannelId
@@ -216,7 +251,8 @@ class DeadlinePassed:
 
 Event = (
     Requested | PhraseEnded | HoldReady | CallerHeld | CallerMerged | CallerReturned | QueueEntered
-    | CallerLeft | MixReady | AgentRinging | AgentAnswered | AgentKey | AgentAccepted | AgentLost
-    | AgentJoined | ContextPatched | ContextPublished | ContextFailed | ContextAcked
-    | WitnessReported | WitnessEnded | AriFailed | CancelRequested | Superseded | DeadlinePassed
+    | CallerLeft | CallerKey | BotLost | MixReady | AgentRinging | AgentAnswered | BriefingStarted
+    | BriefingEnded | AgentKey | AgentAccepted | AgentLost | AgentJoined | ContextPatched
+    | ContextPublished | ContextFailed | ContextAcked | WitnessReported | WitnessEnded | AriFailed
+    | CancelRequested | Superseded | DeadlinePassed
 )  # fmt: skip

@@ -4,37 +4,41 @@ Three tracks advance side by side; `meet` joins them.
 
     caller   WithBot ─Requested─▶ FinishingPhrase ─PhraseEnded─▶ AwaitingHold ─HoldReady─▶ Holding
              Holding ─CallerHeld─▶ Held ─(agent Waiting, context not Publishing)─▶ Merging
-             Merging ─CallerMerged─▶ Bridged                                        CONNECTED
-             any before ─way out─▶ Queueing ─QueueEntered─▶ Left                    QUEUED
+             Merging ─CallerMerged─▶ Merged ─(both heard)─▶ Bridged    CONNECTED, BACKUP_CENTRE
+             Merged ─LIVE, one not heard─▶ Holding, a way out
+             any before ─way out─▶ Queueing ─QueueEntered─▶ Left       QUEUED, VOICEMAIL, CALLBACK
                                    Queueing ─AriFailed─▶ Stranded ─RETRY─▶ Queueing
-             any before ─way out─▶ Returning ─CallerReturned─▶ Left                 RETURNED
-             any before ─cancel──▶ Returning ─CallerReturned─▶ Left                 CANCELLED
-             any ─CallerLeft─▶ Left                                                 CALLER_HUNG_UP
+             any before ─way out─▶ Returning ─CallerReturned─▶ Left    RETURNED
+             any before ─cancel──▶ Returning ─CallerReturned─▶ Left    CANCELLED
+             any ─CallerLeft─▶ Left                                    CALLER_HUNG_UP
 
-    agent    NoAgent ─▶ Dialling ─▶ Ringing ─AgentAnswered─▶ AwaitingKey ─key─▶ Accepted
+    agent    NoAgent ─▶ Dialling ─▶ Ringing ─AgentAnswered─▶ Briefing ─end, BRIEFING─▶ AwaitingKey
+             AwaitingKey ─key─▶ Accepted; Briefing ─key─▶ Accepted
              Accepted ─MixReady─▶ Joining ─AgentJoined─▶ Waiting ─(caller Held)─▶ Talking
              any ─AgentLost, deadline, AriFailed─▶ Gone ─▶ Dialling (next target) or a way out
+             Gone ─HOLDING_MENU─▶ Choosing ─key, MENU─▶ Dialling or another way out
 
     context  Unpublished ─▶ Publishing ─▶ Published ─▶ Acked
                             Publishing ─failed, CONTEXT─▶ Unavailable ─▶ Published
 
-What goes wrong or comes too late is in setbacks.py, how it all ends in endings.py.
-PATTERN_DIALPLAN goes from the phrase's end straight to Queueing. After `Finish` only clean-up
-follows; a connected conversation stays in the table until one of the two leaves.
+The agent's rows are in agents.py, the context's in story.py, the proof in merging.py, the ways
+out and the menu in ways.py, setbacks in setbacks.py, how it ends in endings.py.
+PATTERN_DIALPLAN goes from the phrase's end straight to Queueing. Only WARM_WHISPER has a Briefing.
+A caller whom a queue gave back (Request.came_back) starts AwaitingHold, with the ways out. After
+`Finish` only clean-up follows; a connected conversation stays in the table until one of the two
+leaves.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.handoff import endings, names, setbacks, steps
-from orchestrator.handoff.causes import outcome_of
+from orchestrator.handoff import agents, endings, merging, names, setbacks, steps, story, ways
 from orchestrator.handoff.effects import (
     DropBot,
     Effect,
     FreezeBot,
     MakeHolding,
-    MakeMix,
     Notify,
     PublishContext,
     SetDeadline,
@@ -49,7 +53,11 @@ from orchestrator.handoff.events import (
     AgentLost,
     AgentRinging,
     AriFailed,
+    BotLost,
+    BriefingEnded,
+    BriefingStarted,
     CallerHeld,
+    CallerKey,
     CallerLeft,
     CallerMerged,
     CallerReturned,
@@ -72,28 +80,23 @@ from orchestrator.handoff.events import (
 )
 from orchestrator.handoff.observation import witnessed
 from orchestrator.handoff.state import (
-    Acked,
     AwaitingHold,
-    AwaitingKey,
     Bridge,
     Bridged,
-    Dialling,
+    Choosing,
     FinishingPhrase,
     Held,
     Holding,
-    Joining,
+    Merged,
     Merging,
-    Published,
+    NoAgent,
     Publishing,
     Queueing,
     Request,
     Returning,
-    Ringing,
     State,
     Stranded,
     Talking,
-    Unavailable,
-    Waiting,
     Watch,
     WithBot,
 )
@@ -110,17 +113,23 @@ def step(state: State, event: Event) -> Step:
     """The next state and what must be done for it; the revision grows with every change."""
     row = _after if state.finished else _row
     moved, effects = row(state, event)
-    moved, joint = steps.meet(moved, event.at)
+    moved, joint = _meet(moved, event.at)
+    effects = (*effects, *joint)
     if moved == state:
-        return state, (*effects, *joint)
+        return state, effects
     moved = replace(moved, revision=state.revision + 1, changed_at=event.at)
     told = (moved.phase, moved.outcome) == (state.phase, state.outcome)
     if told and not isinstance(event, Requested):
-        return moved, (*effects, *joint)
+        return moved, effects
     notify = Notify(effect_id(moved, "notify", moved.revision))
     if any(isinstance(effect, DropBot) for effect in effects):  # a bot that is gone hears nothing
-        return moved, (notify, *effects, *joint)
-    return moved, (*effects, *joint, notify)
+        return moved, (notify, *effects)
+    return moved, (*effects, notify)
+
+
+def _meet(state: State, at: float) -> Step:
+    """What the tracks allow together."""
+    return merging.proven(state, at) if isinstance(state.caller, Merged) else steps.meet(state, at)
 
 
 def _row(state: State, event: Event) -> Step:
@@ -129,17 +138,20 @@ def _row(state: State, event: Event) -> Step:
             return _requested(state, event.at) if state.caller == WithBot() else (state, ())
         case (
             PhraseEnded() | HoldReady() | CallerHeld() | CallerMerged() | CallerReturned()
-            | QueueEntered() | CallerLeft()
+            | QueueEntered() | CallerLeft() | CallerKey() | BotLost()
         ):  # fmt: skip
             return _caller(state, event)
-        case AgentRinging() | AgentAnswered() | AgentKey() | AgentLost() | AgentJoined():
-            return _agent(state, event)
+        case (
+            AgentRinging() | AgentAnswered() | BriefingStarted() | BriefingEnded() | AgentKey()
+            | AgentLost() | AgentJoined()
+        ):  # fmt: skip
+            return agents.heard(state, event)
         case MixReady() | AgentAccepted():
-            return _agent_side(state, event)
+            return agents.prepared(state, event)
         case ContextPatched() | ContextPublished() | ContextFailed() | ContextAcked():
-            return _context(state, event)
+            return story.told(state, event)
         case WitnessReported() | WitnessEnded():
-            return _witness(state, event)
+            return _witness(state, event), ()
         case DeadlinePassed():
             return setbacks.deadline(state, event)
         case AriFailed():
@@ -159,7 +171,7 @@ def _requested(state: State, at: float) -> Step:
     if request.say_first:
         effects.append(SetDeadline(Deadline.PHRASE, at + plan.limits.phrase))
         state = replace(state, caller=FinishingPhrase())
-    if plan.pattern is Pattern.DIALPLAN or not plan.targets:
+    if not request.came_back and (plan.pattern is Pattern.DIALPLAN or not plan.targets):
         moved, more = endings.to_queue(state)
         return moved, (*effects, *more)
     if not request.say_first:
@@ -177,107 +189,62 @@ def _caller(state: State, event: Event) -> Step:
         case _, HoldReady(at) if state.hold is Bridge.MAKING:
             return _hold_ready(state, at)
         case Holding(move), CallerHeld(_, done) if done == move:
-            return _held(state)
+            return _held(state, event.at)
         case Merging(move), CallerMerged(at, done) if done == move:
             assert isinstance(state.agent, Talking)
-            return endings.connected(state, state.agent, at)
+            return merging.merged(state, state.caller, state.agent, at)
         case Returning(move, outcome), CallerReturned(at, done) if done == move:
             return endings.returned(state, outcome, at)
-        case Queueing(move), QueueEntered(at, done) if done == move:
-            return endings.queued(state, at)
+        case Queueing(move, _, place), QueueEntered(at, done) if done == move:
+            return endings.queued(state, place, at)
         case Queueing(), CallerLeft(_, hung_up=False):  # our own `continue` took the channel
             return state, ()
         case Stranded(), CallerLeft(at, hung_up=False):  # it did take it, and the answer was lost
-            return endings.queued(state, at)
+            return endings.queued(state, Outcome.QUEUED, at)
         case _, CallerLeft(at):
             return endings.caller_gone(state, Outcome.CALLER_HUNG_UP, at)
+        case _, CallerKey(at, digit) if isinstance(state.agent, Choosing):
+            return ways.chosen(state, digit, at)
+        case FinishingPhrase(), BotLost(at):
+            return endings.phrase_over(replace(state, bot_lost=True), at)
+        case _, BotLost():
+            return replace(state, bot_lost=True), ()
         case _:
             return state, ()
 
 
 def _hold_ready(state: State, at: float) -> Step:
-    """The music plays: the caller may come, then the agent is called and the merge prepared."""
+    """The music plays: the caller may come, then the agent is called and the merge prepared.
+
+    A caller who came back from a queue was given up by it: the ways out begin.
+    """
     state, first = steps.meet(replace(state, hold=Bridge.READY), at)
-    if state.caller != FinishingPhrase() and not isinstance(state.caller, Holding):
-        return state, first  # given up in the meantime
-    moved, dialled = steps.dial(replace(state, mix=Bridge.MAKING), at)
-    mix = MakeMix(effect_id(state, "make-mix"), names.merge_bridge(state.request.handoff_id))
-    return moved, (*first, *dialled, mix)
+    given_up = not isinstance(state.caller, Holding) and state.caller != FinishingPhrase()
+    if given_up or not isinstance(state.agent, NoAgent):  # a way out is being taken already
+        return state, first
+    if state.request.came_back:
+        moved, more = ways.way_out(state, state.request.came_back, at)
+    else:
+        moved, more = steps.dial_next(state, at)
+    return moved, (*first, *more)
 
 
-def _held(state: State) -> Step:
+def _held(state: State, at: float) -> Step:
+    """The caller hears music; what a superseded handoff left can go, and a menu can be said."""
     left = state.request.leftovers
     gone = (TearDown(effect_id(state, "tear-down-leftovers"), left),) if left else ()
-    return replace(state, caller=Held(), phase=Phase.CALLER_HELD), gone
+    moved, more = ways.announce(replace(state, caller=Held(), phase=Phase.CALLER_HELD), at)
+    return moved, (*gone, *more)
 
 
-def _agent(
-    state: State, event: AgentRinging | AgentAnswered | AgentKey | AgentLost | AgentJoined
-) -> Step:
-    attempt = attempt_of(state.agent)
-    if attempt is None or agent_channel(state, attempt) != event.channel:
-        if isinstance(event, AgentAnswered):  # answered too late: nobody may wait in silence
-            return state, (steps.hang_up(state, event.channel),)
-        return state, ()
-    match state.agent, event:
-        case Dialling(_, since), AgentRinging():
-            return replace(state, agent=Ringing(attempt, since), phase=Phase.RINGING), ()
-        case (Dialling() | Ringing()) as agent, AgentAnswered(at):
-            return steps.answered(state, agent, at)
-        case AwaitingKey(), AgentKey(at, _, digit) if digit == state.request.plan.accept_key:
-            return steps.accepted(state, attempt, at)
-        case Joining(_, since), AgentJoined():
-            return replace(state, agent=Waiting(attempt, since)), ()
-        case ((Dialling() | Ringing()), AgentLost(at, _, sip, q850)):
-            state = replace(state, sip_status=sip, q850_cause=q850)
-            return endings.way_out(state, outcome_of(sip, q850), at)
-        case _, AgentLost(at, _, sip, q850):
-            state = replace(state, sip_status=sip, q850_cause=q850)
-            return endings.way_out(state, Outcome.AGENT_HUNG_UP, at)
-        case _:
-            return state, ()
-
-
-def _agent_side(state: State, event: MixReady | AgentAccepted) -> Step:
-    match state.agent, event:
-        case _, MixReady() if state.mix is Bridge.MAKING:
-            return replace(state, mix=Bridge.READY), ()
-        case AwaitingKey(attempt), AgentAccepted(at):
-            return steps.accepted(state, attempt, at)
-        case _:
-            return state, ()
-
-
-def _context(
-    state: State, event: ContextPatched | ContextPublished | ContextFailed | ContextAcked
-) -> Step:
-    match state.context, event:
-        case _, ContextPatched(_, revision) if revision > state.context_revision:
-            publish = PublishContext(effect_id(state, "context", revision), revision)
-            return replace(state, context_revision=revision), (publish,)
-        case ((Publishing() | Unavailable()), ContextPublished(at)):
-            return replace(state, context=Published(at), phase=_reached(state)), ()
-        case Publishing(), ContextFailed():
-            return replace(state, context=Unavailable()), ()
-        case Published(published), ContextAcked():
-            return replace(state, context=Acked(published), phase=Phase.CONTEXT_ACKED), ()
-        case _:
-            return state, ()
-
-
-def _reached(state: State) -> Phase:
-    """CONTEXT_PUBLISHED is a milestone, unless a way out is being taken."""
-    return state.phase if state.phase is Phase.FALLBACK else Phase.CONTEXT_PUBLISHED
-
-
-def _witness(state: State, event: WitnessReported | WitnessEnded) -> Step:
+def _witness(state: State, event: WitnessReported | WitnessEnded) -> State:
     match event:
         case _ if state.watch is Watch.DONE:
-            return state, ()
+            return state
         case WitnessReported(_, started_at, report):
-            return witnessed(state, started_at, report), ()
+            return witnessed(state, started_at, report)
         case WitnessEnded():
-            return replace(state, watch=Watch.DONE), ()
+            return replace(state, watch=Watch.DONE)
 
 
 def _after(state: State, event: Event) -> Step:
@@ -294,7 +261,7 @@ def _after(state: State, event: Event) -> Step:
         case _, DeadlinePassed(_, Deadline.WITNESS):
             return endings.stop_witness(state)
         case _, (WitnessReported() | WitnessEnded()):
-            return _witness(state, event)
+            return _witness(state, event), ()
         case _:
             return state, ()
 

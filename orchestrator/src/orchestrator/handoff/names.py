@@ -7,10 +7,15 @@ or a channel under an id that exists already is answered by Asterisk with what i
 from __future__ import annotations
 
 import re
+from typing import NewType
 
 from orchestrator.model import BridgeId, ChannelId, HandoffId
 
-_BRIDGE = re.compile(r"vf-(?P<handoff>.+)-(?:hold|mix)")
+PlaybackId = NewType("PlaybackId", str)
+"""An ARI playback's id."""
+
+_BRIDGE = re.compile(r"vf-(?P<handoff>.+)-(?:hold|mix|brief)")
+_VOICE = re.compile(r"vf-(?P<handoff>.+)-agent-[1-9][0-9]{0,3}-(?:voice|whisper)")
 _AGENT = re.compile(r"vf-(?P<handoff>.+)-agent-(?P<attempt>[1-9][0-9]{0,3})")
 
 
@@ -22,13 +27,49 @@ def merge_bridge(handoff: HandoffId) -> BridgeId:
     return BridgeId(f"vf-{handoff}-mix")
 
 
-def bridges(handoff: HandoffId) -> tuple[BridgeId, BridgeId]:
+def briefing_bridge(handoff: HandoffId) -> BridgeId:
+    """An agent and the voice that briefs them."""
+    return BridgeId(f"vf-{handoff}-brief")
+
+
+def bridges(handoff: HandoffId) -> tuple[BridgeId, ...]:
     """All that a handoff makes."""
-    return holding_bridge(handoff), merge_bridge(handoff)
+    return holding_bridge(handoff), merge_bridge(handoff), briefing_bridge(handoff)
 
 
 def agent_channel(handoff: HandoffId, attempt: int) -> ChannelId:
     return ChannelId(f"vf-{handoff}-agent-{attempt}")
+
+
+def voice_channel(agent: ChannelId) -> ChannelId:
+    """The leg that speaks to this agent alone."""
+    return ChannelId(f"{agent}-voice")
+
+
+def whisper_channel(agent: ChannelId) -> ChannelId:
+    """The snoop on this agent through which they are told something in mid-call."""
+    return ChannelId(f"{agent}-whisper")
+
+
+def prompt(agent: ChannelId) -> PlaybackId:
+    return PlaybackId(f"{agent}-prompt")
+
+
+def announcement(handoff: HandoffId, number: int) -> PlaybackId:
+    return PlaybackId(f"vf-{handoff}-announcement-{number}")
+
+
+def is_voice(channel: ChannelId) -> bool:
+    """Whether this is a leg that speaks to an agent."""
+    return _VOICE.fullmatch(channel) is not None
+
+
+def owner_of(thing: str) -> HandoffId | None:
+    """Which handoff made this bridge or channel; None for any other."""
+    for pattern in (_BRIDGE, _AGENT, _VOICE):
+        if (match := pattern.fullmatch(thing)) is not None:
+            return HandoffId(match["handoff"])
+    return None
 
 
 def handoff_of(bridge: BridgeId) -> HandoffId | None:

@@ -11,7 +11,9 @@ from orchestrator.model import Timing, Witness
 
 def witnessed(state: State, started_at: float, report: Witness) -> State:
     """The first hold audio as soon as it is known, the sums at the end: few revisions, no noise."""
-    timing = state.timing
+    timing, live_at = state.timing, state.live_at
+    if report.both_live_ms is not None:
+        live_at = started_at + report.both_live_ms / 1000
     if timing.request_to_hold_ms is None and report.first_hold_audio_ms is not None:
         timing = _with_hold(state, timing, started_at, report.first_hold_audio_ms, report)
     if report.final:
@@ -21,7 +23,7 @@ def witnessed(state: State, started_at: float, report: Witness) -> State:
             missing_ms=report.missing_ms,
             longest_gap_ms=report.longest_gap_ms,
         )
-    return replace(state, timing=timing)
+    return replace(state, timing=timing, live_at=live_at, one_way=report.one_way)
 
 
 def _with_hold(

@@ -8,6 +8,7 @@ import logging
 from orchestrator.errors import PeerError, Unreachable
 from orchestrator.handoff.effects import (
     AddAgent,
+    Announce,
     ContinueInDialplan,
     DialAgent,
     HangUp,
@@ -17,6 +18,7 @@ from orchestrator.handoff.effects import (
     MoveCaller,
     PlayPrompt,
     ReturnToBot,
+    StopPlaying,
     TearDown,
     TelephonyEffect,
 )
@@ -116,11 +118,13 @@ class Pbx:
                     node, caller, entry, variables=variables, music=music
                 )
                 return QueueEntered(now(), move)
-            case DialAgent() | PlayPrompt() | HangUp() | TearDown():
+            case _:
                 await self._unanswered(effect)
                 return None
 
-    async def _unanswered(self, effect: DialAgent | PlayPrompt | HangUp | TearDown) -> None:
+    async def _unanswered(
+        self, effect: DialAgent | PlayPrompt | Announce | StopPlaying | HangUp | TearDown
+    ) -> None:
         pbx, node = self._telephony, self._place.node
         match effect:
             case DialAgent(_, channel, target, ring_seconds, variables):
@@ -132,8 +136,10 @@ class Pbx:
                     ring_seconds=ring_seconds,
                     variables=variables,
                 )
-            case PlayPrompt(_, channel, media):
-                await pbx.play(node, channel, media)
+            case PlayPrompt(_, channel, playback, media) | Announce(_, channel, playback, media):
+                await pbx.play(node, channel, playback, media)
+            case StopPlaying(_, playback):
+                await pbx.stop_playing(node, playback)
             case HangUp(_, channel):
                 await pbx.hang_up(node, channel)
             case TearDown(_, bridges):

@@ -8,12 +8,13 @@ so an adapter may be cancelled at any await.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator.errors import PeerError
 from orchestrator.handoff.effects import Release
+from orchestrator.handoff.names import PlaybackId
 from orchestrator.handoff.owed import NOTHING, Owed
 from orchestrator.handoff.state import State
 from orchestrator.model import (
@@ -43,8 +44,24 @@ class ChannelGone(PeerError):  # noqa: N818 - named after what happened
         self.q850_cause = q850_cause
 
 
+class Unspoken(PeerError):  # noqa: N818 - named after what happened
+    """The text was not turned into speech."""
+
+
 class Fenced(PeerError):  # noqa: N818 - named after what happened
     """The stored handoff has been taken over by another writer: stop touching it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Speech: mono PCM_S16LE of `rate` samples a second (8000 or 16000)."""
+
+    pcm: bytes
+    rate: int
+
+    @property
+    def seconds(self) -> float:
+        return len(self.pcm) / 2 / self.rate
 
 
 class Telephony(Protocol):
@@ -80,7 +97,29 @@ class Telephony(Protocol):
         agent_key, agent_lost. Raises ChannelGone when there is no such phone.
         """
 
-    async def play(self, node: NodeName, channel: ChannelId, media: str) -> None: ...
+    async def play(
+        self, node: NodeName, channel: ChannelId, playback: PlaybackId, media: str
+    ) -> None:
+        """To this channel alone; in a holding bridge the music waits meanwhile."""
+
+    async def stop_playing(self, node: NodeName, playback: PlaybackId) -> None: ...
+
+    async def brief(
+        self,
+        node: NodeName,
+        agent: ChannelId,
+        bridge: BridgeId,
+        sound: Sound,
+        began: Callable[[], None],
+    ) -> None:
+        """Plays `sound` to this agent alone, in a bridge of this id; returns when it has ended.
+
+        `began` is called when the agent hears it. Cancelled: it is silent at once. Leaves nothing
+        behind but the agent's channel, in no bridge.
+        """
+
+    async def whisper(self, node: NodeName, agent: ChannelId, sound: Sound) -> None:
+        """Plays `sound` into an agent's ear in mid-call: the caller hears nothing of it."""
 
     async def add_agent(self, node: NodeName, channel: ChannelId, bridge: BridgeId) -> None:
         """addChannel with inhibitConnectedLineUpdates and absorbDTMF."""
@@ -98,16 +137,33 @@ class Telephony(Protocol):
         self,
         node: NodeName,
         caller: ChannelId,
-        entry: DialplanEntry,
+        entry: DialplanEntry | None,
         *,
         variables: Mapping[str, str],
         music: str,
     ) -> None:
-        """Music on the channel, then the variables, then `continue`."""
+        """Music on the channel, then the variables, then `continue`.
+
+        `entry` None: at the priority after the one that brought the channel to us.
+        """
 
     async def hang_up(self, node: NodeName, channel: ChannelId) -> None: ...
 
     async def destroy_bridge(self, node: NodeName, bridge: BridgeId) -> None: ...
+
+
+class Speech(Protocol):
+    """Turns text into sound."""
+
+    async def render(self, text: str) -> Sound:
+        """Raises Unspoken. May take its time, and be cancelled."""
+
+
+class Mute:
+    """There is no speech synthesis: agents get the prompt alone."""
+
+    async def render(self, text: str) -> Sound:
+        raise Unspoken("no speech synthesis")
 
 
 class WorkerLink(Protocol):
@@ -237,6 +293,7 @@ class Ports:
     clock: Clock
     tally: Tally
     nodes: Mapping[NodeName, Telephony] = field(default_factory=dict)
+    speech: Speech = field(default_factory=Mute)
 
     def telephony_at(self, node: NodeName) -> Telephony:
         """Of that PBX node; `telephony` where there is only one."""

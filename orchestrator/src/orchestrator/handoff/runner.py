@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from orchestrator.errors import PeerError
 from orchestrator.handoff.cancellation import heed_cancellation
 from orchestrator.handoff.effects import (
+    BriefAgent,
     ClearDeadline,
     DialAgent,
     DropBot,
     Effect,
     Finish,
     FreezeBot,
-    Lane,
+    HushBriefing,
     Notify,
     PublishContext,
     SetDeadline,
@@ -44,6 +45,7 @@ from orchestrator.handoff.events import (
 from orchestrator.handoff.journal import HISTORY, Journal
 from orchestrator.handoff.lane import EffectLane
 from orchestrator.handoff.machine import step
+from orchestrator.handoff.narrator import Narrator
 from orchestrator.handoff.observation import measured
 from orchestrator.handoff.owed import Debts, Owed
 from orchestrator.handoff.pbx import Pbx
@@ -101,6 +103,7 @@ class HandoffRunner:
         self._worker = EffectLane("worker", self._on_worker, ports.tally)
         self._bus = EffectLane("context", self._on_bus, ports.tally)
         self._watcher = Watcher(ports.worker, ports.clock, state.request, self.post)
+        self._narrator = Narrator(ports, state.request, lambda: self.context, self.post)
         self._owed = owed
         self._debts = Debts() if owed is None else Debts(owed)
         self._timers: dict[Deadline, asyncio.TimerHandle] = {}
@@ -185,6 +188,7 @@ class HandoffRunner:
                         self._bus.run(),
                         self._journal.keep_up(),
                         self._watcher.run(),
+                        self._narrator.run(),
                     )
                 ]
                 await self._begin()
@@ -280,11 +284,15 @@ class HandoffRunner:
                 self._watcher.start()
             case StopWitness():
                 self._watcher.stop()
+            case BriefAgent():
+                self._narrator.start(effect)
+            case HushBriefing():
+                self._narrator.stop()
+                self._debts.paid(effect.id)
             case Finish(outcome):
                 pattern = self.state.request.plan.pattern
                 self._ports.tally.ended(outcome.name.lower(), pattern.name.lower())
             case _:
-                assert effect.lane is Lane.TELEPHONY
                 self._telephony.put(effect)
 
     def _arm(self, which: Deadline, at: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.handoff import endings
+from orchestrator.handoff import endings, merging, steps, ways
 from orchestrator.handoff.events import (
     AriFailed,
     CancelRequested,
@@ -16,11 +16,14 @@ from orchestrator.handoff.state import (
     Accepted,
     AwaitingHold,
     AwaitingKey,
+    Briefing,
+    Choosing,
     Dialling,
     FinishingPhrase,
     Held,
     Holding,
     Joining,
+    Merged,
     Merging,
     Publishing,
     Queueing,
@@ -42,14 +45,22 @@ def deadline(state: State, event: DeadlinePassed) -> Step:
         case Deadline.PHRASE, FinishingPhrase(), _:
             return endings.phrase_over(state, at)
         case Deadline.RING, _, (Dialling() | Ringing()):
-            return endings.way_out(state, Outcome.NO_ANSWER, at)
+            return ways.way_out(state, Outcome.NO_ANSWER, at)
+        case Deadline.BRIEFING, _, Briefing(attempt):
+            return steps.briefed(state, attempt, at)
         case Deadline.ACCEPT, _, AwaitingKey():
-            return endings.way_out(state, Outcome.NO_ANSWER, at)
+            return ways.way_out(state, Outcome.NO_ANSWER, at)
+        case Deadline.LIVE, Merged(), Talking() as agent:
+            return merging.unproven(state, agent, at)
+        case Deadline.ANNOUNCE, _, Choosing():
+            return ways.announce(state, at)
+        case Deadline.MENU, _, Choosing():
+            return ways.way_out(state, Outcome.TIMED_OUT, at)
         case Deadline.CONTEXT, _, _ if isinstance(state.context, Publishing):
             return replace(state, context=Unavailable()), ()
         case Deadline.GIVE_UP, _, _ if may_withdraw(state):
             later = tuple(way for way in state.ways if way is not Fallback.NEXT_TARGET)
-            return endings.way_out(replace(state, ways=later), Outcome.TIMED_OUT, at)
+            return ways.way_out(replace(state, ways=later), Outcome.TIMED_OUT, at)
         case Deadline.RETRY, Stranded(tries), _:
             return endings.to_queue(state, tries)
         case _:
@@ -67,17 +78,19 @@ def ari_failed(state: State, event: AriFailed) -> Step:
         case Holding(move), _ if effect == effect_id(state, "move", move):
             return _queue_at_once(state, outcome)
         case Merging(move), _ if effect == effect_id(state, "move", move):
-            return endings.way_out(state, outcome, at)
+            return ways.way_out(state, outcome, at)
         case Returning(move), _ if effect == effect_id(state, "move", move):
             return _queue_at_once(state, outcome)
-        case Queueing(move, tries), _ if effect == effect_id(state, "move", move):
+        case Queueing(move, tries, place), _ if effect == effect_id(state, "move", move):
+            if place is not Outcome.QUEUED:
+                return _queue_at_once(state, outcome)
             return endings.queue_failed(state, tries + 1, outcome, at)
         case _, (Dialling(attempt) | Ringing(attempt)) if effect == effect_id(
             state, "dial", attempt
         ):
-            return endings.way_out(state, outcome, at)
+            return ways.way_out(state, outcome, at)
         case _, Joining(attempt) if effect == effect_id(state, "add", attempt):
-            return endings.way_out(state, outcome, at)
+            return ways.way_out(state, outcome, at)
         case _:
             return state, ()
 
@@ -92,10 +105,12 @@ def withdrawn(state: State, event: CancelRequested | Superseded) -> Step:
     if not may_withdraw(state):
         return state, ()
     match event:
-        case CancelRequested(at):
+        case CancelRequested(at) if ways.is_open(state, Fallback.RETURN_TO_BOT):
             return endings.to_bot(state, Outcome.CANCELLED, at)
         case Superseded(at):
             return endings.superseded(state, at)
+        case _:  # there is no bot to go back to
+            return state, ()
 
 
 def may_withdraw(state: State) -> bool:

@@ -20,6 +20,7 @@ from orchestrator.model import (
     Phase,
     Place,
     Plan,
+    Target,
     Timing,
 )
 
@@ -33,9 +34,13 @@ class WithBot:
 
 @dataclass(frozen=True, slots=True)
 class FinishingPhrase:
-    """The bot's last phrase plays. `leave`: nobody takes the call, a way out follows the phrase."""
+    """The bot's last phrase plays.
 
-    leave: bool = False
+    `leave`: nobody takes the call, this place of the dialplan follows the phrase (QUEUED,
+    VOICEMAIL, CALLBACK).
+    """
+
+    leave: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,15 @@ class Merging:
     """On the way to the agent."""
 
     move: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """With the agent; that both are heard is not known yet."""
+
+    since: float  # on the way
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +91,11 @@ class Returning:
 
 @dataclass(frozen=True, slots=True)
 class Queueing:
-    """On the way into the dialplan's queue; `tries` so far failed."""
+    """On the way into the dialplan; `tries` so far failed. `place`: QUEUED, VOICEMAIL, CALLBACK."""
 
     move: int
     tries: int = 0
+    place: Outcome = Outcome.QUEUED
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +111,8 @@ class Left:
 
 
 Caller = (
-    WithBot | FinishingPhrase | AwaitingHold | Holding | Held | Merging | Bridged | Returning
-    | Queueing | Stranded | Left
+    WithBot | FinishingPhrase | AwaitingHold | Holding | Held | Merging | Merged | Bridged
+    | Returning | Queueing | Stranded | Left
 )  # fmt: skip
 
 # --- agent ----------------------------------------------------------------------------------
@@ -118,6 +133,13 @@ class Dialling:
 class Ringing:
     attempt: int
     since: float  # dialled
+
+
+@dataclass(frozen=True, slots=True)
+class Briefing:
+    """Answered; is told what the call is about, and may accept at any moment."""
+
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +188,16 @@ class Gone:
     attempt: int
 
 
+@dataclass(frozen=True, slots=True)
+class Choosing:
+    """Nobody is called: the caller, once in the music, chooses from the menu."""
+
+    announced: int = 0
+
+
 Agent = (
-    NoAgent | Dialling | Ringing | AwaitingKey | Accepted | Joining | Waiting | Talking | Gone
+    NoAgent | Dialling | Ringing | Briefing | AwaitingKey | Accepted | Joining | Waiting | Talking
+    | Gone | Choosing
 )  # fmt: skip
 
 # --- context --------------------------------------------------------------------------------
@@ -231,6 +261,7 @@ class Request:
     language: str = ""
     customer_reference: str = ""
     leftovers: tuple[BridgeId, ...] = ()  # of a superseded handoff: the caller may sit in one
+    came_back: Outcome = Outcome.UNSPECIFIED  # why the queue gave the caller back, if it did
 
     @property
     def call_id(self) -> CallId:
@@ -257,7 +288,13 @@ class State:
     mix: Bridge = Bridge.ABSENT
     watch: Watch = Watch.OFF
     ways: tuple[Fallback, ...] = ()  # ways out not yet tried
-    attempts: int = 0  # targets dialled
+    attempts: int = 0  # phones dialled
+    following: int = 0  # the plan's target that is the next
+    target: Target | None = None  # dialled last
+    backup: bool = False  # that is the backup centre
+    bot_lost: bool = False
+    live_at: float | None = None  # both caller and PBX had sent since the last change of source
+    one_way: bool = False  # just now one of them sends nothing
     moves: int = 0  # of the caller
     phrase_ended_at: float | None = None
     context_revision: int = 1
@@ -278,7 +315,7 @@ class State:
 
 def view(state: State) -> Handoff:
     """The handoff as it is told outside."""
-    request, targets = state.request, state.request.plan.targets
+    request = state.request
     return Handoff(
         handoff_id=request.handoff_id,
         request_id=request.request_id,
@@ -288,7 +325,7 @@ def view(state: State) -> Handoff:
         phase=state.phase,
         outcome=state.outcome,
         pattern=request.plan.pattern,
-        target=targets[state.attempts - 1] if state.attempts else None,
+        target=state.target,
         sip_status=state.sip_status,
         q850_cause=state.q850_cause,
         timing=state.timing,

@@ -7,14 +7,18 @@ from dataclasses import replace
 from orchestrator.handoff import names
 from orchestrator.handoff.effects import (
     AddAgent,
+    BriefAgent,
     ClearDeadline,
     DialAgent,
     Effect,
     HangUp,
     HoldCaller,
+    HushBriefing,
+    MakeMix,
     MoveCaller,
     PlayPrompt,
     SetDeadline,
+    StopPlaying,
 )
 from orchestrator.handoff.events import Deadline
 from orchestrator.handoff.state import (
@@ -23,6 +27,8 @@ from orchestrator.handoff.state import (
     AwaitingHold,
     AwaitingKey,
     Bridge,
+    Briefing,
+    Choosing,
     Dialling,
     Gone,
     Held,
@@ -37,7 +43,7 @@ from orchestrator.handoff.state import (
     Waiting,
     dialplan_variables,
 )
-from orchestrator.model import ChannelId, Phase
+from orchestrator.model import ChannelId, Pattern, Phase, Target
 
 Step = tuple[State, tuple[Effect, ...]]
 
@@ -52,7 +58,7 @@ def effect_id(state: State, kind: str, number: int = 0) -> str:
 def attempt_of(agent: Agent) -> int | None:
     """The attempt whose channel is, or may be, up."""
     match agent:
-        case NoAgent() | Gone():
+        case NoAgent() | Gone() | Choosing():
             return None
         case _:
             return agent.attempt
@@ -65,12 +71,25 @@ def agent_channel(state: State, attempt: int) -> ChannelId:
 # --- agent ----------------------------------------------------------------------------------
 
 
-def dial(state: State, at: float) -> Step:
-    """Calls the next target. The caller may be anywhere before the merge."""
-    attempt = state.attempts + 1
-    plan = state.request.plan
-    target = plan.targets[attempt - 1]
-    moved = replace(state, agent=Dialling(attempt, at), attempts=attempt, phase=Phase.DIALLING)
+def dial_next(state: State, at: float) -> Step:
+    """Calls the plan's next target. The caller may be anywhere before the merge."""
+    target = state.request.plan.targets[state.following]
+    return dial(replace(state, following=state.following + 1, backup=False), target, at)
+
+
+def dial(state: State, target: Target, at: float) -> Step:
+    """Calls this one, and has the bridge made to meet in where there is none."""
+    attempt, plan = state.attempts + 1, state.request.plan
+    moved = replace(
+        state,
+        agent=Dialling(attempt, at),
+        attempts=attempt,
+        target=target,
+        phase=Phase.DIALLING,
+        mix=Bridge.MAKING if state.mix is Bridge.ABSENT else state.mix,
+    )
+    bridge = names.merge_bridge(state.request.handoff_id)
+    mix = (MakeMix(effect_id(state, "make-mix"), bridge),) if state.mix is Bridge.ABSENT else ()
     return moved, (
         DialAgent(
             effect_id(state, "dial", attempt),
@@ -80,6 +99,7 @@ def dial(state: State, at: float) -> Step:
             dialplan_variables(state.request),
         ),
         SetDeadline(Deadline.RING, at + plan.limits.ring + RING_GRACE),
+        *mix,
     )
 
 
@@ -90,36 +110,80 @@ def answered(state: State, agent: Dialling | Ringing, at: float) -> Step:
         timing=replace(state.timing, ring_ms=milliseconds(at - agent.since)),
         phase=Phase.ANSWERED,
     )
-    clear = ClearDeadline(Deadline.RING)
-    if not plan.accept_key:
-        moved, effects = accepted(state, attempt, at)
-        return moved, (clear, *effects)
-    prompt = (
-        (
-            PlayPrompt(
-                effect_id(state, "prompt", attempt), agent_channel(state, attempt), plan.prompt
-            ),
-        )
-        if plan.prompt
-        else ()
+    if plan.pattern is Pattern.WARM_WHISPER and not state.backup:
+        moved, effects = brief(state, attempt, at)
+    else:
+        moved, effects = screen(state, attempt, at)
+    return moved, (ClearDeadline(Deadline.RING), *effects)
+
+
+def brief(state: State, attempt: int, at: float) -> Step:
+    """The agent is told what it is about; the caller hears music and nothing of it."""
+    return replace(state, agent=Briefing(attempt)), (
+        SetDeadline(Deadline.BRIEFING, at + state.request.plan.limits.briefing),
+        BriefAgent(effect_id(state, "brief", attempt), agent_channel(state, attempt)),
     )
+
+
+def briefed(state: State, attempt: int, at: float) -> Step:
+    """The briefing is over, by its end, its deadline, or for want of a voice."""
+    moved, effects = screen(state, attempt, at)
+    quiet = () if isinstance(moved.agent, Accepted) else hush(state)
+    return moved, (*quiet, *effects)
+
+
+def screen(state: State, attempt: int, at: float) -> Step:
+    """The agent is asked for the key, where one is wanted; the backup centre has none to press."""
+    plan, channel = state.request.plan, agent_channel(state, attempt)
+    if not plan.accept_key or state.backup:
+        return accepted(state, attempt, at)
     deadline = SetDeadline(Deadline.ACCEPT, at + plan.limits.accept)
-    return replace(state, agent=AwaitingKey(attempt)), (clear, deadline, *prompt)
+    moved = replace(state, agent=AwaitingKey(attempt))
+    if not plan.prompt:
+        return moved, (deadline,)
+    prompt = effect_id(state, "prompt", attempt)
+    return moved, (deadline, PlayPrompt(prompt, channel, names.prompt(channel), plan.prompt))
 
 
 def accepted(state: State, attempt: int, at: float) -> Step:
     """The agent takes the call: from here on a cancel comes too late."""
-    effects: tuple[Effect, ...] = (ClearDeadline(Deadline.ACCEPT),)
+    effects: tuple[Effect, ...] = (*hush(state), ClearDeadline(Deadline.ACCEPT))
     if isinstance(state.context, Publishing):
         effects = (*effects, SetDeadline(Deadline.CONTEXT, at + state.request.plan.limits.context))
     return replace(state, agent=Accepted(attempt, at), phase=Phase.ACCEPTED), effects
 
 
+def hush(state: State) -> tuple[Effect, ...]:
+    """Ends what is being played to the agent, or to the caller who chooses."""
+    request = state.request
+    match state.agent:
+        case Briefing(attempt):
+            return (
+                ClearDeadline(Deadline.BRIEFING),
+                HushBriefing(effect_id(state, "hush-briefing", attempt)),
+            )
+        case AwaitingKey(attempt) if request.plan.prompt:
+            playback = names.prompt(agent_channel(state, attempt))
+            return (StopPlaying(effect_id(state, "hush-prompt", attempt), playback),)
+        case Choosing(announced) if announced:
+            playback = names.announcement(request.handoff_id, announced)
+            return (StopPlaying(effect_id(state, "hush-menu", announced), playback),)
+        case _:
+            return ()
+
+
 def drop_agent(state: State) -> Step:
-    """Hangs the agent up, if there is or may be one."""
-    if (attempt := attempt_of(state.agent)) is None:
-        return state, ()
-    return replace(state, agent=Gone(attempt)), (hang_up(state, agent_channel(state, attempt)),)
+    """Hangs the agent up, if there is or may be one; closes the menu, if it is open."""
+    match state.agent:
+        case Choosing():
+            closed = (ClearDeadline(Deadline.MENU), ClearDeadline(Deadline.ANNOUNCE))
+            return replace(state, agent=NoAgent()), (*hush(state), *closed)
+        case NoAgent() | Gone():
+            return state, ()
+        case agent:
+            quiet = hush(state) if isinstance(agent, Briefing) else ()
+            channel = agent_channel(state, agent.attempt)
+            return replace(state, agent=Gone(agent.attempt)), (*quiet, hang_up(state, channel))
 
 
 def hang_up(state: State, channel: ChannelId) -> HangUp:
@@ -144,7 +208,7 @@ def meet(state: State, at: float) -> Step:
                 AddAgent(effect_id(state, "add", attempt), agent_channel(state, attempt), bridge),
             )
         case Held(), Waiting(attempt, since) if not isinstance(state.context, Publishing):
-            return merge(state, attempt, since)
+            return merge(state, attempt, since, at)
         case _:
             return state, ()
 
@@ -157,12 +221,12 @@ def hold(state: State) -> Step:
     )
 
 
-def merge(state: State, attempt: int, since: float) -> Step:
+def merge(state: State, attempt: int, since: float, at: float) -> Step:
     move = state.moves + 1
     bridge = names.merge_bridge(state.request.handoff_id)
     moved = replace(
         state,
-        caller=Merging(move),
+        caller=Merging(move, at),
         agent=Talking(attempt, since),
         moves=move,
         phase=Phase.MERGING,

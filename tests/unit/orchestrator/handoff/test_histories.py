@@ -14,8 +14,10 @@ from orchestrator.handoff.effects import (
     DropBot,
     Finish,
     HangUp,
+    HushBriefing,
     Notify,
     SetDeadline,
+    StopPlaying,
     StopWitness,
     TearDown,
     UnfreezeBot,
@@ -28,7 +30,11 @@ from orchestrator.handoff.events import (
     AgentLost,
     AgentRinging,
     AriFailed,
+    BotLost,
+    BriefingEnded,
+    BriefingStarted,
     CallerHeld,
+    CallerKey,
     CallerLeft,
     CallerMerged,
     CallerReturned,
@@ -51,26 +57,46 @@ from orchestrator.handoff.events import (
 )
 from orchestrator.handoff.machine import begin, step
 from orchestrator.handoff.state import Request, State
-from orchestrator.model import BridgeId, Fallback, Outcome, Pattern, Witness
+from orchestrator.model import (
+    BridgeId,
+    DialplanEntry,
+    Fallback,
+    Menu,
+    Outcome,
+    Pattern,
+    SipUri,
+    Witness,
+)
 
 from tests.builders.handoffs import ALICE, BOB, HANDOFF, agent, request
 from tests.builders.pbx_model import PbxModel
 
 AT = 101.0
 CLEANUP = (
-    Finish | HangUp | TearDown | StopWitness | DropBot | UnfreezeBot | Notify | SetDeadline
-    | ClearDeadline
+    Finish | HangUp | HushBriefing | StopPlaying | TearDown | StopWitness | DropBot | UnfreezeBot
+    | Notify | SetDeadline | ClearDeadline
 )  # fmt: skip
+
+MENU = Menu(
+    "sound:menu",
+    {"1": Fallback.NEXT_TARGET, "2": Fallback.VOICEMAIL, "3": Fallback.HOLDING_MENU},
+)
 
 requests: st.SearchStrategy[Request] = st.builds(
     request,
-    pattern=st.sampled_from([Pattern.ATTENDED, Pattern.ATTENDED, Pattern.DIALPLAN]),
+    pattern=st.sampled_from([Pattern.ATTENDED, Pattern.WARM_WHISPER, Pattern.DIALPLAN]),
+    came_back=st.sampled_from([Outcome.UNSPECIFIED, Outcome.UNSPECIFIED, Outcome.QUEUE_CLOSED]),
+    voicemail=st.sampled_from([None, DialplanEntry("voicemail", "s")]),
+    backup=st.sampled_from([None, SipUri("sip:centre@example.org")]),
+    menu=st.sampled_from([None, MENU]),
     targets=st.sampled_from([(ALICE, BOB), (ALICE,)]),
     fallbacks=st.sampled_from(
         [
             (Fallback.NEXT_TARGET,),
             (Fallback.NEXT_TARGET, Fallback.RETURN_TO_BOT),
             (Fallback.VOICEMAIL, Fallback.RETURN_TO_BOT),
+            (Fallback.NEXT_TARGET, Fallback.HOLDING_MENU, Fallback.BACKUP_CENTRE),
+            (Fallback.BACKUP_CENTRE, Fallback.HOLDING_MENU, Fallback.CALLBACK),
             (),
         ]
     ),
@@ -97,14 +123,18 @@ events: st.SearchStrategy[Event] = st.one_of(
         st.builds(kind, at)
         for kind in (
             Requested, PhraseEnded, HoldReady, MixReady, AgentAccepted, ContextAcked,
-            WitnessEnded, CancelRequested, Superseded,
+            WitnessEnded, CancelRequested, Superseded, BotLost,
         )
     ),
     *(
         st.builds(kind, at, moves)
         for kind in (CallerHeld, CallerMerged, CallerReturned, QueueEntered)
     ),
-    *(st.builds(kind, at, attempts) for kind in (AgentRinging, AgentAnswered, AgentJoined)),
+    *(
+        st.builds(kind, at, attempts)
+        for kind in (AgentRinging, AgentAnswered, AgentJoined, BriefingStarted, BriefingEnded)
+    ),
+    st.builds(CallerKey, at, st.sampled_from("123")),
     *(
         st.builds(kind, at, st.integers(1, 3))
         for kind in (ContextPatched, ContextPublished, ContextFailed)
@@ -116,7 +146,13 @@ events: st.SearchStrategy[Event] = st.one_of(
         WitnessReported,
         at,
         at,
-        st.builds(Witness, st.sampled_from([None, 30]), final=st.booleans()),
+        st.builds(
+            Witness,
+            st.sampled_from([None, 30]),
+            one_way=st.booleans(),
+            both_live_ms=st.sampled_from([None, 10]),
+            final=st.booleans(),
+        ),
     ),
     st.builds(
         AriFailed, at, effect_ids, st.sampled_from([Outcome.PBX_ERROR, Outcome.PBX_UNREACHABLE])
