@@ -63,6 +63,7 @@ def escalation_from(request: pb.EscalateRequest, call_id: str = "") -> Escalatio
         call_id=CallId(call_id or request.call_id),
         reason=request.reason,
         intent=request.intent,
+        confidence=request.confidence if request.HasField("confidence") else None,
         language=request.language,
         priority=request.priority,
         pattern=_known(Pattern, request.pattern) or Pattern.AUTO,
@@ -103,6 +104,8 @@ def _wrong_escalation(request: pb.EscalateRequest, call_id: str) -> list[tuple[s
         seconds = request.give_up_after.seconds + request.give_up_after.nanos / 1e9
         if not 0 < seconds <= GIVE_UP_SECONDS:
             wrong.append(("give_up_after", f"more than 0 and at most {GIVE_UP_SECONDS} s"))
+    if request.HasField("confidence") and not 0 <= request.confidence <= 1:
+        wrong.append(("confidence", "0 to 1"))
     if request.HasField("target") and _target_from(request.target) is None:
         wrong.append(("target", "empty"))
     return wrong + wrong_context(request.context)
@@ -198,7 +201,7 @@ def handoff_to(handoff: Handoff) -> pb.Handoff:
         context_revision=handoff.context_revision,
     )
     if handoff.target is not None:
-        wire.target.CopyFrom(_target_to(handoff.target))
+        wire.target.CopyFrom(target_to(handoff.target))
     return wire
 
 
@@ -231,7 +234,7 @@ def _target_from(target: pb.Target) -> Target | None:
             return None
 
 
-def _target_to(target: Target) -> pb.Target:
+def target_to(target: Target) -> pb.Target:
     match target:
         case Queue(name):
             return pb.Target(queue=name)

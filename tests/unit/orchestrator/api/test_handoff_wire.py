@@ -40,6 +40,21 @@ def test_a_customer_reference_that_no_channel_variable_holds_is_refused() -> Non
     assert refused_field(asked) == "context.customer_reference"
 
 
+@pytest.mark.parametrize("number", [-0.1, 1.1, float("nan")])
+def test_a_confidence_is_from_0_to_1(number: float) -> None:
+    asked = request()
+    asked.confidence = number
+    assert refused_field(asked) == "confidence"
+
+
+@pytest.mark.parametrize("number", [0.0, 0.7])
+def test_a_confidence_of_nothing_is_not_the_same_as_none(number: float) -> None:
+    assert escalation_from(request()).confidence is None
+    asked = request()
+    asked.confidence = number
+    assert escalation_from(asked).confidence == number
+
+
 def test_evidence_is_limited() -> None:
     asked = request()
     for _ in range(51):
