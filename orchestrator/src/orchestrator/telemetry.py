@@ -122,6 +122,14 @@ class Metrics:
             ["outcome", "pattern"],
             registry=registry,
         )
+        self._handoff_reports = Counter(
+            "voicefork_handoff_reported", "Handoffs that a human reported of", registry=registry
+        )
+        self._handoff_repeated = Counter(
+            "voicefork_handoff_repeated",
+            "Of these, callers who had to repeat themselves",
+            registry=registry,
+        )
         self._handoff_times = {
             what: Histogram(
                 f"voicefork_handoff_{what}_seconds",
@@ -148,6 +156,12 @@ class Metrics:
         self.workers = Gauge(
             "voicefork_workers_connected", "Workers whose reports arrive", registry=registry
         )
+
+    def reported(self, repeated: bool) -> None:
+        """What a human said of a handoff afterwards, once each."""
+        self._handoff_reports.inc()
+        if repeated:
+            self._handoff_repeated.inc()
 
     def count(self, name: str) -> None:
         """One more of something in the handoffs (implements handoff.ports.Tally)."""

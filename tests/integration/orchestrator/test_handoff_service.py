@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -14,10 +15,15 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 from grpc_status import rpc_status  # type: ignore[import-untyped]
-from orchestrator.api.handoff_service import HandoffService, in_stream
+from orchestrator.api.desk import Desk, Listed
+from orchestrator.api.handoff_service import HandoffService
 from orchestrator.bus.handoff_store import RedisHandoffStore
 from orchestrator.bus.outbox import Outbox
+from orchestrator.bus.outcome_reports import RedisOutcomeReports
+from orchestrator.bus.placed import RedisLedger
 from orchestrator.bus.redis_stream import RedisStream
+from orchestrator.fleet.placing import Dialling, Placing
+from orchestrator.model import Queue, QueueState
 from redis.asyncio import Redis
 from voicefork.handoff.v1 import handoff_pb2 as pb
 from voicefork.handoff.v1 import handoff_pb2_grpc
@@ -33,10 +39,59 @@ RINGS_ON = Phone(answers=False)
 
 
 @dataclass
+class Carrier:
+    """Dials at once; `sip_status` 0 = answers."""
+
+    sip_status: int = 0
+    dialled: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.placing: Placing | None = None
+
+    async def call_out(
+        self,
+        channel_id: str,
+        endpoint: str,
+        *,
+        caller_id: str,
+        ring_seconds: int,
+        variables: Mapping[str, str],
+    ) -> None:
+        assert self.placing is not None
+        self.dialled.append(endpoint)
+        if self.sip_status:
+            self.placing.ended(channel_id, self.sip_status, 0)
+        else:
+            self.placing.answered(channel_id)
+
+    async def begin(self, channel_id: str) -> bool:
+        return True
+
+    async def hang_up(self, channel_id: str) -> None:
+        pass
+
+
+def desk_of(redis: Redis, carrier: Carrier, counted: list[bool]) -> Desk:
+    dialling = Dialling("PJSIP/${EXT}@carrier", "voicefork-0")
+    carrier.placing = Placing(
+        carrier, RedisLedger(redis), dialling, lambda to, _: to.startswith("+1")
+    )
+    return Desk(
+        targets=lambda _: (Listed(Queue("support"), languages=("en",)),),
+        queues=lambda: {"support": QueueState("support", members=1, waiting=2)},
+        reports=RedisOutcomeReports(redis),
+        counted=counted.append,
+        placer=carrier.placing,
+    )
+
+
+@dataclass
 class Scene:
     lab: Lab
     stub: Any
     redis: Redis
+    carrier: Carrier
+    counted: list[bool]
 
     def ask(self, request_id: str = "r1", **fields: Any) -> pb.EscalateRequest:
         story = pb.Context(summary="disputes a charge")
@@ -74,12 +129,14 @@ async def serving(redis_url: str, *, flush: bool = True) -> AsyncIterator[Scene]
     async with redis, running(store, outbox, prefix) as lab:
         if flush:
             await redis.flushall()
-        service = HandoffService(lab.registry, TENANT)
+        carrier, counted = Carrier(), list[bool]()
+        service = HandoffService(lab.registry, TENANT, desk_of(redis, carrier, counted))
         handoff_pb2_grpc.add_HandoffServiceServicer_to_server(service, server)
         await server.start()
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                yield Scene(lab, handoff_pb2_grpc.HandoffServiceStub(channel), redis)
+                stub = handoff_pb2_grpc.HandoffServiceStub(channel)
+                yield Scene(lab, stub, redis, carrier, counted)
         finally:
             await server.stop(0)
 
@@ -283,28 +340,67 @@ async def serving_without_redis() -> AsyncIterator[Scene]:
     server = grpc.aio.server()
     port = server.add_insecure_port("127.0.0.1:0")
     async with away, running(RedisHandoffStore(away, "a"), outbox) as lab:
-        service = HandoffService(lab.registry, TENANT)
+        carrier, counted = Carrier(), list[bool]()
+        service = HandoffService(lab.registry, TENANT, desk_of(away, carrier, counted))
         handoff_pb2_grpc.add_HandoffServiceServicer_to_server(service, server)
         await server.start()
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                yield Scene(lab, handoff_pb2_grpc.HandoffServiceStub(channel), away)
+                stub = handoff_pb2_grpc.HandoffServiceStub(channel)
+                yield Scene(lab, stub, away, carrier, counted)
         finally:
             await server.stop(0)
 
 
-async def test_what_comes_later_says_so(scene: Scene) -> None:
-    for request in (
-        scene.stub.ListTargets(pb.ListTargetsRequest()),
-        scene.stub.ReportOutcome(pb.ReportOutcomeRequest()),
-        scene.stub.PlaceCall(pb.PlaceCallRequest()),
-        scene.stub.Escalate(scene.ask(pattern=pb.PATTERN_REFER)),
-    ):
-        assert (await refused(request)).code() is grpc.StatusCode.UNIMPLEMENTED
+async def test_targets_are_told_with_their_waits(scene: Scene) -> None:
+    (found,) = (await scene.stub.ListTargets(pb.ListTargetsRequest(language="en"))).targets
+    assert (found.target.queue, found.open, found.waiting) == ("support", True, 2)
 
 
-async def test_an_escalation_in_the_calls_own_stream_needs_no_call_id(scene: Scene) -> None:
-    escalate = in_stream(scene.lab.registry)
-    assert await escalate(CALL, scene.ask(call_id="")) == ""
-    assert "in progress" in await escalate(CALL, scene.ask("r2", call_id=""))
-    assert "not the call" in await escalate(CALL, scene.ask("r3", call_id="other"))
+async def test_a_report_is_kept_with_its_handoff_and_counted_once(scene: Scene) -> None:
+    handoff = await scene.escalate()
+    request = pb.ReportOutcomeRequest(handoff_id=handoff.handoff_id, repeated_information=True)
+    for _ in range(2):
+        await scene.stub.ReportOutcome(request)
+    assert scene.counted == [True]
+    kept = await scene.redis.get(f"voicefork:v1:acme:handoff:{handoff.handoff_id}:report")
+    assert json.loads(kept or b"{}")["repeated"] is True
+    request.repeated_information = False
+    assert reason(await refused(scene.stub.ReportOutcome(request))) == "REPORTED_BEFORE"
+
+
+async def test_a_report_of_no_handoff_is_refused(scene: Scene) -> None:
+    request = pb.ReportOutcomeRequest(handoff_id="nowhere")
+    assert (await refused(scene.stub.ReportOutcome(request))).code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_call_is_placed_once_however_often_it_is_asked_for(scene: Scene) -> None:
+    request = pb.PlaceCallRequest(request_id="p1", to="+14155550100")
+    first, again = await asyncio.gather(*(scene.stub.PlaceCall(request) for _ in range(2)))
+    assert first.call_id == again.call_id == (await scene.stub.PlaceCall(request)).call_id
+    assert len(scene.carrier.dialled) == 1
+
+
+async def test_a_call_that_nobody_takes_is_a_typed_failure_also_when_asked_again(
+    scene: Scene,
+) -> None:
+    scene.carrier.sip_status = 486
+    request = pb.PlaceCallRequest(request_id="p2", to="+14155550100")
+    for _ in range(2):
+        assert reason(await refused(scene.stub.PlaceCall(request))) == "BUSY"
+    assert len(scene.carrier.dialled) == 1
+
+
+async def test_who_is_on_no_list_is_not_called(scene: Scene) -> None:
+    request = pb.PlaceCallRequest(request_id="p3", to="+900123")
+    error = await refused(scene.stub.PlaceCall(request))
+    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert scene.carrier.dialled == []
+
+
+async def test_without_redis_nobody_is_called() -> None:
+    async with serving_without_redis() as scene:
+        request = pb.PlaceCallRequest(request_id="p4", to="+14155550100")
+        error = await refused(scene.stub.PlaceCall(request))
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert scene.carrier.dialled == []

@@ -17,6 +17,7 @@ from grpc_status import rpc_status  # type: ignore[import-untyped]
 from voicefork.handoff.v1 import handoff_pb2 as pb
 from voicefork.handoff.v1 import handoff_pb2_grpc
 
+from orchestrator.api.desk import Desk, availability, place_call, report_outcome
 from orchestrator.api.handoff_wire import (
     InvalidRequest,
     context_from,
@@ -31,15 +32,15 @@ from orchestrator.handoff.registry import Registry
 from orchestrator.model import CallId, HandoffId
 
 DOMAIN = "voicefork"
-_LATER = "this orchestrator does not list targets, take reports of outcomes, or place calls"
 
 
 class HandoffService(handoff_pb2_grpc.HandoffServiceServicer):
     """Handoffs of this replica, and to read, those of the others."""
 
-    def __init__(self, registry: Registry, tenant: str) -> None:
+    def __init__(self, registry: Registry, tenant: str, desk: Desk) -> None:
         self._registry = registry
         self._tenant = tenant
+        self._desk = desk
 
     async def Escalate(self, request: pb.EscalateRequest, context: Any) -> pb.EscalateResponse:  # noqa: N802
         async with _refusals(context):
@@ -86,10 +87,27 @@ class HandoffService(handoff_pb2_grpc.HandoffServiceServicer):
             )
         return pb.PatchContextResponse(handoff=handoff_to(handoff))
 
-    async def _not_yet(self, request: Any, context: Any) -> NoReturn:
-        await _abort(context, code_pb2.UNIMPLEMENTED, _LATER, [_cause("UNSUPPORTED")])
+    async def ListTargets(  # noqa: N802
+        self, request: pb.ListTargetsRequest, context: Any
+    ) -> pb.ListTargetsResponse:
+        listed = self._desk.targets(request.tenant or self._tenant)
+        return pb.ListTargetsResponse(
+            targets=availability(listed, self._desk.queues(), request.language)
+        )
 
-    ListTargets = ReportOutcome = PlaceCall = _not_yet
+    async def ReportOutcome(  # noqa: N802
+        self, request: pb.ReportOutcomeRequest, context: Any
+    ) -> pb.ReportOutcomeResponse:
+        async with _refusals(context):
+            handoff, _ = await self._registry.get(HandoffId(request.handoff_id), self._tenant)
+            await report_outcome(self._desk, handoff.tenant, request)
+        return pb.ReportOutcomeResponse()
+
+    async def PlaceCall(self, request: pb.PlaceCallRequest, context: Any) -> pb.PlaceCallResponse:  # noqa: N802
+        """Answers once the callee has; a call that is not answered is a typed failure."""
+        async with _refusals(context):
+            call = await place_call(self._desk, self._tenant, request)
+        return pb.PlaceCallResponse(call_id=call)
 
 
 def in_stream(registry: Registry) -> Callable[[str, pb.EscalateRequest], Awaitable[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -16,8 +17,10 @@ from orchestrator.ari.leftovers import clear_up, sort_out
 from orchestrator.ari.pbx import OWN_LEG, AriPbx
 from orchestrator.errors import StoreError
 from orchestrator.fleet import events as on
+from orchestrator.fleet import placing
 from orchestrator.fleet.calls import Calls
 from orchestrator.fleet.entrance import INBOUND, Entrance
+from orchestrator.fleet.placing import Placing
 from orchestrator.fleet.rendezvous import Rendezvous
 from orchestrator.handoff.names import agent_of
 from orchestrator.handoff.registry import Registry
@@ -33,19 +36,22 @@ KEY_TAIL_SECONDS = 0.06
 class Node:
     """Brings what Asterisk says to the calls, in their own words."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - whom events concern
         self,
         client: AriClient,
         pbx: AriPbx,
         calls: Calls,
         handoffs: Registry,
         callers: Callers,
+        *,
+        placer: Placing | None = None,
     ) -> None:
         self._client = client
         self._pbx = pbx
         self._calls = calls
         self._handoffs = handoffs
         self._callers = callers
+        self._placing = placer
         self._entrance = Entrance(calls, pbx)
         self.queue_exists: bool | None = None
 
@@ -56,6 +62,8 @@ class Node:
                     self._calls.spawn(self._pbx.hang_up(channel.id))
             case ari.StasisStart(channel) if channel.id.startswith(OWN_LEG):
                 self._pbx.leg_entered(channel.id)
+            case ari.StasisStart(channel, (placing.PLACED, *_)):
+                self._placed(channel)
             case ari.StasisStart(channel, args):
                 self._callers.note(channel.id, channel.caller)
                 self._entrance.enter(
@@ -75,6 +83,10 @@ class Node:
                 self._leg_gone(channel.id)
             case ari.StasisEnd(channel) if channel.id.startswith(OWN_LEG):
                 self._leg_gone(channel.id)
+            case ari.ChannelDestroyed(channel, cause, sip_status) if (
+                self._placing and self._placing.concerns(channel.id)
+            ):
+                self._placing.ended(channel.id, sip_status, cause)
             case ari.ChannelHangupRequest(channel) | ari.ChannelDestroyed(channel):
                 self._callers.forget(channel.id)
                 self._caller_left(channel.id, on.CallerHungUp(), hung_up=True)
@@ -82,6 +94,14 @@ class Node:
                 self._caller_left(channel.id, on.CallerLeft(), hung_up=False)
             case _:
                 pass  # nobody's concern
+
+    def _placed(self, channel: ari.Channel) -> None:
+        """A call of ours was answered: on to its bot, unless nobody wants it any more."""
+        if self._placing is None or not self._placing.answered(channel.id):
+            self._calls.spawn(self._pbx.hang_up(channel.id))
+            return
+        enter = partial(self._entrance.enter, channel.id, (INBOUND,), answered=True)
+        self._calls.spawn(self._placing.begin(channel.id, enter))
 
     def _leg_gone(self, channel_id: str) -> None:
         if (call_id := self._pbx.leg_gone(channel_id)) is not None:

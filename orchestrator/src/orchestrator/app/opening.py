@@ -17,6 +17,7 @@ from orchestrator.api.server import GrpcServer, Tls, open_server
 from orchestrator.app.callers import Callers
 from orchestrator.app.handing import open_handoffs
 from orchestrator.app.node import Node, Readiness
+from orchestrator.app.reaching import open_desk, open_reach
 from orchestrator.app.routes_file import open_routes
 from orchestrator.ari.client import AriClient, Place
 from orchestrator.ari.connection import AriConnection
@@ -63,7 +64,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
     """Runs while the block runs; yields once events arrive from Asterisk.
 
     An Asterisk or Redis that is away is waited for. Raises SetupError: an address cannot be
-    listened on, a file cannot be read.
+    listened on, a file cannot be read, the dialplan lacks a place (asked by AMI).
     """
     metrics = Metrics()
     routes = open_routes(settings, metrics)
@@ -99,6 +100,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             app=settings.app,
         )
         calls = await stack.enter_async_context(open_calls(around, settings.max_calls))
+        reach = await stack.enter_async_context(open_reach(settings, metrics, lambda: routes.table))
         handoffs = await stack.enter_async_context(
             open_handoffs(
                 settings,
@@ -109,14 +111,18 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
                 controls=workers,
                 metrics=metrics,
                 callers=callers,
+                queues=reach.queues,
             )
         )
-        node = Node(client, pbx, calls, handoffs, callers)
+        desk, placing = await stack.enter_async_context(
+            open_desk(settings, client, lambda: routes.table, reach.queues, metrics)
+        )
+        node = Node(client, pbx, calls, handoffs, callers, placer=placing)
         connection = AriConnection(
             rest, client, on_event=node.heard, on_connected=node.compare, metrics=metrics
         )
         reports = Reports(calls, handoffs, in_stream(handoffs))
-        service = HandoffService(handoffs, settings.tenant)
+        service = HandoffService(handoffs, settings.tenant, desk)
         await server.serve(CallEvents(reports, metrics), service, reflect=settings.dev)
         readiness = Readiness(connection, node, meeting, calls)
         admin = await stack.enter_async_context(
@@ -130,6 +136,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
         )
         await stack.enter_async_context(_running(connection, meeting))
         await connection.wait_connected()
+        await reach.verify()
         await server.serving(True)
         yield Orchestrator(
             grpc_address,

@@ -1,0 +1,134 @@
+"""What HandoffService offers beside handoffs: targets and their waits, reports, calls out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from voicefork.handoff.v1 import handoff_pb2 as pb
+
+from orchestrator.api.handoff_wire import ID_CHARACTERS, InvalidRequest, target_to
+from orchestrator.handoff.refusals import Refused
+from orchestrator.model import CallId, HandoffId, Queue, QueueState, Target
+
+TEXT_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A target by name, as the routes know it."""
+
+    target: Target
+    open: bool = True  # by its calendar
+    languages: tuple[str, ...] = ()  # () = every
+
+
+class Reports(Protocol):
+    """Where people's reports are kept. Raises StoreError."""
+
+    async def keep(
+        self, tenant: str, handoff: HandoffId, report: Mapping[str, object]
+    ) -> Mapping[str, object] | None:
+        """The report that was there before; None = this one is stored now."""
+
+
+class Placer(Protocol):
+    """Who makes calls. Raises Refused, StoreError."""
+
+    async def place(self, *, request_id: str, to: str, caller: str, tenant: str) -> CallId: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """`counted(repeated)` is told of each report once."""
+
+    targets: Callable[[str], Sequence[Listed]]  # of a tenant
+    queues: Callable[[], Mapping[str, QueueState]]
+    reports: Reports
+    counted: Callable[[bool], None]
+    placer: Placer
+
+
+class ReportedBefore(Refused):
+    code = "ALREADY_EXISTS"
+    reason = "REPORTED_BEFORE"
+
+
+def availability(
+    listed: Sequence[Listed], queues: Mapping[str, QueueState], language: str
+) -> list[pb.ListTargetsResponse.Availability]:
+    """Those who speak `language` (BCP 47; a region counts only where both name one); "" = all."""
+    return [
+        _available(each, queues)
+        for each in listed
+        if not language or not each.languages or _spoken(language, each.languages)
+    ]
+
+
+def _available(
+    each: Listed, queues: Mapping[str, QueueState]
+) -> pb.ListTargetsResponse.Availability:
+    wire = pb.ListTargetsResponse.Availability(open=each.open, languages=each.languages)
+    wire.target.CopyFrom(target_to(each.target))
+    state = queues.get(each.target.name) if isinstance(each.target, Queue) else None
+    if state is None:
+        return wire
+    wire.open = each.open and state.members != 0  # not known is no reason to call it closed
+    wire.waiting = state.waiting or 0
+    wire.members = state.members or 0
+    if state.expected_wait is not None:
+        wire.expected_wait.FromNanoseconds(round(state.expected_wait * 1e9))
+    return wire
+
+
+def _spoken(language: str, languages: Sequence[str]) -> bool:
+    wanted = language.casefold().split("-")
+    return any(
+        all(a == b for a, b in zip(wanted, spoken.casefold().split("-"), strict=False))
+        for spoken in languages
+    )
+
+
+async def report_outcome(desk: Desk, tenant: str, request: pb.ReportOutcomeRequest) -> None:
+    """Stored once and counted once; the same report again is fine. `tenant`: the handoff's.
+
+    Raises InvalidRequest, ReportedBefore, StoreError.
+    """
+    wrong = [
+        (field, f"at most {TEXT_CHARACTERS} characters")
+        for field in ("disposition", "agent")
+        if len(getattr(request, field)) > TEXT_CHARACTERS
+    ]
+    if wrong:
+        raise InvalidRequest(wrong)
+    report = {
+        "repeated": request.repeated_information,
+        "disposition": request.disposition,
+        "agent": request.agent,
+    }
+    before = await desk.reports.keep(tenant, HandoffId(request.handoff_id), report)
+    if before is None:
+        desk.counted(request.repeated_information)
+    elif dict(before) != report:
+        raise ReportedBefore("this handoff was reported of before, and otherwise")
+
+
+async def place_call(desk: Desk, usual_tenant: str, request: pb.PlaceCallRequest) -> CallId:
+    """Raises InvalidRequest, Refused, StoreError."""
+    wrong = [
+        (field, f"at most {ID_CHARACTERS} characters")
+        for field in ("request_id", "to", "from", "tenant")
+        if len(getattr(request, field)) > ID_CHARACTERS
+    ]
+    wrong += [(field, "required") for field in ("request_id", "to") if not getattr(request, field)]
+    if request.route:
+        wrong.append(("route", "calls out go by the worker's own routes"))
+    if wrong:
+        raise InvalidRequest(wrong)
+    return await desk.placer.place(
+        request_id=request.request_id,
+        to=request.to,
+        caller=getattr(request, "from"),
+        tenant=request.tenant or usual_tenant,
+    )
