@@ -1,4 +1,4 @@
-"""Prints how many cases of the public corpus are right."""
+"""Prints how many cases of the public corpus, and of the forms written here, are right."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import re
 
 from _pytest.terminal import TerminalReporter
 
-_CORPUS = re.compile(r"interop/test_(?:siprec|torture|worker)_corpus\.py")
+_COUNTED = {
+    "interop corpus": re.compile(r"interop/test_(?:\w+_corpus|worker_transports)\.py"),
+    "interop forms": re.compile(r"interop/test_(?:forms|messages)\.py"),
+}
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
-    def count(outcome: str) -> int:
-        reports = terminalreporter.stats.get(outcome, [])
-        return sum(_CORPUS.search(getattr(report, "nodeid", "")) is not None for report in reports)
+    for name, files in _COUNTED.items():
 
-    right, known = count("passed"), count("xfailed")
-    total = right + known + count("failed")
-    if total:
-        terminalreporter.write_line(
-            f"interop corpus: {right} of {total} right, {known} known to be wrong"
-        )
+        def count(outcome: str, files: re.Pattern[str] = files) -> int:
+            reports = terminalreporter.stats.get(outcome, [])
+            return sum(files.search(getattr(r, "nodeid", "")) is not None for r in reports)
+
+        right, known = count("passed"), count("xfailed")
+        if total := right + known + count("failed"):
+            text = f"{name}: {right} of {total} right, {known} known to be wrong"
+            terminalreporter.write_line(text)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from siprec_worker.protocol.sip.uri import joined_host_port
+
 _BESIDE = Path(__file__).resolve().parents[4] / "shared"
 FOLDER = Path(os.environ.get("VOICEFORK_SHARED", _BESIDE)) / "interop"
 _TOP_VIA = re.compile(
@@ -59,7 +61,7 @@ def cases_in(folder: Path) -> list[Case]:
 
 def addressed(raw: bytes, transport: str, host: str, port: int) -> bytes:
     """With the driver's own address in the top Via, and in the Contact (which must be reached)."""
-    own = f"{host}:{port}".encode()
+    own = joined_host_port(host, port).encode()
     raw = _TOP_VIA.sub(lambda m: m[1] + transport.upper().encode() + m[2] + own, raw, count=1)
     head, blank, body = raw.partition(b"\r\n\r\n")
     head = _CONTACT_HOST.sub(lambda m: m[1] + own, head, count=1)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from siprec_worker.protocol.sdp import Media, parse_sdp
 from siprec_worker.protocol.sip.message import Response
+from siprec_worker.protocol.sip.uri import joined_host_port
 
 from tests.integration.interop.client import Peer
 from tests.integration.interop.corpus import (
@@ -75,10 +76,10 @@ class Walk:
     def _acknowledge(self, raw: bytes, response: Response) -> None:
         invite_branch = response.top_via.param("branch") or ""
         branch = invite_branch if response.status >= 300 else f"{invite_branch}-ack"
-        host, port = self._peer.address
+        at = joined_host_port(*self._peer.address)
         lines = [
             "ACK sip:srs@127.0.0.1 SIP/2.0",
-            f"Via: SIP/2.0/{self._case.transport.upper()} {host}:{port};branch={branch}",
+            f"Via: SIP/2.0/{self._case.transport.upper()} {at};branch={branch}",
             "Max-Forwards: 70",
             f"From: {response.headers.get('from')}",
             f"To: {response.headers.get('to')}",
@@ -128,10 +129,10 @@ def assert_answer_line(line: Media, wanted: dict[str, Any]) -> None:
 
 
 async def assert_alive(peer: Peer, transport: str) -> None:
-    host, port = peer.address
+    at = joined_host_port(*peer.address)
     peer.send(
         f"OPTIONS sip:127.0.0.1 SIP/2.0\r\n"
-        f"Via: SIP/2.0/{transport.upper()} {host}:{port};branch=z9hG4bKalive\r\n"
+        f"Via: SIP/2.0/{transport.upper()} {at};branch=z9hG4bKalive\r\n"
         "From: <sip:probe@127.0.0.1>;tag=alive\r\nTo: <sip:127.0.0.1>\r\n"
         "Call-ID: alive\r\nCSeq: 77 OPTIONS\r\nContent-Length: 0\r\n\r\n".encode()
     )

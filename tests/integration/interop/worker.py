@@ -24,6 +24,11 @@ class RunningWorker:
     admin: str
     session: aiohttp.ClientSession
 
+    @property
+    def tls_port(self) -> int:
+        assert self.worker.endpoint is not None
+        return self.worker.endpoint.tls_port
+
     async def call(self, sip_call_id: str) -> dict[str, Any] | None:
         """The call of a SIP dialog as the admin pages show it."""
         url = f"http://{self.admin}/calls/by-call-id/{quote(sip_call_id, safe='')}"

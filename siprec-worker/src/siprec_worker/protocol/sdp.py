@@ -21,7 +21,8 @@ STATIC_PAYLOADS: Final[dict[int, tuple[str, int, int]]] = {
     14: ("MPA", 90000, 1), 15: ("G728", 8000, 1), 16: ("DVI4", 11025, 1), 17: ("DVI4", 22050, 1),
     18: ("G729", 8000, 1), 26: ("JPEG", 90000, 1), 31: ("H261", 90000, 1), 34: ("H263", 90000, 1),
 }  # fmt: skip
-_RTPMAP = re.compile(r"(\d{1,3})\s+([^\s/]+)/(\d{1,6})(?:/(\d{1,2}))?\s*")
+_RTPMAP = re.compile(r"(\d{1,3})\s+([^\s/]+)(?:/(\d{1,6}))?(?:/(\d{1,2}))?\s*")
+_USUAL_RATE = 8000  # of an a=rtpmap that names none, against RFC 8866 section 6.6
 _UNSPECIFIED = ("0.0.0.0", "::")  # RFC 3264 section 8.4: an old way to hold
 
 
@@ -249,7 +250,7 @@ def _read_rtpmap(value: str) -> tuple[int, tuple[str, int, int] | None]:
     match = _RTPMAP.fullmatch(value)
     if match is None:
         return -1, None
-    return int(match[1]), (match[2], int(match[3]), int(match[4] or 1))
+    return int(match[1]), (match[2], int(match[3] or _USUAL_RATE), int(match[4] or 1))
 
 
 def _read_fmtp(value: str) -> tuple[int, str]:

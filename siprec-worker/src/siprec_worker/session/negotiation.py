@@ -50,7 +50,7 @@ class Negotiation:
         if oa.closed(offer):  # of a new call: its media come later
             local = oa.closing_answer(offer, self.host, call.sdp_session, call.sdp_version)
             call.local_sdp, call.remote_sdp, call.offering = local, offer, False
-            _record(call, (), offer)
+            self._record(call, (), offer)
             return local.encode()
         wanted = oa.recordable_lines(offer, self.capabilities)
         for index in wanted:
@@ -67,7 +67,7 @@ class Negotiation:
             call.local_sdp,
         )
         call.local_sdp, call.remote_sdp, call.offering = answer.sdp, offer, False
-        _record(call, answer.lines, offer)
+        self._record(call, answer.lines, offer)
         return answer.body
 
     def take_answer(self, call: RecordedCall, body: bytes) -> None:
@@ -77,50 +77,63 @@ class Negotiation:
         call.offering = False
         answer = parse_sdp(body)
         call.remote_sdp = answer
-        _record(call, oa.accepted_lines(call.local_sdp, answer), answer)
+        self._record(call, oa.accepted_lines(call.local_sdp, answer), answer)
+
+    def _record(
+        self, call: RecordedCall, accepted: tuple[oa.AcceptedLine, ...], theirs: SessionDescription
+    ) -> None:
+        """Tracks and sockets as the answer says; a line that is gone gives its ports back."""
+        for named in accepted:
+            source = _source(call.peer_host, named, theirs, self.host)
+            _set_up(call, replace(named, remote_host=source))
+        for index in call.lines.keys() - {line.index for line in accepted}:
+            call.drop_line(index)
 
 
-def _record(
-    call: RecordedCall, accepted: tuple[oa.AcceptedLine, ...], theirs: SessionDescription
-) -> None:
-    """Tracks and sockets as the answer says; a line that is gone gives its ports back."""
-    for named in accepted:
-        line = replace(named, remote_host=_source(call, named, theirs))
-        payloads = {pt: (p.name, p.rate) for pt, p in line.payloads.items()}
-        known = call.lines.get(line.index)
-        if known is None:
-            socket = call.spare_sockets.pop(line.index)
-            handle = line.index + 1
-            track = call.audio.add_track(handle, payloads)
-            reporting = Reporting(track, socket, call.session_id)
-            call.lines[line.index] = Line(line, socket, handle, track, reporting)
-        else:
-            known.accepted = line
-            call.audio.update_track(known.handle, payloads)
-        now_line = call.lines[line.index]
-        track = now_line.track
-        held = GapCause.ON_HOLD if line.on_hold else None
-        call.audio.expect_silence(now_line.handle, held)
-        try:
-            now_line.socket.listen(track.receive, track.receive_rtcp, line)
-        except ValueError as error:
-            raise OfferRejected(f"m-line {line.index}, {line.remote_host!r}: {error}") from error
-    for index in call.lines.keys() - {line.index for line in accepted}:
-        call.drop_line(index)
+def _set_up(call: RecordedCall, line: oa.AcceptedLine) -> None:
+    payloads = {pt: (p.name, p.rate) for pt, p in line.payloads.items()}
+    known = call.lines.get(line.index)
+    if known is None:
+        socket = call.spare_sockets.pop(line.index)
+        handle = line.index + 1
+        track = call.audio.add_track(handle, payloads)
+        reporting = Reporting(track, socket, call.session_id)
+        call.lines[line.index] = Line(line, socket, handle, track, reporting)
+    else:
+        known.accepted = line
+        call.audio.update_track(known.handle, payloads)
+    now_line = call.lines[line.index]
+    track = now_line.track
+    held = GapCause.ON_HOLD if line.on_hold else None
+    call.audio.expect_silence(now_line.handle, held)
+    try:
+        now_line.socket.listen(track.receive, track.receive_rtcp, line)
+    except ValueError as error:
+        raise OfferRejected(f"m-line {line.index}, {line.remote_host!r}: {error}") from error
 
 
-def _source(call: RecordedCall, line: oa.AcceptedLine, theirs: SessionDescription) -> str:
+def _source(
+    peer_host: str, line: oa.AcceptedLine, theirs: SessionDescription, our_host: str
+) -> str:
     """Where a line's RTP comes from: its c=, else o=, else where the INVITE came from.
 
-    Neither a missing c= nor a host name (which nothing here looks up) costs a recording.
+    Neither a missing c=, a host name (which nothing here looks up) nor an address of the other
+    family (from which nothing can come to ours) costs a recording.
     """
     origin = theirs.origin.split()
     for host in (line.remote_host, origin[-1] if origin else ""):
-        try:
+        version = _version(host)
+        if version and version == (_version(our_host) or version):
             return str(ip_address(host))
-        except ValueError:
-            continue
-    return call.peer_host
+    return peer_host
+
+
+def _version(host: str) -> int:
+    """4 or 6; 0 of what is no address."""
+    try:
+        return ip_address(host).version
+    except ValueError:
+        return 0
 
 
 def _sockets(call: RecordedCall) -> dict[int, LegSocket]:
