@@ -146,6 +146,7 @@ class HandoffWorkers:
 
 def _witness(report: worker_pb2.WitnessReport) -> model.Witness:
     held, phrase = report.HasField("first_hold_audio_ms"), report.HasField("phrase_end_ms")
+    live = report.HasField("both_live_ms")
     return model.Witness(
         first_hold_audio_ms=report.first_hold_audio_ms if held else None,
         silent_ms=report.silent_ms,
@@ -155,4 +156,5 @@ def _witness(report: worker_pb2.WitnessReport) -> model.Witness:
         watched_ms=report.watched_ms,
         final=report.final,
         phrase_end_ms=report.phrase_end_ms if phrase else None,
+        both_live_ms=report.both_live_ms if live else None,
     )

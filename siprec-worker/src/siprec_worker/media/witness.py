@@ -1,5 +1,7 @@
 """What the caller hears during a handoff: dead air, counted on the fork's PBX leg as it arrives.
 
+And whether both legs live (`BothLegs`).
+
 The definitions are those of the measurement at the caller's own ear. The time between two arrivals
 belongs to the packet that began it. A stretch longer than 60 ms is `missing`, whole; otherwise it
 is silent when that packet's audio lies below -60 dBm0 (or is no audio: telephone-event, CN).
@@ -9,12 +11,13 @@ than 200 ms. No moment counts twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from siprec_worker.errors import RtpError
 from siprec_worker.media.decode import LINEAR, Transcode, make_decoder
 from siprec_worker.media.level import level_dbm0
+from siprec_worker.media.liveness import BothLegs
 from siprec_worker.protocol.rtp import parse_rtp
 
 MISSING_AFTER = 0.060
@@ -32,12 +35,15 @@ class Findings:
     missing_ms: int
     longest_gap_ms: int
     watched_ms: int
+    both_live_ms: int | None = None
+    one_way: bool = False
 
 
 class Witness:
     """Tell it every packet with its arrival time (seconds, any clock, rising)."""
 
     def __init__(self, began: float) -> None:
+        self.legs = BothLegs(began)
         self._began = began
         self._last_at = began
         self._last_silent = True
@@ -58,6 +64,7 @@ class Witness:
         of another SSRC after the one the witness began with is the first hold audio.
         """
         silent = level_dbm0 is None or level_dbm0 < SILENT_BELOW_DBM0
+        self.legs.pbx(at, ssrc)
         self._stretch(at)
         if self._ssrc is None:
             self._ssrc = ssrc
@@ -90,6 +97,8 @@ class Witness:
             missing_ms=round(1000 * missing),
             longest_gap_ms=round(1000 * max(longest, length)),
             watched_ms=round(1000 * (now - self._began)),
+            both_live_ms=self._ms(self.legs.both_live_at),
+            one_way=self.legs.one_way(now),
         )
 
     def _stretch(self, until: float) -> None:
@@ -134,3 +143,22 @@ class WitnessedLeg:
         except RtpError:
             return
         self._witness.packet(at, packet.ssrc, level)
+
+
+class CustomerLeg:
+    """Takes the customer's datagrams as they arrive, and only counts them."""
+
+    def __init__(self, legs: BothLegs, comfort_noise: Collection[int]) -> None:
+        """`comfort_noise`: its payload types (RFC 3389)."""
+        self._legs = legs
+        self._noise = frozenset(comfort_noise)
+
+    def receive(self, data: bytes, at: float) -> None:
+        """One datagram and when the kernel got it."""
+        try:
+            packet = parse_rtp(data)
+        except RtpError:
+            return
+        self._legs.customer(
+            at, packet.ssrc, starts=packet.marker, noise=packet.payload_type in self._noise
+        )

@@ -122,13 +122,13 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
         if witness is None:
             what = f"call {request.call_id}: no leg is known to carry what the caller hears"
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, what)
-        told: int | None = None
+        told: tuple[int | None, int | None, bool] | None = None
         next_report = 0.0
         while call.witness is witness:
             findings = witness.findings(time.time())
-            first = findings.first_hold_audio_ms
-            if first != told or _now() >= next_report:
-                told, next_report = first, _now() + WITNESS_REPORT_SECONDS
+            news = (findings.first_hold_audio_ms, findings.both_live_ms, findings.one_way)
+            if news != told or _now() >= next_report:
+                told, next_report = news, _now() + WITNESS_REPORT_SECONDS
                 yield worker_pb2.StartWitnessResponse(report=_report(findings, final=False))
             await asyncio.sleep(WITNESS_LOOK_SECONDS)
         findings = witness.findings(time.time())
@@ -208,6 +208,8 @@ def _report(findings: Findings, *, final: bool) -> worker_pb2.WitnessReport:
         missing_ms=findings.missing_ms,
         longest_gap_ms=findings.longest_gap_ms,
         watched_ms=findings.watched_ms,
+        both_live_ms=findings.both_live_ms,
+        one_way=findings.one_way,
         final=final,
     )
 

@@ -9,7 +9,7 @@ from siprec_worker.media.model import TalkbackCodec
 from siprec_worker.media.playout import Playout
 from siprec_worker.media.quality import Quality, quality
 from siprec_worker.media.track import Track
-from siprec_worker.media.witness import Witness, WitnessedLeg
+from siprec_worker.media.witness import CustomerLeg, Witness, WitnessedLeg
 from siprec_worker.protocol.offer_answer import AcceptedLine
 from siprec_worker.protocol.rs_metadata import RecordingMetadata
 from siprec_worker.protocol.sdp import SessionDescription
@@ -177,7 +177,7 @@ class RecordedCall:
 
     def start_witness(self) -> Witness | None:
         """Begins to measure what the caller hears; None when no leg is known to carry it."""
-        line = self._pbx_line()
+        line = self._line_of(LegKind.PBX)
         if line is None:
             return None
         self.witness = Witness(self.around.wall())
@@ -188,13 +188,14 @@ class RecordedCall:
         return self.witness
 
     def stop_witness(self) -> None:
-        if self.witness is not None and (line := self._pbx_line()) is not None:
-            line.socket.tap(None)
+        for kind in (LegKind.PBX, LegKind.CUSTOMER) if self.witness is not None else ():
+            if (line := self._line_of(kind)) is not None:
+                line.socket.tap(None)
         self.witness = None
 
-    def _pbx_line(self) -> Line | None:
-        pbx = {leg.handle for leg in self.legs if leg.kind is LegKind.PBX}
-        return next((line for line in self.lines.values() if line.handle in pbx), None)
+    def _line_of(self, kind: LegKind) -> Line | None:
+        handles = {leg.handle for leg in self.legs if leg.kind is kind}
+        return next((line for line in self.lines.values() if line.handle in handles), None)
 
     def end(self, reason: str, now: float) -> None:
         """The recording session is over: AIs are told, sockets are given back."""
@@ -219,6 +220,13 @@ class RecordedCall:
 
     def counters(self) -> dict[int, Mapping[str, object]]:
         """Per leg handle, what its track has counted."""
+        if (customer := self._line_of(LegKind.CUSTOMER)) is not None:
+            noise = [
+                pt
+                for pt, payload in customer.accepted.payloads.items()
+                if payload.name.upper() == "CN"
+            ]
+            customer.socket.tap(CustomerLeg(self.witness.legs, (13, *noise)).receive)
         if self.final_counters:
             return self.final_counters
         return {handle: asdict(stats) for handle, stats in self.audio.stats().items()}
