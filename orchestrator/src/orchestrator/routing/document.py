@@ -149,6 +149,9 @@ class Actions(Part):
     phrase_seconds: Seconds | None = Field(
         default=None, description="how long the last phrase may take"
     )
+    briefing_seconds: Seconds | None = Field(
+        default=None, description="what the agent is told ends after this"
+    )
     music: Text | None = Field(default=None, description="music on hold class")
     accept_key: KeyName | None = Field(
         default=None, description="key that accepts; empty: answering does"

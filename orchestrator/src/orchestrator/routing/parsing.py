@@ -36,6 +36,7 @@ _SECONDS = {
     "accept_seconds": "accept",
     "give_up_seconds": "give_up",
     "phrase_seconds": "phrase",
+    "briefing_seconds": "briefing",
 }
 
 
