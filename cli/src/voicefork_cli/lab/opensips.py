@@ -134,10 +134,10 @@ def render_opensips(lab: Lab, plan: OpenSipsPlan) -> OpenSipsHome:
     """
     _, modules = find_opensips()
     folder = lab.folder / plan.name
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     sip, metrics = (f"{HOST}:{lab.ports.single()}" for _ in range(2))
     trunk = {
-        **{"name": "carrier", "sources": [HOST], "tenant": plan.tenant},
+        **{"name": "carrier", "sources": ["127.0.0.0/8"], "tenant": plan.tenant},
         **{"out": f"sip:{plan.carrier}", "calls_per_second": 1000},
     }
     values = {
