@@ -17,6 +17,7 @@ from siprec_worker.media.utterance import Utterance
 
 FRAME_MS = 20
 NARROWBAND = 8_000
+PCM_RATES = (NARROWBAND, WIDEBAND, 24_000)
 LONGEST_PAUSE_MS = 3000
 """An AI that was asked and does not answer leaves the caller in silence no longer than this."""
 MAX_UTTERANCES = 256  # queued at once
@@ -42,7 +43,7 @@ class Playout:
     ) -> None:
         """`lead_in_ms` of silence go out before the first utterance of the call.
 
-        Raises ValueError for a source that is neither PCM at 8 or 16 kHz nor G.711.
+        Raises ValueError for a source that is neither PCM at 8, 16 or 24 kHz nor G.711.
         """
         self.speaking = False
         self._buffer_ms = buffer_ms
@@ -87,7 +88,7 @@ class Playout:
     def set_source(self, source: AudioFormat) -> None:
         """What `speak` brings from now on, for utterances that have not begun."""
         linear = source.encoding is Encoding.PCM_S16LE
-        if source.sample_rate not in ((NARROWBAND, WIDEBAND) if linear else (NARROWBAND,)):
+        if source.sample_rate not in (PCM_RATES if linear else (NARROWBAND,)):
             raise ValueError(f"no playout of {source.encoding.name} at {source.sample_rate} Hz")
         self._source = source
 

@@ -27,6 +27,14 @@ SessionId = NewType("SessionId", str)
 """This fork's own id, made by the worker."""
 
 NARROWBAND = AudioFormat(Encoding.PCM_S16LE, 8000)
+SPOKEN = (
+    NARROWBAND,
+    AudioFormat(Encoding.PCM_S16LE, 16_000),
+    AudioFormat(Encoding.PCM_S16LE, 24_000),
+    AudioFormat(Encoding.G711_ULAW, 8000),
+    AudioFormat(Encoding.G711_ALAW, 8000),
+)
+"""What an AI may speak; the first where it does not say."""
 
 
 # Enum values are those of voicefork.agent.v1, so that a sink translates by value.
@@ -132,7 +140,7 @@ class Open:
     legs: tuple[Leg, ...]
     uplink: AudioFormat = NARROWBAND
     chunk_ms: int = 20
-    downlink_choices: tuple[AudioFormat, ...] = (NARROWBAND,)
+    downlink_choices: tuple[AudioFormat, ...] = SPOKEN
     tenant: str = ""
     consent: Consent = Consent.UNKNOWN
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from array import array
 
+import numpy as np
 import pytest
 from G722 import G722
 from siprec_worker.media.g711 import alaw_to_linear, rms, ulaw_to_linear
 from siprec_worker.media.model import (
     AudioFormat,
     Encoding,
+    PlayStatus,
     TalkbackCodec,
 )
 from siprec_worker.media.playout import Playout
 
 PCM8 = AudioFormat(Encoding.PCM_S16LE, 8000)
 PCM16 = AudioFormat(Encoding.PCM_S16LE, 16000)
+PCM24 = AudioFormat(Encoding.PCM_S16LE, 24_000)
 ULAW = AudioFormat(Encoding.G711_ULAW, 8000)
 SILENCE = b"\xff" * 160
 LOUD = 8031  # exact in mu-law
@@ -54,7 +57,31 @@ def test_wideband_is_halved_for_g711() -> None:
     assert rms(ulaw_to_linear(frames[5])) == pytest.approx(LOUD, rel=0.02)
 
 
-@pytest.mark.parametrize("source", [PCM8, PCM16])
+@pytest.mark.parametrize("piece_ms", [1, 7, 20, 200])
+def test_24_khz_is_played_in_its_own_length_at_any_cut(piece_ms: int) -> None:
+    out = playout(PCM24)
+    pcm = voice(200, 24_000)
+    size = 48 * piece_ms
+    for at in range(0, len(pcm), size):
+        out.speak("u", pcm[at : at + size], last=at + size >= len(pcm))
+    assert out.queued_ms == 200
+    frames = [out.frame() for _ in range(11)]
+    assert rms(ulaw_to_linear(frames[5])) == pytest.approx(LOUD, rel=0.02)
+    assert rms(ulaw_to_linear(frames[9])) == pytest.approx(LOUD, rel=0.2)
+    assert [state.status for state in out.events()] == [PlayStatus.STARTED, PlayStatus.FINISHED]
+    assert not out.speaking
+
+
+def test_a_tone_at_24_khz_keeps_its_pitch() -> None:
+    out = playout(PCM24)
+    tone = np.rint(9000 * np.sin(2 * np.pi * 1000 * np.arange(24_000) / 24_000)).astype("<i2")
+    out.speak("u", tone.tobytes(), last=True)
+    heard = b"".join(ulaw_to_linear(out.frame()) for _ in range(50))
+    power = np.abs(np.fft.rfft(np.frombuffer(heard, "<i2").astype(float)))
+    assert power.argmax() == 1000
+
+
+@pytest.mark.parametrize("source", [PCM8, PCM16, PCM24])
 def test_g722_carries_both_rates(source: AudioFormat) -> None:
     out = playout(source)
     out.set_codec(TalkbackCodec.G722)
@@ -76,7 +103,7 @@ def test_alaw_is_alaw() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", [AudioFormat(Encoding.PCM_S16LE, 24000), AudioFormat(Encoding.G711_ULAW, 16000)]
+    "source", [AudioFormat(Encoding.PCM_S16LE, 48000), AudioFormat(Encoding.G711_ULAW, 16000)]
 )
 def test_a_source_that_cannot_be_played_is_refused(source: AudioFormat) -> None:
     with pytest.raises(ValueError, match="no playout"):

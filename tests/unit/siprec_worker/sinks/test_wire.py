@@ -123,7 +123,9 @@ def test_the_opening_is_written() -> None:
     )
     assert written.legs[0].name == "A&B"
     assert list(written.legs[0].attribution_warnings) == ["by order"]
-    assert [one.sample_rate for one in written.downlink_choices] == [8000]
+    assert [(one.encoding, one.sample_rate) for one in written.downlink_choices] == [
+        (choice.encoding.value, choice.sample_rate) for choice in m.SPOKEN
+    ]
     assert written.limits.max_unacked_ms == 2000
     assert dict(written.headers) == {"X-DID": "4711"}
 
@@ -162,7 +164,7 @@ def test_the_ai_chooses_format_chunk_and_legs() -> None:
         {"uplink": pb.Uplink(encoding=pb.ENCODING_G711_ULAW, sample_rate=16000)},
         {"uplink": pb.Uplink(sample_rate=44100)},
         {"uplink": pb.Uplink(chunk_ms=30)},
-        {"downlink": pb.AudioFormat(sample_rate=24000)},
+        {"downlink": pb.AudioFormat(sample_rate=48000)},
     ],
     ids=str,
 )
