@@ -17,9 +17,11 @@ from siprec_worker.net.admin import AdminPages, open_admin
 from siprec_worker.net.ari_escape import PATIENCE_SECONDS, AriEscape, open_nodes
 from siprec_worker.net.ari_node import QueuePlace
 from siprec_worker.net.call_events import CallEventsClient, NoOrchestrator
-from siprec_worker.net.control import open_control
+from siprec_worker.net.control import Moves, open_control
 from siprec_worker.net.decode_thread import DecodeThread
+from siprec_worker.net.lease import Situation
 from siprec_worker.net.media_sockets import TickedSockets
+from siprec_worker.net.membership import Around, open_membership
 from siprec_worker.net.registry import RedisRegistry, Reporters
 from siprec_worker.net.sip_endpoint import SipEndpoint, open_sip_endpoint
 from siprec_worker.net.sip_tls import TlsFiles, TlsListening
@@ -68,7 +70,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[tuple[Worker, Address
     async with AsyncExitStack() as stack:
         escape = await _escape(worker, stack)
         control_port = await stack.enter_async_context(
-            open_control(settings.control, worker.calls, escape)
+            open_control(settings.control, worker.calls, escape, worker.handles)
         )
         control = f"{settings.advertise or settings.control.host}:{control_port}"
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -76,6 +78,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[tuple[Worker, Address
         stack.push_async_callback(_report_the_rest, worker)
         _connectors(worker, stack)
         endpoint, intake = await _sip(worker, reporter, stack)
+        await _join(worker, endpoint, intake, control, stack)
         pages = AdminPages(
             worker.calls,
             worker.metrics,
@@ -165,7 +168,12 @@ async def _sip(
 ) -> tuple[SipEndpoint, Intake]:
     settings = worker.settings
     around = Surroundings(
-        worker.connectors, reporter, time.time, worker.count, worker.metrics.leg_mos.observe
+        worker.connectors,
+        reporter,
+        time.time,
+        worker.count,
+        worker.metrics.leg_mos.observe,
+        worker.keep,
     )
     builder = CallBuilder(
         settings=settings,
@@ -205,6 +213,31 @@ async def _sip(
     return endpoint, intakes[0]
 
 
+async def _join(
+    worker: Worker, endpoint: SipEndpoint, intake: Intake, control: str, stack: AsyncExitStack
+) -> None:
+    """Membership in the pool, where there is a Redis for one."""
+    settings = worker.settings
+    if not settings.redis:
+        return
+    at = joined_host_port(settings.media_host, endpoint.port)
+    situation = Situation(
+        worker.worker_id, f"sip:{at};transport=tcp", settings.zone, control, settings.max_calls
+    )
+    around = Around(
+        worker.calls,
+        worker.metrics,
+        worker.admission,
+        endpoint,
+        intake.adoption,
+        worker.drop,
+        worker.flush,
+    )
+    member = await stack.enter_async_context(open_membership(settings.redis, situation, around))
+    worker.member = member
+    worker.handles.moves = Moves(member.moving, member.receiving)
+
+
 def _tls(settings: Settings) -> TlsListening | None:
     at, certificate, key = settings.sip_tls, settings.sip_tls_certificate, settings.sip_tls_key
     if at is None or certificate is None or key is None:
@@ -237,8 +270,21 @@ async def _report_the_rest(worker: Worker) -> None:
 
 
 async def _drain(worker: Worker, at_once: asyncio.Event) -> None:
-    """Takes no call any more and lets those there are end, until `at_once` or the time is up."""
+    """Takes no call any more; those there are move to other workers, or end by themselves, until
+    `at_once` or the time is up.
+    """
     worker.admission.draining = True
+    async with asyncio.TaskGroup() as tasks:
+        moving: asyncio.Task[None] | None = None
+        if worker.member is not None:
+            worker.member.lease.beat_now()
+            moving = tasks.create_task(worker.member.moving.move_all(at_once))
+        await _until_empty(worker, at_once)
+        if moving is not None:
+            moving.cancel()
+
+
+async def _until_empty(worker: Worker, at_once: asyncio.Event) -> None:
     deadline = asyncio.get_running_loop().time() + worker.settings.drain_seconds
     while worker.calls and not at_once.is_set():
         left = deadline - asyncio.get_running_loop().time()
@@ -265,6 +311,7 @@ async def serve(settings: Settings) -> None:
     async with open_worker(settings) as (worker, at):
         if worker.endpoint is not None:
             loop.add_signal_handler(signal.SIGHUP, worker.endpoint.look_at_tls_files)
+        worker.handles.drain = stop.set
         ready = f"ready sip={at.sip} admin={at.admin} control={at.control}"
         log.info("ready", line=ready + (f" sips={at.sips}" if at.sips else ""))
         await stop.wait()

@@ -176,6 +176,7 @@ class Settings(BaseSettings):
     rtp_ports: Ports = _setting(PortRange("30000-39999"), "UDP ports for RTP")
     worker_id: str = _setting("", "this worker's name; default: host name and pid")
     redis: str = _setting("", "redis://… of the registry; empty: in memory")
+    zone: str = _setting("", "where it runs: OpenSIPS of the same zone prefer it")
     orchestrator: str = _setting("", "HOST:PORT of the orchestrator's gRPC")
     agent: str = _setting("discard:", "the AI of every call that no route takes")
     dial: DialWhen = _setting(DialWhen.AUTO, "when the --agent is dialled")

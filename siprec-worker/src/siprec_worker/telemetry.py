@@ -67,6 +67,9 @@ class Metrics:
             "escapes", "Escalations the orchestrator did not acknowledge in time", ["result"]
         )
         self.escape_errors = self._counter("escape_errors", "Attempts to reach the queue in vain")
+        self.adopted = self._counter("adopted", "Forks of other workers", ["result"])
+        self.moved = self._counter("moved", "Forks given to other workers", ["result"])
+        self.forks_lost = self._counter("forks_lost", "Forks that others took while we slept")
         self.registry_errors = self._counter("registry_errors", "Registry writes that failed")
 
     def _counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:

@@ -14,6 +14,8 @@ from voicefork.handoff.v1 import handoff_pb2
 from siprec_worker.config import Settings
 from siprec_worker.net.admission import Admission, Limits
 from siprec_worker.net.call_events import CallEventsClient
+from siprec_worker.net.control import Handles
+from siprec_worker.net.membership import Membership
 from siprec_worker.net.registry import RedisRegistry
 from siprec_worker.net.rtp_ports import RtpPorts
 from siprec_worker.net.rtp_tick import RtpTick
@@ -49,6 +51,8 @@ class Worker:
         self.registry: RedisRegistry | None = None
         self.events: CallEventsClient | None = None
         self.endpoint: SipEndpoint | None = None
+        self.member: Membership | None = None
+        self.handles = Handles()
         self._counted: dict[Counter, int] = {}  # what the metrics have of totals kept elsewhere
 
     def on_tick(self, now: float) -> None:
@@ -80,6 +84,11 @@ class Worker:
     def _write(self) -> None:
         for connector in self.connectors.values():
             connector.flush()
+
+    def keep(self, call: RecordedCall) -> None:
+        """What another worker would need of the call has changed."""
+        if self.member is not None:
+            self.member.keep(call)
 
     def count(self, what: str, role: str) -> None:
         self.metrics.agent_events.labels(what=what, role=role).inc()
@@ -121,6 +130,7 @@ class Worker:
     def unreported(self) -> int:
         """What the registry and the orchestrator have not been told yet."""
         waiting = self.registry.waiting if self.registry is not None else 0
+        waiting += self.member.store.waiting if self.member is not None else 0
         return waiting + (self.events.waiting if self.events is not None else 0)
 
     async def ready(self) -> str:

@@ -15,7 +15,7 @@ from siprec_worker.net.rtp_ports import RtpPorts
 from siprec_worker.net.rtp_tick import RtpTick
 from siprec_worker.protocol.multipart import RecordingBody
 from siprec_worker.protocol.sdp import SessionDescription, parse_sdp
-from siprec_worker.protocol.sip.events import Confirmed, DialogId, HungUp, Invited
+from siprec_worker.protocol.sip.events import Confirmed, DialogId, DialogState, HungUp, Invited
 from siprec_worker.protocol.sip.message import Request
 from siprec_worker.protocol.sip.parsing import parse_message
 from siprec_worker.session import effects as fx
@@ -70,6 +70,13 @@ class Agent:
     def close(self, close: Close) -> None:
         """Nothing is left to do."""
 
+    def abandon(self) -> None:
+        """Nobody does."""
+
+    @property
+    def outstanding(self) -> tuple[int, int]:
+        return 0, 0
+
     def flush(self) -> None:
         """Everything was taken at once."""
 
@@ -89,6 +96,9 @@ class _Quiet:
         """Nobody is told."""
 
     def fork_ended(self, call_id: str, reason: str) -> None:
+        """Nobody is told."""
+
+    def fork_moved(self, call_id: str, from_worker: str) -> None:
         """Nobody is told."""
 
     def report(self, call_id: str, news: fx.News) -> None:
@@ -111,6 +121,18 @@ class Side:
     ) -> bool:
         self.refusals.append(status)
         return True
+
+    def adopt(self, state: DialogState) -> DialogId:
+        return state.id
+
+    def reinvite(self, of: DialogId, offer: bytes) -> bool:
+        return False
+
+    def hand_over(self, of: DialogId) -> bool:
+        return False
+
+    def dialog_state(self, of: DialogId) -> DialogState | None:
+        return None
 
     def bye(self, of: DialogId, reason: str = "") -> bool:
         return True

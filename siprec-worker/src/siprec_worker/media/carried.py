@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from siprec_worker.media.unit_clock import signed
 
-_FARTHEST = 8000  # 1/8000 s between a tie and the clock: beyond it the tie is of an older stream
+_BEHIND, _AHEAD = 40_000, 800  # 1/8000 s of a tie and the clock: beyond, the tie is of old times
 
 
 class Tie(NamedTuple):
@@ -34,4 +34,4 @@ class Carried:
         if self.tie is None or self.tie.ssrc != ssrc:
             return here
         pts = self.tie.pts + signed(timestamp - self.tie.timestamp)
-        return pts if abs(pts - here) < _FARTHEST and pts >= 0 else here
+        return pts if here - _BEHIND < pts < here + _AHEAD and pts >= 0 else here

@@ -106,6 +106,9 @@ class AriEscape:
     ) -> None:
         """Nothing to escape from yet."""
 
+    def fork_moved(self, call_id: str, from_worker: str) -> None:
+        """The orchestrator names the call's channel with its new leg."""
+
     def fork_ended(self, call_id: str, reason: str) -> None:
         self.left_bot(call_id)
 

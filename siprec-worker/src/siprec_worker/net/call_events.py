@@ -79,6 +79,9 @@ class CallEventsClient:
     def fork_ended(self, call_id: str, reason: str) -> None:
         self._put(call_id, fork_ended=worker_pb2.ForkEnded(reason=reason))
 
+    def fork_moved(self, call_id: str, from_worker: str) -> None:
+        self._put(call_id, fork_moved=worker_pb2.ForkMoved(from_worker=from_worker))
+
     def report(self, call_id: str, news: fx.News) -> None:
         match news:
             case fx.BotSpeaks(utterance_id):
@@ -201,6 +204,9 @@ class NoOrchestrator:
 
     def fork_ended(self, call_id: str, reason: str) -> None:
         log.debug("fork ended", call_id=call_id, reason=reason)
+
+    def fork_moved(self, call_id: str, from_worker: str) -> None:
+        log.debug("fork moved", call_id=call_id, from_worker=from_worker)
 
     def report(self, call_id: str, news: fx.News) -> None:
         log.debug("no orchestrator to tell", call_id=call_id, news=type(news).__name__)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
@@ -18,6 +19,9 @@ from siprec_worker.errors import SetupError
 from siprec_worker.media.model import TalkbackCodec
 from siprec_worker.media.witness import Findings
 from siprec_worker.net.ari_escape import AriEscape
+from siprec_worker.net.fork_store import AWAY
+from siprec_worker.net.moving import Moving
+from siprec_worker.net.receiving import NotAdopted, Receiving
 from siprec_worker.session import events as ev
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.model import CallStatus, CloseReason, HandoffUpdate, Party
@@ -29,10 +33,29 @@ WITNESS_REPORT_SECONDS = 1.0
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """How calls come from other workers and go to them."""
+
+    moving: Moving
+    receiving: Receiving
+
+
+@dataclass(slots=True)
+class Handles:
+    """What the service is given once it is there: the service starts first."""
+
+    moves: Moves | None = None  # None: no pool
+    drain: Callable[[], None] = lambda: None
+
+
 class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
     """Runs on the worker's event loop, between two ticks."""
 
-    def __init__(self, calls: Calls, escape: AriEscape | None = None) -> None:
+    def __init__(
+        self, calls: Calls, escape: AriEscape | None = None, handles: Handles | None = None
+    ) -> None:
+        self.handles = handles or Handles()
         self._calls = calls
         self._escape = escape
 
@@ -148,17 +171,53 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
     async def Adopt(  # noqa: N802
         self, request: worker_pb2.AdoptRequest, context: Context
     ) -> worker_pb2.AdoptResponse:
-        await _later(context, "Adopt: forks cannot move yet")
+        receiving = (await self._moves(context)).receiving
+        try:
+            await receiving.adopt(request.call_state, request.fence, request.from_worker)
+        except NotAdopted as error:
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED
+            if error.stays:
+                code = grpc.StatusCode.FAILED_PRECONDITION
+            await context.abort(code, str(error))
+        return worker_pb2.AdoptResponse()
+
+    async def CarryOn(  # noqa: N802
+        self, request: worker_pb2.CarryOnRequest, context: Context
+    ) -> worker_pb2.CarryOnResponse:
+        acked = {stream.agent: stream.seq for stream in request.streams}
+        if not (await self._moves(context)).receiving.carry_on(request.call_id, acked):
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"call {request.call_id} is not coming")
+        return worker_pb2.CarryOnResponse()
 
     async def HandOver(  # noqa: N802
         self, request: worker_pb2.HandOverRequest, context: Context
     ) -> worker_pb2.HandOverResponse:
-        await _later(context, "HandOver: forks cannot move yet")
+        call = await self._call(request.call_id, context)
+        moving = (await self._moves(context)).moving
+        if not moving.can_move(call):
+            what = f"call {request.call_id} cannot move"
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, what)
+        try:
+            moved = await moving.hand_over(call, request.to)
+        except grpc.aio.AioRpcError as error:
+            await context.abort(error.code(), error.details() or "")
+        except AWAY as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        if not moved:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no other worker has room")
+        return worker_pb2.HandOverResponse()
 
     async def Drain(  # noqa: N802
         self, request: worker_pb2.DrainRequest, context: Context
     ) -> worker_pb2.DrainResponse:
-        await _later(context, "Drain: stop the worker with SIGTERM instead")
+        self.handles.drain()
+        return worker_pb2.DrainResponse(calls_left=len(self._calls))
+
+    async def _moves(self, context: Context) -> Moves:
+        if self.handles.moves is None:
+            what = "forks do not move: this worker has no --redis"
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, what)
+        return self.handles.moves
 
     async def Pause(  # noqa: N802
         self, request: worker_pb2.PauseRequest, context: Context
@@ -183,11 +242,6 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
 
 async def _invalid(context: Context, what: str) -> NoReturn:
     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, what)
-    raise AssertionError("abort raises")
-
-
-async def _later(context: Context, what: str) -> NoReturn:
-    await context.abort(grpc.StatusCode.UNIMPLEMENTED, what)
     raise AssertionError("abort raises")
 
 
@@ -227,11 +281,15 @@ def _now() -> float:
 
 @asynccontextmanager
 async def open_control(
-    listen: HostPort, calls: Calls, escape: AriEscape | None = None
+    listen: HostPort,
+    calls: Calls,
+    escape: AriEscape | None = None,
+    handles: Handles | None = None,
 ) -> AsyncIterator[int]:
     """Serves WorkerControl and grpc.health.v1; gives the port."""
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-    worker_pb2_grpc.add_WorkerControlServicer_to_server(WorkerControlService(calls, escape), server)
+    service = WorkerControlService(calls, escape, handles)
+    worker_pb2_grpc.add_WorkerControlServicer_to_server(service, server)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     try:

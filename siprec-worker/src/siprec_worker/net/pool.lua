@@ -18,7 +18,10 @@
 --   vf_put(worker_id, Call-ID, fence, state) -> the fence to use from now on; 0: it is another's
 --   vf_end(worker_id, Call-ID, fence)         the fork has ended
 --   vf_hand(worker_id, Call-ID, fence, to) -> {fence, state} of the new owner; {} if it is not ours
---   vf_claim(worker_id, dead worker, n) -> {Call-ID, fence, state, ...} of n of its forks at most
+--   vf_claim(worker_id, dead worker, n) -> {ms since its last beat, Call-ID, fence, state, ...} of
+--       n of its forks at most, which are ours from then on
+--   vf_heir(worker_id, zone, call_id) -> {worker, control} that has room for a fork of ours, or {}
+--   vf_workers() -> {worker, uri, zone, load, capacity, draining, control, ms since its beat, ...}
 --
 -- A fork belongs to who holds its fence, a number that grows with each change of owner: what an
 -- earlier owner still writes is refused. All times are Redis' own.
@@ -124,6 +127,29 @@ local function ranked(workers, zone, now)
   return found
 end
 
+-- The best worker but `worker_id`, with a place on it.
+local function vf_heir(keys, args)
+  local now, workers = now_ms(), all_workers()
+  workers[args[1]] = nil
+  release_expired(now)
+  release(args[3])
+  local found = ranked(workers, given(args[2]), now)
+  if #found == 0 then return {} end
+  reserve(args[3], found[1].id, found[1].uri, now, PLACE_MS)
+  return {found[1].id, workers[found[1].id].control}
+end
+
+local function vf_workers(keys, args)
+  local now, listed = now_ms(), {}
+  for id, w in pairs(all_workers()) do
+    for _, value in ipairs({id, w.uri, w.zone, w.load, w.capacity, w.draining, w.control,
+                            now - w.beat}) do
+      listed[#listed + 1] = value
+    end
+  end
+  return listed
+end
+
 local function vf_pick(keys, args)
   local n = math.max(tonumber(args[1]) or 1, 1)
   local zone, call_id = given(args[2]), given(args[3])
@@ -227,12 +253,13 @@ local function vf_claim(keys, args)
   local worker_id, dead_id, n = args[1], args[2], tonumber(args[3])
   local dead, heir = one_worker(dead_id), one_worker(worker_id)
   local now, claimed = now_ms(), {}
-  if not heir or now - heir.beat >= LEASE_MS then return claimed end
-  if dead and now - dead.beat < LEASE_MS then return claimed end
+  if not heir or now - heir.beat >= LEASE_MS then return {0} end
+  if dead and now - dead.beat < LEASE_MS then return {0} end
+  claimed[1] = dead and now - dead.beat or LIVE_MS
   for _, call_id in ipairs(redis.call('SRANDMEMBER', forks_key(dead_id), n)) do
     if redis.call('HGET', fork_key(call_id), 'worker') == dead_id then
       local fence, state = move(call_id, dead_id, worker_id, heir.uri)
-      for _, value in ipairs({call_id, fence, state}) do claimed[#claimed + 1] = value end
+      for _, value in ipairs({call_id, fence, state or ''}) do claimed[#claimed + 1] = value end
     else
       redis.call('SREM', forks_key(dead_id), call_id)  -- it has expired
     end
@@ -254,6 +281,8 @@ if redis.register_function then  -- a library; while it loads there is no `pairs
   redis.register_function('vf_end', vf_end)
   redis.register_function('vf_hand', vf_hand)
   redis.register_function('vf_claim', vf_claim)
+  redis.register_function('vf_heir', vf_heir)
+  redis.register_function('vf_workers', vf_workers)
   redis.register_function{function_name = 'vf_owner', callback = vf_owner, flags = {'no-writes'}}
   return
 end
@@ -261,6 +290,7 @@ end
 local functions = {
   vf_beat = vf_beat, vf_pick = vf_pick, vf_leave = vf_leave, vf_owner = vf_owner,
   vf_put = vf_put, vf_end = vf_end, vf_hand = vf_hand, vf_claim = vf_claim,
+  vf_heir = vf_heir, vf_workers = vf_workers,
 }
 local called = functions[ARGV[1]]
 if not called then return redis.error_reply('ERR no function ' .. tostring(ARGV[1])) end

@@ -47,7 +47,7 @@ class Pool:
         heed_cancellation()
 
     async def call(self, name: str, *arguments: Argument) -> Any:
-        """One function's reply, as redis-py gives it (bytes, int, list)."""
+        """One function's reply: bytes, int, or a list of them."""
         async with asyncio.timeout(self._seconds):
             try:
                 reply = await self._call(name, arguments)
@@ -61,21 +61,24 @@ class Pool:
 
     async def _call(self, name: str, arguments: tuple[Argument, ...]) -> Any:
         if self._library:
-            return await self._client.execute_command("FCALL", name, 0, *arguments)
+            return await self._ask("FCALL", name, 0, *arguments)
         if not self._sha:
             await self._load()
-        return await self._client.execute_command("EVALSHA", self._sha, 0, name, *arguments)
+        return await self._ask("EVALSHA", self._sha, 0, name, *arguments)
+
+    async def _ask(self, *command: Argument) -> Any:
+        return await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     async def _load(self) -> None:
         if self._library:
             try:
-                await self._client.execute_command("FUNCTION LOAD", "REPLACE", SOURCE)
+                await self._ask("FUNCTION LOAD", "REPLACE", SOURCE)
             except ResponseError as error:
                 if "unknown command" not in str(error).lower():
                     raise
                 self._library = False
         if not self._library:
-            sha = await self._client.execute_command("SCRIPT LOAD", SCRIPT)
+            sha = await self._ask("SCRIPT LOAD", SCRIPT)
             self._sha = sha.decode() if isinstance(sha, bytes) else str(sha)
 
 

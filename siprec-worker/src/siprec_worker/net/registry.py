@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import redis.asyncio as redis
 import structlog
 
+from siprec_worker.net.pool import heed_cancellation
 from siprec_worker.session import effects as fx
 from siprec_worker.session.ports import Reporter
 from siprec_worker.telemetry import Metrics
@@ -73,6 +74,9 @@ class RedisRegistry:
     def fork_ended(self, call_id: str, reason: str) -> None:
         self._put(_Half(self._tenants.pop(call_id, ""), call_id, ""))
 
+    def fork_moved(self, call_id: str, from_worker: str) -> None:
+        """The registry has our half by fork_started."""
+
     def report(self, call_id: str, news: fx.News) -> None:
         """Not the registry's concern."""
 
@@ -96,7 +100,7 @@ class RedisRegistry:
     async def run(self) -> None:
         """Writes what is queued until cancelled; tries again while Redis is away."""
         while True:
-            _heed_cancellation()
+            heed_cancellation()
             await self._news.wait()
             self._news.clear()
             while self._queue:
@@ -108,7 +112,7 @@ class RedisRegistry:
                     self._metrics.registry_errors.inc()
                     log.warning("registry away", why=str(error) or type(error).__name__)
                     await asyncio.sleep(RETRY_SECONDS)
-                    _heed_cancellation()
+                    heed_cancellation()
                 else:
                     if self._queue and self._queue[0] is half:
                         self._queue.popleft()
@@ -128,13 +132,6 @@ class RedisRegistry:
         await self._client.aclose()
 
 
-def _heed_cancellation() -> None:
-    """redis-py returns normally when it is cancelled while it connects (8.1): raise it again."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
 class Reporters:
     """Tells several reporters the same."""
 
@@ -150,6 +147,10 @@ class Reporters:
     def fork_ended(self, call_id: str, reason: str) -> None:
         for reporter in self._reporters:
             reporter.fork_ended(call_id, reason)
+
+    def fork_moved(self, call_id: str, from_worker: str) -> None:
+        for reporter in self._reporters:
+            reporter.fork_moved(call_id, from_worker)
 
     def report(self, call_id: str, news: fx.News) -> None:
         for reporter in self._reporters:

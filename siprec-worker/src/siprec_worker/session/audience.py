@@ -85,6 +85,17 @@ class Audience:
             listener.stream.close(close)
         self._want()
 
+    def abandon(self) -> None:
+        """Lets everybody go without a goodbye: another worker goes on with the call."""
+        for listener in self._listeners.values():
+            listener.plain.abandon()
+        self.clear()
+
+    def outstanding(self, agent: int) -> tuple[int, int]:
+        """See AgentStream.outstanding; nothing of an AI that is not there."""
+        listener = self._listeners.get(agent)
+        return (0, 0) if listener is None else listener.plain.outstanding
+
     def clear(self) -> None:
         self._listeners.clear()
         self._main = ()

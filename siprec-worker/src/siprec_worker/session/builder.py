@@ -83,7 +83,7 @@ class CallBuilder:
                 )
             ),
             agents=tuple(agent.url for agent in route.agents),
-            audio=self._feeds(route, now),
+            audio=self.feeds(route, now),
             watched_for=frozenset(
                 place
                 for place, agent in enumerate(route.agents)
@@ -97,7 +97,7 @@ class CallBuilder:
             sdp_session=secrets.randbits(53),
         )
 
-    def _feeds(self, route: Route, begun: float) -> Feeds:
+    def feeds(self, route: Route, begun: float) -> Feeds:
         """The audio in the form that the PRIMARY, else the first AI, is proposed."""
         primary = (agent for agent in route.agents if agent.role is AgentRole.PRIMARY)
         first = next(primary, route.agents[0] if route.agents else None)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
+from siprec_worker.media.carried import Carried
 from siprec_worker.media.model import TalkbackCodec
 from siprec_worker.media.playout import Playout
 from siprec_worker.media.quality import Quality, quality
@@ -31,6 +32,9 @@ from siprec_worker.session.model import (
     Limits,
     Mark,
     Open,
+    Opened,
+    Resume,
+    Sensitive,
     SessionId,
     Speak,
 )
@@ -43,6 +47,7 @@ from siprec_worker.session.ports import (
 from siprec_worker.session.receiver_reports import REPORT_SECONDS, Reporting
 
 ANCHOR_SECONDS = REPORT_SECONDS
+KEPT_EVERY = 6  # anchors: the legs' places are stored so often
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class Surroundings:
     wall: Callable[[], float]  # seconds since the epoch
     count: Callable[[str, str], None]  # what, role
     rate: Callable[[float], None] = lambda mos: None  # a leg's estimated MOS, at its end
+    keep: Callable[[RecordedCall], None] = lambda call: None  # what another worker would need of it
 
 
 @dataclass(slots=True)
@@ -114,7 +120,11 @@ class RecordedCall:
     witness: Witness | None = None
     watched_for: frozenset[int] = frozenset()  # the AIs that are told of speech
     audience: Audience = field(init=False)
+    arrived: float = 0.0  # when it came here, on the clock of `now`; `begun` may be elsewhere
+    suspended: bool = False  # its former worker still has audio for the AIs: ours waits
+    resumes: dict[int, Resume] = field(default_factory=dict)  # by AI: how it is dialled at first
     _next_anchor: float = 0.0
+    _anchors: int = -1
     _now: float = 0.0
 
     def __post_init__(self) -> None:
@@ -137,6 +147,16 @@ class RecordedCall:
         )
         self.feed(ev.Recording(self.legs), now)
 
+    def carry_on(self, carried: Mapping[int, Carried], now: float) -> None:
+        """The fork was another worker's: the AIs are dialled again, the legs go on.
+
+        `carried` by leg handle.
+        """
+        self.suspended = False
+        self.feed(ev.Adopted(self.legs), now)
+        for line in self.lines.values():
+            self.audio.carry_on(line.handle, carried.get(line.handle, Carried()))
+
     def attach(
         self, host: str, port: int, codec: TalkbackCodec, attached: ev.TalkbackAttached, now: float
     ) -> None:
@@ -156,15 +176,29 @@ class RecordedCall:
         self.conversation.now_pts = self.audio.position(now)
         for effect in self.conversation.handle(event):
             self._do(effect)
+        match event:
+            case ev.Heard() | ev.Played() | ev.Ended():
+                pass
+            case ev.AgentSaid(_, Opened() | AgentLost() | Sensitive()):
+                self.around.keep(self)
+            case ev.AgentSaid():
+                pass
+            case _:
+                self.around.keep(self)
 
     def tick(self, now: float) -> None:
         """Passes on what the legs brought since the last tick, and what the playout has done."""
+        if self.suspended:
+            return
         self.audience.tick(now)
         for state in self.playout.events():
             self.feed(ev.Played(state), now)
         if now >= self._next_anchor:
             self._next_anchor = now + ANCHOR_SECONDS
             self.audience.send_anchor(ClockAnchor(self.audio.position(now), self.around.wall()))
+            self._anchors += 1
+            if self._anchors % KEPT_EVERY == 1:
+                self.around.keep(self)
             for line in self.lines.values() if now - self.begun >= REPORT_SECONDS else ():
                 line.reporting.report(now)
 
@@ -185,6 +219,13 @@ class RecordedCall:
             pt: (payload.name, payload.rate) for pt, payload in line.accepted.payloads.items()
         }
         line.socket.tap(WitnessedLeg(self.witness, payloads).receive)
+        if (customer := self._line_of(LegKind.CUSTOMER)) is not None:
+            noise = [
+                pt
+                for pt, payload in customer.accepted.payloads.items()
+                if payload.name.upper() == "CN"
+            ]
+            customer.socket.tap(CustomerLeg(self.witness.legs, (13, *noise)).receive)
         return self.witness
 
     def stop_witness(self) -> None:
@@ -203,10 +244,24 @@ class RecordedCall:
             return
         self.ended_reason, self.ended_at = reason, self.around.wall()
         self.feed(ev.Ended(reason), now)
+        self.around.keep(self)
         for line in self.lines.values():
             line.reporting.say_goodbye(now)
             if self.confirmed and (rated := line.quality) is not None:
                 self.around.rate(rated.mos)
+        self._release()
+        if self.confirmed:
+            self.around.reporter.fork_ended(self.identity.call_id, reason)
+
+    def leave(self, reason: str) -> None:
+        """The call is another worker's: nobody is told anything, sockets are given back."""
+        if self.ended_reason:
+            return
+        self.ended_reason, self.ended_at = reason, self.around.wall()
+        self.audience.abandon()
+        self._release()
+
+    def _release(self) -> None:
         self.final_counters = self.counters()
         self.stop_witness()
         for line in self.lines.values():
@@ -215,18 +270,9 @@ class RecordedCall:
             socket.close()
         self.voice.close()
         self.audience.clear()
-        if self.confirmed:
-            self.around.reporter.fork_ended(self.identity.call_id, reason)
 
     def counters(self) -> dict[int, Mapping[str, object]]:
         """Per leg handle, what its track has counted."""
-        if (customer := self._line_of(LegKind.CUSTOMER)) is not None:
-            noise = [
-                pt
-                for pt, payload in customer.accepted.payloads.items()
-                if payload.name.upper() == "CN"
-            ]
-            customer.socket.tap(CustomerLeg(self.witness.legs, (13, *noise)).receive)
         if self.final_counters:
             return self.final_counters
         return {handle: asdict(stats) for handle, stats in self.audio.stats().items()}
@@ -287,6 +333,7 @@ class RecordedCall:
 
     def _dial(self, agent: int) -> None:
         seat = self.conversation.seats[agent]
+        resume, known = self.resumes.pop(agent, None), seat.opened
         opening = Open(
             call_id=self.identity.call_id,
             session_id=self.session_id,
@@ -301,6 +348,14 @@ class RecordedCall:
             route=self.route,
             limits=Limits(),
         )
+        if resume is not None and known is not None:  # a resumed call does not change its form
+            opening = replace(
+                opening,
+                uplink=known.uplink,
+                chunk_ms=known.chunk_ms,
+                downlink_choices=(known.downlink,),
+                resume=resume,
+            )
 
         def receive(message: FromAgent) -> None:
             self.feed(ev.AgentSaid(agent, message), self._now)

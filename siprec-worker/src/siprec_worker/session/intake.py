@@ -13,6 +13,7 @@ from siprec_worker.errors import (
 from siprec_worker.protocol.sip import events as sip
 from siprec_worker.protocol.sip.events import DialogId
 from siprec_worker.session import events as ev
+from siprec_worker.session.adoption import Adoption
 from siprec_worker.session.builder import CallBuilder
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.negotiation import Negotiation
@@ -33,6 +34,7 @@ class Intake:
         self._calls = calls
         self._builder = builder
         self._negotiation = Negotiation(builder.sockets, builder.capabilities, builder.host)
+        self.adoption = Adoption(side, calls, builder, self._negotiation)
 
     def handle(self, event: sip.UasEvent, now: float) -> None:
         """One event of the SIP side. Never raises: what is wrong with an offer is answered."""
@@ -52,6 +54,8 @@ class Intake:
                 self._builder.metrics.not_recorded.inc()
                 log.error("not recorded", reason=reason)
                 self._gone(dialog_id, f"not recorded: {reason}", now, "not recorded")
+            case sip.ReinviteAnswered():
+                self.adoption.answered(event, now)
             case sip.Unconfirmed(dialog_id):
                 log.warning("no ACK yet: our re-INVITE is out", dialog=dialog_id)
             case _:
@@ -104,6 +108,9 @@ class Intake:
 
     @staticmethod
     def _attribute_again(call: RecordedCall, now: float) -> None:
+        call.around.keep(call)  # also for the dialog's numbers
+        if call.arrived and call.metadata is None and call.recovered_metadata is None:
+            return  # of another worker's legs only their names are known here
         if attribute(call) and call.confirmed:
             call.feed(ev.LegsChanged(call.legs), now)
 
@@ -157,6 +164,6 @@ class Intake:
         """RTP silence ends what nothing else ends: an SRC that died sends no BYE."""
         for call in self._calls.live():
             last = call.audio.heard_at()
-            if now - max(last or 0.0, call.begun) > silence_seconds:
+            if now - max(last or 0.0, call.begun, call.arrived) > silence_seconds:
                 self._side.bye(call.dialog_id, "RTP silence")
                 self._gone(call.dialog_id, "rtp silence", now)

@@ -8,7 +8,7 @@ from typing import Protocol
 from siprec_worker.media.model import LegAudio, TalkbackCodec
 from siprec_worker.media.playout import Playout
 from siprec_worker.protocol.offer_answer import AcceptedLine
-from siprec_worker.protocol.sip.events import DialogId
+from siprec_worker.protocol.sip.events import DialogId, DialogState
 from siprec_worker.session import effects as fx
 from siprec_worker.session.model import Close, FromAgent, Open, ToAgent
 
@@ -24,6 +24,14 @@ class AgentStream(Protocol):
 
     def close(self, close: Close) -> None:
         """Says goodbye and ends the stream; nothing is delivered to the receiver afterwards."""
+
+    def abandon(self) -> None:
+        """Ends the stream without a goodbye: another worker goes on with it."""
+
+    @property
+    def outstanding(self) -> tuple[int, int]:
+        """The last of our messages that the AI has acknowledged, and the milliseconds of audio
+        that it has not."""
 
 
 class AgentConnector(Protocol):
@@ -52,6 +60,17 @@ class SipSide(Protocol):
     ) -> bool: ...
 
     def bye(self, of: DialogId, reason: str = "") -> bool: ...
+
+    def adopt(self, state: DialogState) -> DialogId:
+        """Takes over another worker's dialog."""
+
+    def reinvite(self, of: DialogId, offer: bytes) -> bool:
+        """Sends an offer of ours; ReinviteAnswered follows."""
+
+    def hand_over(self, of: DialogId) -> bool:
+        """Another worker has the dialog now: nothing is sent in it any more."""
+
+    def dialog_state(self, of: DialogId) -> DialogState | None: ...
 
 
 class LegSocket(Protocol):
@@ -111,5 +130,8 @@ class Reporter(Protocol):
     ) -> None: ...
 
     def fork_ended(self, call_id: str, reason: str) -> None: ...
+
+    def fork_moved(self, call_id: str, from_worker: str) -> None:
+        """The fork of another worker is ours now; told after fork_started."""
 
     def report(self, call_id: str, news: fx.News) -> None: ...

@@ -32,6 +32,13 @@ class ScaledStream:
     def close(self, close: Close) -> None:
         self._stream.close(close)
 
+    def abandon(self) -> None:
+        self._stream.abandon()
+
+    @property
+    def outstanding(self) -> tuple[int, int]:
+        return self._stream.outstanding
+
 
 def in_samples_of(uplink: AudioFormat, stream: AgentStream) -> AgentStream:
     """The stream as the call may use it."""

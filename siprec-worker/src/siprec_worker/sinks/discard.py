@@ -33,8 +33,15 @@ class DiscardStream:
             self.stats.messages_sent += 1
 
     def close(self, close: Close) -> None:
+        self.abandon()
+
+    def abandon(self) -> None:
         self._closed = True
         self._greeting.cancel()
+
+    @property
+    def outstanding(self) -> tuple[int, int]:
+        return 0, 0
 
 
 class DiscardConnector:

@@ -58,6 +58,10 @@ class GrpcAioStream:
     def unacked_ms(self) -> int:
         return self.talk.unacked_ms
 
+    @property
+    def outstanding(self) -> tuple[int, int]:
+        return self.stats.acked_seq, self.unacked_ms
+
     def send_audio(self, pts: int, legs: Sequence[LegAudio]) -> None:
         if self._verdict.done():
             return

@@ -69,6 +69,10 @@ class H2Stream:
     def unacked_ms(self) -> int:
         return self.talk.unacked_ms
 
+    @property
+    def outstanding(self) -> tuple[int, int]:
+        return self.stats.acked_seq, self.unacked_ms
+
     # --- AgentStream --------------------------------------------------------------------------
 
     def send_audio(self, pts: int, legs: Sequence[LegAudio]) -> None:

@@ -58,9 +58,6 @@ class ReplayableStream(AgentStream, Protocol):
     def replay(self, backlog: Backlog, *, known: bool) -> None:
         """Says it again, after Opened; or that it will not come, to whom the call is not known."""
 
-    def abandon(self) -> None:
-        """Ends the stream without a goodbye: another one goes on with it."""
-
 
 class ReplayableConnector(AgentConnector, Protocol):
     def connect(self, opening: Open, receiver: Callable[[FromAgent], None]) -> ReplayableStream: ...
@@ -97,6 +94,10 @@ class _Held:
 
     def abandon(self) -> None:
         """There is nothing to end."""
+
+    @property
+    def outstanding(self) -> tuple[int, int]:
+        return self.stats.acked_seq, self._talk.unacked_ms
 
 
 class ResumingStream:
@@ -142,6 +143,15 @@ class ResumingStream:
         self._over = True
         self._stop_trying()
         self._stream.close(close)
+
+    def abandon(self) -> None:
+        self._over = True
+        self._stop_trying()
+        self._stream.abandon()
+
+    @property
+    def outstanding(self) -> tuple[int, int]:
+        return self._stream.outstanding
 
     def _carry(self, number: int, stream: ReplayableStream) -> None:
         self._number, self._stream = number, stream

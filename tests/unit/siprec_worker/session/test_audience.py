@@ -38,6 +38,13 @@ class Stream:
     def close(self, close: Close) -> None:
         self.closed = close
 
+    def abandon(self) -> None:
+        """Another worker goes on."""
+
+    @property
+    def outstanding(self) -> tuple[int, int]:
+        return 0, 0
+
 
 class Room:
     """A call of two legs, 1 and 2, and its AIs, who get both."""

@@ -58,6 +58,10 @@ class Pipe:
     def abandon(self) -> None:
         self.over = True
 
+    @property
+    def outstanding(self) -> tuple[int, int]:
+        return self.stats.acked_seq, self.talk.unacked_ms
+
     def drain(self) -> None:
         while not self.over and (message := self.talk.next_message()) is not None:
             self.had.append(pb.ConverseRequest.FromString(b"".join(message[1])))

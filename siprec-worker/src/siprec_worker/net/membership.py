@@ -1,0 +1,109 @@
+"""A worker's membership in the pool: heartbeat, its forks in Redis, and how they move."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import redis.asyncio as redis
+import structlog
+
+from siprec_worker.net.admission import Admission
+from siprec_worker.net.fork_store import AWAY, ForkStore
+from siprec_worker.net.lease import Lease, Situation
+from siprec_worker.net.moving import Moving
+from siprec_worker.net.pool import Pool
+from siprec_worker.net.receiving import Receiving
+from siprec_worker.net.rescue import Rescue
+from siprec_worker.net.sip_endpoint import SipEndpoint
+from siprec_worker.session.adoption import Adoption
+from siprec_worker.session.call import RecordedCall
+from siprec_worker.session.registry import Calls
+from siprec_worker.telemetry import Metrics
+
+log = structlog.get_logger(__name__)
+
+CALL_SECONDS = 0.5  # for any function of the pool
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a member is made of; `drop` ends a call of ours, `flush` writes what streams hold."""
+
+    calls: Calls
+    metrics: Metrics
+    admission: Admission
+    endpoint: SipEndpoint
+    adoption: Adoption
+    drop: Callable[[RecordedCall, str, float], None]
+    flush: Callable[[float], None]
+
+
+class Membership:
+    """Made by `open_membership`."""
+
+    def __init__(self, pool: Pool, situation: Situation, around: Around) -> None:
+        calls, metrics, admission = around.calls, around.metrics, around.admission
+        endpoint, adoption = around.endpoint, around.adoption
+        self.pool = pool
+        self.store = ForkStore(pool, situation.worker_id, endpoint.dialog_state, metrics)
+        self.lease = Lease(
+            pool,
+            situation,
+            self.store,
+            metrics,
+            lambda: len(calls),
+            lambda: admission.draining,
+        )
+        self.moving = Moving(pool, self.lease, self.store, endpoint, calls, metrics, around.flush)
+        self.receiving = Receiving(
+            pool, self.lease, self.store, adoption, metrics, lambda: admission.obstacle
+        )
+        self.rescue = Rescue(
+            pool, self.lease, self.store, adoption, metrics, admission.admits, around.drop
+        )
+        self._metrics = metrics
+        self.lease.on_dead = self.rescue.found
+        self.store.on_lost = self._lost
+
+    def keep(self, call: RecordedCall) -> None:
+        """A call has begun, changed or ended: session.call.Surroundings.keep."""
+        if not self.store.fence_of(call.sip_call_id):
+            told = call.metadata.sip_session_id if call.metadata is not None else ""
+            self.lease.arrived(call.identity.call_id, told or "")
+        self.store.mark(call)
+
+    def _lost(self, call: RecordedCall) -> None:
+        self._metrics.forks_lost.inc()
+        self.moving.let_go(call, "another worker has it")
+
+    async def leave(self) -> None:
+        """The worker ends: what it still has to tell Redis, and that it is gone."""
+        with suppress(*AWAY):
+            await self.lease.leave()
+
+
+@asynccontextmanager
+async def open_membership(
+    url: str, situation: Situation, around: Around
+) -> AsyncIterator[Membership]:
+    """A member of the pool in the Redis at `url`, from the first beat on. Redis may be away."""
+    client: redis.Redis = redis.Redis.from_url(
+        url, protocol=2, socket_timeout=CALL_SECONDS, socket_connect_timeout=CALL_SECONDS
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(client.aclose)
+        pool = Pool(client, CALL_SECONDS)
+        member = Membership(pool, situation, around)
+        try:
+            await pool.load()
+        except AWAY as error:
+            log.warning("the pool is away", why=str(error) or type(error).__name__)
+        stack.push_async_callback(member.leave)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        stack.callback(member.receiving.close)
+        for work in (member.store.run(), member.lease.run(), member.rescue.run()):
+            stack.callback(tasks.create_task(work).cancel)
+        yield member

@@ -1,0 +1,220 @@
+"""Moves live forks from one worker to another, and nothing of them is lost.
+
+    ours                                   the other's
+    Adopt(state) ───────────────────────→  re-INVITE with its own SDP, 200, RTP arrives there
+    what we still have goes to the AIs ←── answered
+    they have acknowledged all of it
+    CarryOn(acknowledged) ──────────────→  resumes the AI streams, says what came meanwhile
+    the call is forgotten
+
+A recording client that does not follow a re-INVITE keeps its worker; which do is remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import grpc
+import structlog
+from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
+
+from siprec_worker.net.fork_store import AWAY, ForkStore
+from siprec_worker.net.lease import Lease
+from siprec_worker.net.pool import Pool
+from siprec_worker.session.adoption import stored_fork
+from siprec_worker.session.call import RecordedCall
+from siprec_worker.session.ports import SipSide
+from siprec_worker.session.registry import Calls
+from siprec_worker.session.seats import Stage
+from siprec_worker.telemetry import Metrics
+
+log = structlog.get_logger(__name__)
+
+ADOPT_SECONDS = 3.0
+CARRY_ON_SECONDS = 1.0
+LAST_PACKETS_SECONDS = 0.12  # the reorder buffer and two ticks: then all that came has been said
+ACKNOWLEDGED_SECONDS = 1.5
+QUIET_SECONDS = 5.0  # the bot may end what it is saying
+RETRY_SECONDS = 1.0
+AT_ONCE = 8
+REMEMBERED_SECONDS = 24 * 3600.0
+MAX_PEERS = 1000
+_LOOK_SECONDS = 0.02
+
+
+class Moving:
+    """The side of the worker that gives its calls away."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts it brings together
+        self,
+        pool: Pool,
+        lease: Lease,
+        store: ForkStore,
+        side: SipSide,
+        calls: Calls,
+        metrics: Metrics,
+        flush: Callable[[float], None],
+    ) -> None:
+        self._pool = pool
+        self._lease = lease
+        self._store = store
+        self._side = side
+        self._calls = calls
+        self._metrics = metrics
+        self._flush = flush
+        self._stay: dict[str, float] = {}  # peers that follow no re-INVITE, until when
+        self._moving: set[str] = set()
+
+    async def move_all(self, at_once: asyncio.Event) -> None:
+        """Moves every call that can be moved, until there is none or the task is cancelled."""
+        places = asyncio.Semaphore(AT_ONCE)
+        while self._calls and not at_once.is_set():
+            async with asyncio.TaskGroup() as group:
+                for call in self._calls.live():
+                    if self.can_move(call):
+                        group.create_task(self._move_one(call, places))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_SECONDS):
+                    await at_once.wait()
+
+    def can_move(self, call: RecordedCall) -> bool:
+        """Is it set up, does its client follow, and would its AIs know it again?"""
+        if not call.confirmed or call.suspended or call.ended_reason:
+            return False
+        if time.monotonic() < self._stay.get(call.peer_host, 0.0):
+            return False
+        return all(
+            seat.stage in (Stage.WAITING, Stage.OVER)
+            or url == "discard:"
+            or (seat.stage is Stage.OPEN and seat.opened and seat.opened.resume_token)
+            for url, seat in zip(call.agents, call.conversation.seats, strict=True)
+        )
+
+    async def _move_one(self, call: RecordedCall, places: asyncio.Semaphore) -> None:
+        async with places:
+            await _quiet(call)
+            if not self.can_move(call):
+                return
+            try:
+                await self.hand_over(call, "")
+            except (*AWAY, grpc.aio.AioRpcError) as error:
+                why = error.details() if isinstance(error, grpc.aio.AioRpcError) else error
+                log.warning("not moved", call_id=call.identity.call_id, why=str(why))
+
+    async def hand_over(self, call: RecordedCall, to: str) -> bool:
+        """Moves one call to the worker whose control address is `to`, else to the best of the pool.
+
+        False: there is none, or the call is under way already. Raises grpc.aio.AioRpcError and
+        what Pool.call raises; the call is then still ours, as far as anybody can know.
+        """
+        key = call.sip_call_id
+        if key in self._moving:
+            return False
+        self._moving.add(key)
+        try:
+            to = to or await self._heir(key)
+            return bool(to) and await self._hand_over(call, to)
+        finally:
+            self._moving.discard(key)
+
+    async def _heir(self, key: str) -> str:
+        found = await self._pool.call("vf_heir", self._lease.worker_id, self._lease.zone, key)
+        return found[1].decode() if found else ""
+
+    async def _hand_over(self, call: RecordedCall, to: str) -> bool:
+        key = call.sip_call_id
+        if not self._store.fence_of(key) and not await self._store.write(call):
+            return False
+        async with grpc.aio.insecure_channel(to) as channel:
+            stub: worker_pb2_grpc.WorkerControlAsyncStub
+            stub = worker_pb2_grpc.WorkerControlStub(channel)
+            if not await self._adopted(call, stub):
+                return False
+            await self._finish(call)
+            request = worker_pb2.CarryOnRequest(
+                call_id=call.identity.call_id,
+                streams=[
+                    worker_pb2.AcknowledgedStream(
+                        agent=url, seq=call.audience.outstanding(place)[0]
+                    )
+                    for place, url in enumerate(call.agents)
+                ],
+            )
+            with suppress(grpc.aio.AioRpcError, TimeoutError):  # it goes on by itself, later
+                async with asyncio.timeout(CARRY_ON_SECONDS):
+                    await stub.CarryOn(request)
+        self.let_go(call, "moved")
+        self._metrics.moved.labels(result="ok").inc()
+        return True
+
+    async def _adopted(
+        self, call: RecordedCall, stub: worker_pb2_grpc.WorkerControlAsyncStub
+    ) -> bool:
+        key, dialog = call.sip_call_id, self._side.dialog_state(call.dialog_id)
+        if dialog is None or call.ended_reason:
+            return False
+        fence = self._store.forget(key)
+        request = worker_pb2.AdoptRequest(
+            call_state=stored_fork(call, dialog).encode(),
+            fence=fence,
+            from_worker=self._lease.worker_id,
+        )
+        try:
+            async with asyncio.timeout(ADOPT_SECONDS):
+                await stub.Adopt(request)
+        except (grpc.aio.AioRpcError, TimeoutError) as error:
+            self._metrics.moved.labels(result="failed").inc()
+            self._store.take(call, fence)
+            if _code(error) is grpc.StatusCode.FAILED_PRECONDITION:
+                self._stays(call.peer_host)
+            elif _code(error) is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                await self._pull_back(call)
+            raise
+        return True
+
+    async def _pull_back(self, call: RecordedCall) -> None:
+        """Nobody knows where its RTP goes by now: here, if it is still ours."""
+        if await self._store.write(call) and call.local_sdp is not None:
+            self._side.reinvite(call.dialog_id, call.local_sdp.encode())
+
+    def _stays(self, peer: str) -> None:
+        if len(self._stay) >= MAX_PEERS:
+            del self._stay[next(iter(self._stay))]
+        self._stay[peer] = time.monotonic() + REMEMBERED_SECONDS
+        log.info("follows no re-INVITE: its calls stay", peer=peer)
+
+    async def _finish(self, call: RecordedCall) -> None:
+        """Says what we still have of the call, and waits until the AIs have taken it."""
+        await asyncio.sleep(LAST_PACKETS_SECONDS)
+        loop = asyncio.get_running_loop()
+        call.playout.clear()
+        call.tick(loop.time())
+        call.suspended = True
+        self._flush(loop.time())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ACKNOWLEDGED_SECONDS):
+                places = range(len(call.agents))
+                while any(call.audience.outstanding(place)[1] for place in places):  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_SECONDS)
+
+    def let_go(self, call: RecordedCall, why: str) -> None:
+        """The call is another worker's: nothing is said of it or in its dialog any more."""
+        self._side.hand_over(call.dialog_id)
+        self._calls.remove(call)
+        call.leave(why)
+        log.info("call left", call_id=call.identity.call_id, reason=why)
+
+
+async def _quiet(call: RecordedCall) -> None:
+    """Until the bot has nothing to say, or has said it for too long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(QUIET_SECONDS):
+            while call.voice_on and not call.playout.idle and not call.ended_reason:  # noqa: ASYNC110
+                await asyncio.sleep(5 * _LOOK_SECONDS)
+
+
+def _code(error: Exception) -> grpc.StatusCode | None:
+    return error.code() if isinstance(error, grpc.aio.AioRpcError) else None

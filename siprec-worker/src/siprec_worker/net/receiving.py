@@ -1,0 +1,133 @@
+"""The side of the worker that gets another's live call (see moving.py)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from siprec_worker.errors import NoPorts, PeerError
+from siprec_worker.net.fork_store import AWAY, ForkStore
+from siprec_worker.net.lease import Lease
+from siprec_worker.net.pool import Pool
+from siprec_worker.session.adoption import Adoption
+from siprec_worker.session.call import RecordedCall
+from siprec_worker.session.stored_fork import StoredFork, parse_stored_fork
+from siprec_worker.telemetry import Metrics
+
+log = structlog.get_logger(__name__)
+
+ANSWER_SECONDS = 2.0  # for our re-INVITE
+ARRIVAL_SECONDS = 0.3  # for the RTP, after its answer
+CARRY_ON_SECONDS = 2.3  # the former worker's time; an inbox holds 2.5 s
+FOLLOWS_NOT = frozenset({405, 488, 501, 606})
+_LOOK_SECONDS = 0.005
+
+
+class NotAdopted(Exception):  # noqa: N818 - named after what happened
+    """`stays`: the recording client refused, as it will refuse any other."""
+
+    def __init__(self, text: str, *, stays: bool = False) -> None:
+        super().__init__(text)
+        self.stays = stays
+
+
+@dataclass(slots=True)
+class _Arriving:
+    call: RecordedCall
+    fork: StoredFork
+    overdue: asyncio.TimerHandle
+
+
+class Receiving:
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts it brings together
+        self,
+        pool: Pool,
+        lease: Lease,
+        store: ForkStore,
+        adoption: Adoption,
+        metrics: Metrics,
+        obstacle: Callable[[], str],
+    ) -> None:
+        self._pool = pool
+        self._lease = lease
+        self._store = store
+        self._adoption = adoption
+        self._metrics = metrics
+        self._obstacle = obstacle
+        self._arriving: dict[str, _Arriving] = {}
+
+    async def adopt(self, state: bytes, fence: int, from_worker: str) -> None:
+        """Ends when the RTP comes here, and the fork is ours in Redis. Raises NotAdopted."""
+        if obstacle := self._obstacle():
+            raise NotAdopted(obstacle)
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[int] = loop.create_future()
+
+        def done(status: int) -> None:
+            if not answered.done():
+                answered.set_result(status)
+
+        try:
+            fork = parse_stored_fork(state)
+            call = self._adoption.begin(fork, from_worker, None, loop.time(), done)
+        except (ValueError, PeerError, NoPorts) as error:
+            raise NotAdopted(str(error)) from error
+        self._lease.arrived(call.sip_call_id)
+        status = 408
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                status = await answered
+        if status >= 300:  # noqa: PLR2004 - SIP's classes
+            self._adoption.give_up(call)
+            raise NotAdopted(f"{status} to our re-INVITE", stays=status in FOLLOWS_NOT)
+        await self._make_ours(call, fence, from_worker)
+        self._await_carry_on(call, fork)
+        await _rtp_arrives(call, fork)
+
+    async def _make_ours(self, call: RecordedCall, fence: int, from_worker: str) -> None:
+        """In Redis; where that is away the former worker's word is enough."""
+        moved: list[int] = [fence + 1]
+        with suppress(*AWAY):
+            moved = await self._pool.call(
+                "vf_hand", from_worker, call.sip_call_id, fence, self._lease.worker_id
+            )
+        if not moved:
+            self._adoption.give_up(call)
+            raise NotAdopted("the fork is another worker's")
+        self._store.take(call, int(moved[0]))
+        self._metrics.adopted.labels(result="ok").inc()
+
+    def _await_carry_on(self, call: RecordedCall, fork: StoredFork) -> None:
+        call_id = call.identity.call_id
+        overdue = asyncio.get_running_loop().call_later(
+            CARRY_ON_SECONDS, lambda: self.carry_on(call_id, {})
+        )
+        self._arriving[call_id] = _Arriving(call, fork, overdue)
+
+    def carry_on(self, call_id: str, acked: Mapping[str, int]) -> bool:
+        """The AI streams go on: the former worker says so, or says nothing any more."""
+        arriving = self._arriving.pop(call_id, None)
+        if arriving is None:
+            return False
+        arriving.overdue.cancel()
+        if not arriving.call.ended_reason:
+            now = asyncio.get_running_loop().time()
+            self._adoption.go(arriving.call, arriving.fork, acked, now)
+        return True
+
+    def close(self) -> None:
+        for arriving in self._arriving.values():
+            arriving.overdue.cancel()
+
+
+async def _rtp_arrives(call: RecordedCall, fork: StoredFork) -> None:
+    """Until every leg that was heard at the former worker is heard here. A silent one never is."""
+    heard = [line for line in call.lines.values() if line.handle in fork.ties]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ARRIVAL_SECONDS):
+            while not all(line.track.inbox for line in heard):  # noqa: ASYNC110 - a tick tells
+                await asyncio.sleep(_LOOK_SECONDS)

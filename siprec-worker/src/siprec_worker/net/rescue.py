@@ -1,0 +1,147 @@
+"""Adopts the forks of workers that died: found by their leases, made sure of, a few at a time.
+
+Redis must have answered for a full lease, and the worker itself must not answer: so neither a Redis
+that was away nor a worker that only cannot reach it moves a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2
+
+from siprec_worker.errors import NoPorts, PeerError
+from siprec_worker.net.fork_store import AWAY, ForkStore
+from siprec_worker.net.lease import LEASE_SECONDS, Dead, Lease
+from siprec_worker.net.pool import Pool
+from siprec_worker.session.adoption import Adoption
+from siprec_worker.session.call import RecordedCall
+from siprec_worker.session.stored_fork import parse_stored_fork
+from siprec_worker.telemetry import Metrics
+
+log = structlog.get_logger(__name__)
+
+PROBE_SECONDS = 0.4
+ANSWER_SECONDS = 4.0  # for a re-INVITE; then the fork is given up
+AT_ONCE = 10  # adopted together; the next when these are done
+
+
+class Rescue:
+    """Told of the dead by the lease; its task adopts what they had."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts it brings together
+        self,
+        pool: Pool,
+        lease: Lease,
+        store: ForkStore,
+        adoption: Adoption,
+        metrics: Metrics,
+        takes_more: Callable[[], bool],
+        drop: Callable[[RecordedCall, str, float], None],
+    ) -> None:
+        self._pool = pool
+        self._lease = lease
+        self._store = store
+        self._adoption = adoption
+        self._metrics = metrics
+        self._takes_more = takes_more
+        self._drop = drop
+        self._dead: list[Dead] = []
+        self._news = asyncio.Event()
+
+    def found(self, dead: list[Dead]) -> None:
+        self._dead = dead
+        self._news.set()
+
+    async def run(self) -> None:
+        """Adopts until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            for dead in self._dead:
+                try:
+                    await self._look(dead)
+                except AWAY as error:
+                    log.warning("no adoption", of=dead.worker_id, why=str(error))
+
+    async def _look(self, dead: Dead) -> None:
+        if not self._sure() or await is_alive(dead.control):
+            return
+        while self._sure() and self._takes_more():
+            age_ms, *claimed = await self._pool.call(
+                "vf_claim", self._lease.worker_id, dead.worker_id, AT_ONCE
+            )
+            if not claimed:
+                return
+            since = time.time() - age_ms / 1000
+            log.warning("adopting", of=dead.worker_id, forks=len(claimed) // 3)
+            async with asyncio.TaskGroup() as group:
+                for i in range(0, len(claimed), 3):
+                    name, fence, state = claimed[i : i + 3]
+                    work = self._adopt(dead.worker_id, name.decode(), int(fence), state, since)
+                    group.create_task(work)
+
+    def _sure(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        return self._lease.healthy_for(now) >= LEASE_SECONDS
+
+    async def _adopt(
+        self, from_worker: str, name: str, fence: int, state: bytes, since: float
+    ) -> None:
+        """One fork. What cannot be adopted is over: the PBX's side has its caller."""
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[int] = loop.create_future()
+
+        def done(status: int) -> None:
+            if not answered.done():
+                answered.set_result(status)
+
+        try:
+            fork = parse_stored_fork(state)
+            call = self._adoption.begin(fork, from_worker, since, loop.time(), done)
+        except (ValueError, PeerError, NoPorts) as error:
+            log.warning("not adopted", sip_call_id=name, why=str(error))
+            self._metrics.adopted.labels(result="failed").inc()
+            await self._pool.call("vf_end", self._lease.worker_id, name, fence)
+            return
+        self._store.take(call, fence)
+        status = 408
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                status = await answered
+        except TimeoutError:
+            pass
+        if status >= 300:  # noqa: PLR2004 - SIP's classes
+            log.error("not adopted", call_id=fork.identity.call_id, status=status)
+            self._metrics.adopted.labels(result="failed").inc()
+            call.confirmed = True  # what the orchestrator knows of: it is told of the end
+            self._drop(call, f"not adopted: {status}", loop.time())
+            return
+        self._metrics.adopted.labels(result="ok").inc()
+        log.info("adopted", call_id=fork.identity.call_id, of=from_worker)
+
+
+async def is_alive(control: str) -> bool:
+    """Does the worker answer itself, whatever Redis says of it?"""
+    if not control:
+        return False
+    async with grpc.aio.insecure_channel(control) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await check(health_pb2.HealthCheckRequest())
+        except grpc.aio.AioRpcError as error:
+            # Any answer is one of a process that lives.
+            unreachable = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED
+            return error.code() not in unreachable
+        except TimeoutError:
+            return False
+    return True

@@ -1,0 +1,229 @@
+"""Going on with a fork of another worker: its state as values, and a call made of them again.
+
+The dialog gets a re-INVITE with our addresses; once that is answered the RTP comes here. Where the
+former worker still has audio for the AIs, ours waits (`suspended`) until it has said all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from siprec_worker.config import AgentChoice
+from siprec_worker.errors import PeerError
+from siprec_worker.media.carried import Carried
+from siprec_worker.media.playout import Playout
+from siprec_worker.protocol.sdp import parse_sdp
+from siprec_worker.protocol.sip import events as sip
+from siprec_worker.protocol.sip.events import DialogState
+from siprec_worker.session.builder import ROLES, UPLINKS, CallBuilder
+from siprec_worker.session.call import RecordedCall
+from siprec_worker.session.machine import Conversation
+from siprec_worker.session.model import NARROWBAND, Limits, Resume
+from siprec_worker.session.negotiation import Negotiation
+from siprec_worker.session.ports import SipSide
+from siprec_worker.session.registry import Calls
+from siprec_worker.session.seats import Seat, Stage
+from siprec_worker.session.stored_fork import StoredFork, StoredSeat
+
+log = structlog.get_logger(__name__)
+
+Done = Callable[[int], None]
+"""Called with the status of the re-INVITE; below 300 the RTP comes here."""
+
+REFUSED_HERE = 606  # the answer to our re-INVITE is not one that we can use
+
+
+@dataclass(frozen=True, slots=True)
+class _Adopting:
+    fork: StoredFork
+    from_worker: str
+    since: float | None  # wall clock; None: the former worker says what comes until now
+    done: Done
+
+
+def stored_fork(call: RecordedCall, dialog: DialogState) -> StoredFork:
+    """What another worker needs of a call of ours."""
+    talk = call.conversation
+    ties = {line.handle: call.audio.tie(line.handle) for line in call.lines.values()}
+    return StoredFork(
+        dialog=dialog,
+        identity=call.identity,
+        session_id=call.session_id,
+        started_at=call.started_at,
+        route=call.route,
+        language=call.language,
+        legs=call.legs,
+        seats=tuple(
+            StoredSeat(url, seat.stage, seat.opened, call.audience.outstanding(place)[0])
+            for place, (url, seat) in enumerate(zip(call.agents, talk.seats, strict=True))
+        ),
+        status=talk.status,
+        party=talk.party,
+        sensitive=talk.sensitive,
+        paused=talk.paused,
+        sdp_version=call.sdp_version,
+        peer_host=call.peer_host,
+        ties={handle: tie for handle, tie in ties.items() if tie is not None},
+    )
+
+
+class Adoption:
+    """Owns no task and no timer."""
+
+    def __init__(
+        self, side: SipSide, calls: Calls, builder: CallBuilder, negotiation: Negotiation
+    ) -> None:
+        self._side = side
+        self._calls = calls
+        self._builder = builder
+        self._negotiation = negotiation
+        self._adopting: dict[sip.DialogId, _Adopting] = {}
+
+    def begin(
+        self, fork: StoredFork, from_worker: str, since: float | None, now: float, done: Done
+    ) -> RecordedCall:
+        """Sends the re-INVITE; `done` follows, unless the call ends before. Raises NoPorts,
+        PeerError (what is stored cannot be used).
+        """
+        call = self._revive(fork, now)
+        try:
+            call.local_sdp = parse_sdp(fork.dialog.local_sdp.encode("utf-8", "surrogateescape"))
+            for index, media in enumerate(call.local_sdp.media):
+                if media.port:
+                    call.spare_sockets[index] = self._builder.sockets.leg()
+            offer = self._negotiation.answer(call, None)
+        except BaseException:
+            call.leave("not adopted")
+            raise
+        call.suspended = since is None
+        dialog_id = self._side.adopt(fork.dialog)
+        self._calls.add(call)
+        self._adopting[dialog_id] = _Adopting(fork, from_worker, since, done)
+        if not self._side.reinvite(dialog_id, offer):
+            self._settle(dialog_id, REFUSED_HERE)
+        return call
+
+    def answered(self, event: sip.ReinviteAnswered, now: float) -> None:
+        """The answer to a re-INVITE of ours. Never raises."""
+        call, adopting = self._calls.by_dialog(event.dialog_id), self._of(event.dialog_id)
+        if call is None or adopting is None:
+            return
+        status = event.status
+        if status < 300:  # noqa: PLR2004 - SIP's classes
+            try:
+                self._negotiation.take_answer(call, event.body)
+            except PeerError as error:
+                log.warning("unusable answer", call_id=call.identity.call_id, error=str(error))
+                status = REFUSED_HERE
+            else:
+                self._carry_on(call, adopting, now)
+        self._settle(event.dialog_id, status)
+
+    def give_up(self, call: RecordedCall) -> None:
+        """The fork does not move here: its dialog is forgotten without a word."""
+        self._adopting.pop(call.dialog_id, None)
+        self._side.hand_over(call.dialog_id)
+        self._side.bye(call.dialog_id)
+        self._calls.remove(call)
+        call.leave("not adopted")
+
+    def go(
+        self, call: RecordedCall, fork: StoredFork, acked: Mapping[str, int], now: float
+    ) -> None:
+        """The former worker has said all it had: `acked` is what each AI (by URL) has of it."""
+        for place, resume in call.resumes.items():
+            seq = acked.get(call.agents[place], resume.acked_seq)
+            call.resumes[place] = Resume(resume.token, seq)
+        call.carry_on({h: Carried(tie) for h, tie in fork.ties.items()}, now)
+
+    def _carry_on(self, call: RecordedCall, adopting: _Adopting, now: float) -> None:
+        fork, since = adopting.fork, adopting.since
+        handles = {line.handle for line in call.lines.values()}
+        call.legs = tuple(leg for leg in fork.legs if leg.handle in handles)
+        call.confirmed = True
+        reporter = call.around.reporter
+        identity = call.identity
+        reporter.fork_started(
+            identity.call_id,
+            identity.tenant,
+            call.sip_call_id,
+            call.voice.address,
+            identity.direction,
+        )
+        reporter.fork_moved(identity.call_id, adopting.from_worker)
+        if since is not None:
+            pts = call.audio.position(call.begun + max(0.0, since - fork.started_at))
+            carried = {h: Carried(fork.ties.get(h), pts) for h in handles}
+            call.carry_on(carried, now)
+
+    def _of(self, dialog_id: sip.DialogId) -> _Adopting | None:
+        return self._adopting.get(dialog_id)
+
+    def _settle(self, dialog_id: sip.DialogId, status: int) -> None:
+        if (adopting := self._adopting.pop(dialog_id, None)) is not None:
+            adopting.done(status)
+
+    # --- the call, made again ---------------------------------------------------------------
+
+    def _revive(self, fork: StoredFork, now: float) -> RecordedCall:
+        builder, identity = self._builder, fork.identity
+        settings = builder.settings
+        route = settings.route_for(
+            identity.did, identity.tenant, identity.trunk, identity.route_hint
+        )
+        on_fork = settings.dials_on_fork(route)
+        seats = tuple(_seat(agent, on_fork, fork) for agent in route.agents)
+        begun = now - (builder.around.wall() - fork.started_at)
+        playout = Playout(NARROWBAND, buffer_ms=Limits().playout_buffer_ms)
+        return RecordedCall(
+            identity=identity,
+            session_id=fork.session_id,
+            dialog_id=fork.dialog.id,
+            sip_call_id=fork.dialog.call_id,
+            peer_host=fork.peer_host,
+            begun=begun,
+            started_at=fork.started_at,
+            conversation=Conversation(
+                seats,
+                status=fork.status,
+                party=fork.party,
+                sensitive=fork.sensitive,
+                paused=fork.paused,
+            ),
+            agents=tuple(agent.url for agent in route.agents),
+            audio=builder.feeds(route, begun),
+            watched_for=frozenset(
+                place for place, agent in enumerate(route.agents) if settings.watches_speech(agent)
+            ),
+            playout=playout,
+            voice=builder.sockets.voice(playout),
+            around=builder.around,
+            route=route.name,
+            language=fork.language,
+            sdp_session=0,  # the session's number is in its description
+            sdp_version=fork.sdp_version,
+            arrived=now,
+            resumes=_resumes(route.agents, fork),
+        )
+
+
+def _of_agent(agent: AgentChoice, fork: StoredFork) -> StoredSeat | None:
+    return next((seat for seat in fork.seats if seat.url == agent.url), None)
+
+
+def _seat(agent: AgentChoice, on_fork: bool, fork: StoredFork) -> Seat:
+    stored = _of_agent(agent, fork)
+    stage, opened = (Stage.WAITING, None) if stored is None else (stored.stage, stored.opened)
+    return Seat(ROLES[agent.role], on_fork, UPLINKS[agent.uplink], stage, opened)
+
+
+def _resumes(agents: tuple[AgentChoice, ...], fork: StoredFork) -> dict[int, Resume]:
+    found = {}
+    for place, agent in enumerate(agents):
+        stored = _of_agent(agent, fork)
+        if stored is not None and stored.opened is not None and stored.opened.resume_token:
+            found[place] = Resume(stored.opened.resume_token, stored.acked_seq)
+    return found
