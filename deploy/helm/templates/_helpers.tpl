@@ -175,6 +175,16 @@ http://{{ include "voicefork.name" (dict "root" . "component" "asterisk") }}:808
 {{- end -}}
 {{- end -}}
 
+{{- define "voicefork.pbx.sip" -}}
+{{- if .Values.pbx.sip -}}
+{{- .Values.pbx.sip -}}
+{{- else if .Values.asterisk.enabled -}}
+{{ include "voicefork.name" (dict "root" . "component" "asterisk") }}:5060
+{{- else -}}
+{{- fail "pbx.sip: the SIP address of your Asterisk (asterisk.example:5060); or asterisk.enabled=true for a trial" -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "voicefork.ari.env" -}}
 - name: VOICEFORK_ARI_PASSWORD
   valueFrom:
