@@ -51,6 +51,20 @@ def outcome_of_queue(status: str) -> Outcome:
     return _BY_QUEUE.get(status.upper(), Outcome.NO_ANSWER)
 
 
+def outcome_of_referral(status: str, sip_status: int) -> Outcome:
+    """Why the carrier did not take a REFER: Asterisk's TRANSFERSTATUS, and SIP where it is known.
+
+    Carriers that take no REFER at all say 405, 420, 501 or 603.
+    """
+    match status:
+        case "TIMEOUT":
+            return Outcome.TIMED_OUT
+        case "UNSUPPORTED":
+            return Outcome.PBX_ERROR
+        case _:
+            return _BY_SIP.get(sip_status, Outcome.UNREACHABLE)
+
+
 def outcome_of(sip_status: int, q850_cause: int) -> Outcome:
     """The status is more exact; the cause is what Asterisk always has. Unknown: NO_ANSWER."""
     return _BY_SIP.get(sip_status) or _BY_Q850.get(q850_cause) or Outcome.NO_ANSWER

@@ -23,6 +23,7 @@ class Deadline(Enum):
     ANNOUNCE = "announce"  # the menu is said again
     MENU = "menu"  # the caller must have chosen
     GIVE_UP = "give-up"  # somebody must have accepted
+    REFER = "refer"  # the dialplan must have said what became of a REFER
     RETRY = "retry"  # the queue is tried again
     WITNESS = "witness"  # dead air is counted up to here
 
@@ -85,6 +86,18 @@ class CallerLeft:
 
     at: float
     hung_up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Referred:
+    """What became of a REFER to the caller's carrier: TRANSFERSTATUS and the SIP status, 0 = none.
+
+    The dialplan gave the caller back with it, or the carrier hung up right after.
+    """
+
+    at: float
+    status: str
+    sip_status: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,5 +267,5 @@ Event = (
     | CallerLeft | CallerKey | BotLost | MixReady | AgentRinging | AgentAnswered | BriefingStarted
     | BriefingEnded | AgentKey | AgentAccepted | AgentLost | AgentJoined | ContextPatched
     | ContextPublished | ContextFailed | ContextAcked | WitnessReported | WitnessEnded | AriFailed
-    | CancelRequested | Superseded | DeadlinePassed
+    | CancelRequested | Superseded | DeadlinePassed | Referred
 )  # fmt: skip

@@ -10,6 +10,7 @@ Three tracks advance side by side; `meet` joins them.
                                    Queueing ─AriFailed─▶ Stranded ─RETRY─▶ Queueing
              any before ─way out─▶ Returning ─CallerReturned─▶ Left    RETURNED
              any before ─cancel──▶ Returning ─CallerReturned─▶ Left    CANCELLED
+             Held ─(agent Elsewhere)─▶ Asking ─Referred─▶ Left         CONNECTED, else a way out
              any ─CallerLeft─▶ Left                                    CALLER_HUNG_UP
 
     agent    NoAgent ─▶ Dialling ─▶ Ringing ─AgentAnswered─▶ Briefing ─end, BRIEFING─▶ AwaitingKey
@@ -21,8 +22,9 @@ Three tracks advance side by side; `meet` joins them.
     context  Unpublished ─▶ Publishing ─▶ Published ─▶ Acked
                             Publishing ─failed, CONTEXT─▶ Unavailable ─▶ Published
 
-The agent's rows are in agents.py, the context's in story.py, the proof in merging.py, the ways
-out and the menu in ways.py, setbacks in setbacks.py, how it ends in endings.py.
+The agent's rows are in agents.py, the context's in story.py, the proof in merging.py, REFER's in
+referring.py, the ways out and the menu in ways.py, setbacks in setbacks.py, how it ends in
+endings.py.
 PATTERN_DIALPLAN goes from the phrase's end straight to Queueing. Only WARM_WHISPER has a Briefing.
 A caller whom a queue gave back (Request.came_back) starts AwaitingHold, with the ways out. After
 `Finish` only clean-up follows; a connected conversation stays in the table until one of the two
@@ -33,7 +35,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.handoff import agents, endings, merging, names, setbacks, steps, story, ways
+from orchestrator.handoff import (
+    agents,
+    endings,
+    merging,
+    names,
+    referring,
+    setbacks,
+    steps,
+    story,
+    ways,
+)
 from orchestrator.handoff.effects import (
     DropBot,
     Effect,
@@ -73,6 +85,7 @@ from orchestrator.handoff.events import (
     MixReady,
     PhraseEnded,
     QueueEntered,
+    Referred,
     Requested,
     Superseded,
     WitnessEnded,
@@ -80,10 +93,12 @@ from orchestrator.handoff.events import (
 )
 from orchestrator.handoff.observation import witnessed
 from orchestrator.handoff.state import (
+    Asking,
     AwaitingHold,
     Bridge,
     Bridged,
     Choosing,
+    Elsewhere,
     FinishingPhrase,
     Held,
     Holding,
@@ -129,7 +144,13 @@ def step(state: State, event: Event) -> Step:
 
 def _meet(state: State, at: float) -> Step:
     """What the tracks allow together."""
-    return merging.proven(state, at) if isinstance(state.caller, Merged) else steps.meet(state, at)
+    match state.caller, state.agent:
+        case Merged(), _:
+            return merging.proven(state, at)
+        case Held(), Elsewhere():
+            return referring.ask(state, at)
+        case _:
+            return steps.meet(state, at)
 
 
 def _row(state: State, event: Event) -> Step:
@@ -138,7 +159,7 @@ def _row(state: State, event: Event) -> Step:
             return _requested(state, event.at) if state.caller == WithBot() else (state, ())
         case (
             PhraseEnded() | HoldReady() | CallerHeld() | CallerMerged() | CallerReturned()
-            | QueueEntered() | CallerLeft() | CallerKey() | BotLost()
+            | QueueEntered() | CallerLeft() | CallerKey() | BotLost() | Referred()
         ):  # fmt: skip
             return _caller(state, event)
         case (
@@ -184,6 +205,8 @@ def _requested(state: State, at: float) -> Step:
 
 def _caller(state: State, event: Event) -> Step:
     match state.caller, event:
+        case Asking(), (QueueEntered() | CallerLeft(_, hung_up=False) | Referred()):
+            return referring.heard(state, event)
         case FinishingPhrase(), PhraseEnded(at):
             return endings.phrase_over(state, at)
         case _, HoldReady(at) if state.hold is Bridge.MAKING:

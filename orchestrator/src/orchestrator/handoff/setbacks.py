@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.handoff import endings, merging, steps, ways
+from orchestrator.handoff import endings, merging, referring, steps, ways
 from orchestrator.handoff.events import (
     AriFailed,
     CancelRequested,
@@ -14,6 +14,7 @@ from orchestrator.handoff.events import (
 )
 from orchestrator.handoff.state import (
     Accepted,
+    Asking,
     AwaitingHold,
     AwaitingKey,
     Briefing,
@@ -61,6 +62,8 @@ def deadline(state: State, event: DeadlinePassed) -> Step:
         case Deadline.GIVE_UP, _, _ if may_withdraw(state):
             later = tuple(way for way in state.ways if way is not Fallback.NEXT_TARGET)
             return ways.way_out(replace(state, ways=later), Outcome.TIMED_OUT, at)
+        case Deadline.REFER, Asking(), _:
+            return referring.overdue(state, at)
         case Deadline.RETRY, Stranded(tries), _:
             return endings.to_queue(state, tries)
         case _:
@@ -85,6 +88,8 @@ def ari_failed(state: State, event: AriFailed) -> Step:
             if place is not Outcome.QUEUED:
                 return _queue_at_once(state, outcome)
             return endings.queue_failed(state, tries + 1, outcome, at)
+        case Asking(move), _ if effect == effect_id(state, "move", move):
+            return referring.failed(state, outcome, at)
         case _, (Dialling(attempt) | Ringing(attempt)) if effect == effect_id(
             state, "dial", attempt
         ):

@@ -106,13 +106,21 @@ class Stranded:
 
 
 @dataclass(frozen=True, slots=True)
+class Asking:
+    """In the dialplan, with music: the caller's carrier is asked to call the target (REFER)."""
+
+    move: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Left:
     """No longer this handoff's: hung up, queued, returned, or another handoff's."""
 
 
 Caller = (
     WithBot | FinishingPhrase | AwaitingHold | Holding | Held | Merging | Merged | Bridged
-    | Returning | Queueing | Stranded | Left
+    | Returning | Queueing | Stranded | Asking | Left
 )  # fmt: skip
 
 # --- agent ----------------------------------------------------------------------------------
@@ -195,9 +203,14 @@ class Choosing:
     announced: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Nobody is called by us: the caller, once in the music, is referred to the target."""
+
+
 Agent = (
     NoAgent | Dialling | Ringing | Briefing | AwaitingKey | Accepted | Joining | Waiting | Talking
-    | Gone | Choosing
+    | Gone | Choosing | Elsewhere
 )  # fmt: skip
 
 # --- context --------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from orchestrator.handoff.state import (
     Briefing,
     Choosing,
     Dialling,
+    Elsewhere,
     Gone,
     Held,
     Holding,
@@ -43,7 +44,7 @@ from orchestrator.handoff.state import (
     Waiting,
     dialplan_variables,
 )
-from orchestrator.model import ChannelId, Pattern, Phase, Target
+from orchestrator.model import ChannelId, Pattern, Phase, SipUri, Target
 
 Step = tuple[State, tuple[Effect, ...]]
 
@@ -58,7 +59,7 @@ def effect_id(state: State, kind: str, number: int = 0) -> str:
 def attempt_of(agent: Agent) -> int | None:
     """The attempt whose channel is, or may be, up."""
     match agent:
-        case NoAgent() | Gone() | Choosing():
+        case NoAgent() | Gone() | Choosing() | Elsewhere():
             return None
         case _:
             return agent.attempt
@@ -73,8 +74,12 @@ def agent_channel(state: State, attempt: int) -> ChannelId:
 
 def dial_next(state: State, at: float) -> Step:
     """Calls the plan's next target. The caller may be anywhere before the merge."""
-    target = state.request.plan.targets[state.following]
-    return dial(replace(state, following=state.following + 1, backup=False), target, at)
+    plan = state.request.plan
+    target = plan.targets[state.following]
+    state = replace(state, following=state.following + 1, backup=False)
+    if plan.pattern is Pattern.REFER and isinstance(target, SipUri):
+        return replace(state, agent=Elsewhere(), target=target, phase=Phase.DIALLING), ()
+    return dial(state, target, at)
 
 
 def dial(state: State, target: Target, at: float) -> Step:
@@ -180,6 +185,8 @@ def drop_agent(state: State) -> Step:
             return replace(state, agent=NoAgent()), (*hush(state), *closed)
         case NoAgent() | Gone():
             return state, ()
+        case Elsewhere():
+            return replace(state, agent=NoAgent()), ()
         case agent:
             quiet = hush(state) if isinstance(agent, Briefing) else ()
             channel = agent_channel(state, agent.attempt)
