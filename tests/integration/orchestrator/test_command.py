@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import aiohttp
 import grpc
@@ -35,6 +36,35 @@ async def test_the_admin_page_tells_readiness_and_metrics(start: Start) -> None:
             assert await response.json() == {"ready": True, "missing": []}
         async with session.get("/metrics") as response:
             assert "voicefork_ari_connected 1.0" in await response.text()
+
+
+async def test_the_admin_page_tells_which_routes_are_in_force(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "routing.yaml"
+    _put(file, "rules: [{name: first}]")
+    admin = (await start("--routing", str(file))).addresses["admin"]
+    async with aiohttp.ClientSession(f"http://{admin}") as session:
+
+        async def routes() -> dict[str, object]:
+            async with session.get("/routes") as response:
+                told: dict[str, object] = await response.json()
+                return told
+
+        assert (await routes())["rules"] == ["first"]
+        _put(file, "rules: [{name: second}]")
+        async with asyncio.timeout(5):
+            while (await routes())["rules"] != ["second"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        _put(file, "rules: {}")
+        async with asyncio.timeout(5):
+            while (await routes())["error"] is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert (await routes())["rules"] == ["second"]
+        async with session.get("/metrics") as response:
+            assert "voicefork_routes_stale 1.0" in await response.text()
+
+
+def _put(file: Path, text: str) -> None:
+    file.write_text(text)
 
 
 async def test_health_is_served_by_grpc(start: Start) -> None:

@@ -225,6 +225,25 @@ async def test_what_is_got_is_the_handoff_with_its_context(scene: Scene) -> None
         assert got.context.slots["account"] == "4092"
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        pb.Target(sip_uri="sip:+900123456@premium.example"),
+        pb.Target(extension="0900123456"),
+        pb.Target(endpoint="PJSIP/900123456@trunk"),
+        pb.Target(queue="anothers"),
+    ],
+)
+async def test_somebody_whom_the_routes_do_not_name_is_not_dialled(
+    scene: Scene, target: pb.Target
+) -> None:
+    error = await refused(scene.stub.Escalate(scene.ask(target=target)))
+    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert reason(error) == "DESTINATION_NOT_ALLOWED"
+    assert "destinations.allow" in str(error.details())
+    assert not scene.lab.registry.in_progress(CALL)
+
+
 async def test_the_same_request_gets_the_same_handoff(scene: Scene) -> None:
     first = await scene.escalate()
     assert (await scene.escalate()).handoff_id == first.handoff_id

@@ -15,7 +15,6 @@ from orchestrator.errors import SetupError
 from orchestrator.routing.table import RoutingTable
 from orchestrator.telemetry import Metrics
 
-
 GOOD = "rules: [{name: first}]"
 
 
