@@ -18,6 +18,7 @@ from siprec_worker.media.model import (
 )
 from siprec_worker.media.track import RTP_CLOCK, Payloads, Track
 from siprec_worker.protocol.rtcp import ReportBlock
+from siprec_worker.protocol.rtp import HEADER_BYTES
 
 TickOutput = AudioChunk | LegEvent | PacketHeard
 _new = tuple.__new__  # a named tuple without its keyword handling: twice a tick for every call
@@ -45,15 +46,19 @@ class CallAudio:
         "_chunk_ms",
         "_chunk_samples",
         "_deferred",
+        "_even",
         "_hold",
         "_hold_ms",
         "_lane",
+        "_others",
         "_patience",
         "_queues",
+        "_runs",
         "_start",
         "_tracks",
         "_uplink",
         "_wanted",
+        "_watching",
     )
 
     def __init__(
@@ -81,6 +86,7 @@ class CallAudio:
         self._lane = lane or InlineLane()
         self._tracks: dict[int, Track] = {}
         self._deferred: list[Track] = []
+        self._watching = False
         self._select(())
 
     def add_track(self, handle: int, payloads: Payloads) -> Track:
@@ -88,6 +94,7 @@ class CallAudio:
         track = Track(handle, payloads, self._uplink, self._chunk_ms, self._hold_ms, self._lane)
         self._tracks[handle] = track
         self._find_deferred()
+        self._select(self._wanted)
         return track
 
     def update_track(self, handle: int, payloads: Payloads) -> None:
@@ -117,6 +124,7 @@ class CallAudio:
     def watch(self, handles: Iterable[int]) -> None:
         """The legs that `tick` gives a PacketHeard of every audio packet of, wanted or not."""
         watched = set(handles)
+        self._watching, self._even = bool(watched), False
         for handle, track in self._tracks.items():
             track.watch(handle in watched)
 
@@ -126,11 +134,15 @@ class CallAudio:
 
     def position(self, now: float) -> int:
         """The pts of a moment; 0 for one before the start, as a tick that was due then may be."""
-        return max(0, int((now - self._start) * RTP_CLOCK))
+        return max(0, self._clock(now))
 
     def tick(self, now: float) -> list[TickOutput]:
         """What is due: of each leg in rising pts, legs of the same pts together."""
-        clock = int((now - self._start) * RTP_CLOCK)
+        clock = self._clock(now)
+        if self._even:
+            chunk = self._plain_chunk(now, clock)
+            if chunk is not None:
+                return [chunk]
         out: list[TickOutput] = []
         for track in self._deferred:
             track.collect(now, clock)
@@ -150,7 +162,45 @@ class CallAudio:
             if ready:
                 self._take_due(out, now, clock)
                 break
+        self._even = self._is_even()
         return out
+
+    def _clock(self, now: float) -> int:
+        # To the nearest: ticks and calls begin at whole milliseconds, and a position just below
+        # a whole number now and just above it then would look like jitter.
+        return round((now - self._start) * RTP_CLOCK)
+
+    def _plain_chunk(self, now: float, clock: int) -> AudioChunk | None:
+        """Nearly every tick: each leg has brought just the packet that was due.
+
+        None when one has not; the packets of the others have their slots then.
+        """
+        legs: list[LegAudio] = []
+        for track in self._others:
+            if track.inbox:
+                track.drain(now, clock)
+            else:
+                track.rest(now, clock)
+        pts = 0
+        for run in self._runs:
+            data = run.step(now, clock)
+            if data is None:
+                for track, leg in zip(self._wanted, legs, strict=False):
+                    track.grid.ready.append((pts, leg.data, 0, None))
+                return None
+            pts = run.pts - run.samples
+            legs.append(_new(LegAudio, (run.handle, run.decode(data[HEADER_BYTES:], 2), 0)))
+        return _new(AudioChunk, (pts, tuple(legs)))
+
+    def _is_even(self) -> bool:
+        """All wanted legs are in a run, at the same place, and nothing waits."""
+        runs = self._runs
+        if not runs or self._deferred or self._watching:
+            return False
+        pts = runs[0].pts
+        return all(run.going_on and run.pts == pts for run in runs) and not any(
+            ready for _, ready in self._queues
+        )
 
     def stats(self) -> dict[int, TrackStats]:
         return {handle: track.stats() for handle, track in self._tracks.items()}
@@ -166,10 +216,14 @@ class CallAudio:
         return [block for block in blocks if block is not None]
 
     def _find_deferred(self) -> None:
+        self._even = False
         self._deferred = [t for t in self._tracks.values() if t.deferral is not None]
 
     def _select(self, tracks: Iterable[Track]) -> None:
+        self._even = False
         self._wanted = list(tracks)
+        self._others = [track for track in self._tracks.values() if track not in self._wanted]
+        self._runs = [track.run for track in self._wanted]
         self._queues = [(track.handle, track.grid.ready) for track in self._wanted]
 
     def _even_chunk(self) -> AudioChunk | None:
@@ -223,7 +277,7 @@ class CallAudio:
             grid = track.grid
             if (
                 not grid.ready
-                and grid.start <= pts
+                and track.start <= pts
                 and track.last_packet is not None
                 and now - track.last_packet <= self._hold
             ):

@@ -59,6 +59,13 @@ class Decoder(NamedTuple):
     units: Callable[[bytes], int] = _octets
     heavy: bool = False
     recover: Callable[[int, int, bytes], bytes] | None = None
+    audioop: Callable[[bytes, int], bytes] | None = None  # where `to_uplink` is no more than that
+
+    @property
+    def two_args(self) -> Callable[[bytes, int], bytes]:
+        """`to_uplink` as audioop's functions are called, with a 2 behind the payload."""
+        to_uplink = self.to_uplink
+        return self.audioop or (lambda payload, _: to_uplink(payload))
 
     @property
     def octet_is_unit(self) -> bool:
@@ -73,7 +80,8 @@ def make_decoder(codec: str, uplink: AudioFormat, clock: int = UNIT_RATE) -> Dec
             if _PASS_THROUGH[law] is uplink.encoding:
                 return Decoder(bytes, _G711[law])
             linear = _G711[law]
-            return Decoder(_chain(linear, UNIT_RATE, uplink), linear)
+            plain = g711.AUDIOOP[law] if uplink == LINEAR else None
+            return Decoder(_chain(linear, UNIT_RATE, uplink), linear, audioop=plain)
         case "G722", 8000:
             return _g722(uplink)
         case "OPUS", 48_000 if opus_is_installed():

@@ -15,6 +15,8 @@ with warnings.catch_warnings():
 ULAW_SILENCE = b"\xff"
 ALAW_SILENCE = b"\xd5"
 _SAMPLE = 2
+AUDIOOP = {"PCMU": audioop.ulaw2lin, "PCMA": audioop.alaw2lin}
+"""Decoders as audioop has them, for who calls them so often that a frame in between counts."""
 
 
 def ulaw_to_linear(data: bytes) -> bytes:

@@ -13,11 +13,12 @@ from siprec_worker.media.grid import ChunkGrid
 from siprec_worker.media.jitter import Ordered, ReorderBuffer
 from siprec_worker.media.level import level_dbm0
 from siprec_worker.media.model import AudioFormat, Dtmf, GapCause, PacketHeard, TrackStats
+from siprec_worker.media.plain_run import PlainRun
 from siprec_worker.media.reception import Reception
 from siprec_worker.media.unit_clock import UnitClock, signed
 from siprec_worker.protocol.dtmf import KeyPress, KeyReceiver
 from siprec_worker.protocol.rtcp import ReportBlock
-from siprec_worker.protocol.rtp import HEADER, HEADER_BYTES, PLAIN, RtpPacket, parse_rtp
+from siprec_worker.protocol.rtp import HEADER_BYTES, RtpPacket, parse_rtp
 
 Payloads = Mapping[int, tuple[str, int]]
 """Payload type to (SDP encoding name, RTP clock rate)."""
@@ -28,9 +29,7 @@ _HOLE_REPORT_SAMPLES = 1 * RTP_CLOCK  # a hole is told in such pieces while it l
 _LAG_WINDOW_SECONDS = 1.0
 _PAUSE_SECONDS = 0.1  # after a longer one the lag is observed anew
 _NO_FAST_PATH = -1
-_SEQUENCE_STEP = 1 << 64  # of an RTP header read as one number of 96 bits
-_TIMESTAMP_STEP = 1 << 32
-_read_header = int.from_bytes  # of network order
+_CALMER = 15 / 16  # RFC 3550 A.8: what a packet without jitter leaves of it
 _FAR_BEHIND = 1 << 62
 _FARTHEST_KEY = 60 * RTP_CLOCK
 _TIMESTAMPS = 1 << 32
@@ -45,13 +44,13 @@ class Track:
     """
 
     __slots__ = (
-        "_carried", "_clock", "_clock_rate", "_comfort", "_comfort_types", "_decode", "_decoders",
-        "_due_header", "_event_rates", "_fast_type", "_header_step", "_jitter", "_keys", "_lag_low",
-        "_lag_until", "_lane", "_limit", "_lost", "_next_timestamp", "_packet_samples",
-        "_reception", "_recovered", "_shed", "_slack", "_started", "_transit", "_types",
-        "_unit_clocks", "_uplink", "_watched", "bad", "buffer", "deferral", "drift_dropped",
-        "flooded", "grid", "handle", "heard", "hold_ms", "hole_cause", "inbox", "last_packet",
-        "realigned", "receive", "receive_rtcp", "recovered", "unsupported",
+        "_carried", "_clock", "_clock_rate", "_comfort", "_comfort_types", "_decoders",
+        "_event_rates", "_fast_type", "_jitter", "_keys", "_lag_low", "_lag_until", "_lane",
+        "_limit", "_lost", "_next_timestamp", "_packet_samples", "_reception", "_recovered",
+        "_shed", "_slack", "_started", "_transit", "_types", "_unit_clocks", "_uplink", "_watched",
+        "bad", "buffer", "deferral", "drift_dropped", "flooded", "grid", "handle", "heard",
+        "hold_ms", "hole_cause", "inbox", "realigned", "receive", "receive_rtcp", "recovered",
+        "run", "unsupported",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913, PLR0917 - its own name, and what all of a call share
@@ -70,6 +69,7 @@ class Track:
         self.receive = self.inbox.append  # nothing of ours between the socket and the tick
         self.buffer = ReorderBuffer(hold_ms / 1000)
         self.grid = ChunkGrid(handle, chunk_samples, silence_unit(uplink))
+        self.run = PlainRun(handle, chunk_samples, self.inbox)
         self.heard: list[PacketHeard] = []  # of a watched track; who takes them empties it
         self.hole_cause: GapCause | None = None  # why no packets are to be expected, if so
         self._uplink = uplink
@@ -88,19 +88,18 @@ class Track:
         self._comfort = False  # the sender said that it goes silent
         self._jitter, self._transit, self._clock_rate = 0.0, 0, RTP_CLOCK
         self._lag_low, self._lag_until = _FAR_BEHIND, 0.0
-        self.last_packet: float | None = None
         self.bad = self.unsupported = self.flooded = 0
         self.drift_dropped = self.realigned = self.recovered = 0
         self._recovered = b""  # audio in place of lost packets, for the next hole
         self._shed = 0  # packets before the next that nobody had time to decode
         self._types: dict[int, int] = {}
-        self._fast_type = self._due_header = _NO_FAST_PATH
-        self._header_step = _SEQUENCE_STEP + chunk_samples * _TIMESTAMP_STEP
+        self._fast_type = _NO_FAST_PATH
         self.set_payloads(payloads)
 
     def set_payloads(self, payloads: Payloads) -> None:
         """Another payload map, after a re-INVITE; positions and counts go on."""
-        self._fast_type = self._due_header = _NO_FAST_PATH
+        self._end_run()
+        self._fast_type = _NO_FAST_PATH
         self._decoders: dict[int, Decoder] = {}
         self._event_rates: dict[int, int] = {}
         self._comfort_types: set[int] = set()
@@ -130,6 +129,7 @@ class Track:
     @property
     def tie(self) -> Tie | None:
         """Where the next packet belongs, for another worker; None before the first."""
+        self._count_run()
         ssrc = self.buffer.ssrc
         if ssrc is None or not self._started or self.deferral is not None:
             return None
@@ -137,75 +137,126 @@ class Track:
 
     def watch(self, watched: bool) -> None:
         """A watched track tells every packet it hears."""
+        self._end_run()
         self._watched = watched
-        self._fast_type = self._due_header = _NO_FAST_PATH
+        self._fast_type = _NO_FAST_PATH
+
+    @property
+    def last_packet(self) -> float | None:
+        """The tick that brought it."""
+        return self.run.heard_at
+
+    @property
+    def start(self) -> int:
+        """The pts of the first slot that is not finished."""
+        return self.run.pts if self.run.going_on else self.grid.start
 
     def drain(self, now: float, clock: int) -> None:
         """Takes in what came since the last tick. `clock` is `now` in samples since the start."""
-        grid, buffer, inbox = self.grid, self.buffer, self.inbox
-        self._clock = clock
-        self._limit = limit = clock + self._slack
-        if self.last_packet is None or now - self.last_packet > _PAUSE_SECONDS:
+        run = self.run
+        if (data := run.step(now, clock)) is not None:
+            self.put(data)
+            return
+        inbox, last = self.inbox, run.heard_at
+        self._clock, self._limit = clock, clock + self._slack
+        if run.going_on:
+            self._lag_low = min(self._lag_low, run.lag - run.samples)
+        if last is None or now - last > _PAUSE_SECONDS:
             self._lag_low, self._lag_until = _FAR_BEHIND, now + _LAG_WINDOW_SECONDS
-        self.last_packet = now
+        run.heard_at = now
         if len(inbox) == MAX_PER_TICK:
             self.flooded += 1
-        samples = grid.chunk_samples
         for data in inbox:
-            # Nearly every packet: the next one, plain, and exactly one slot long. Its header is
-            # known beforehand, so all of it is compared at once; a wrap takes the long way.
-            if (
-                _read_header(data[:HEADER_BYTES]) == self._due_header
-                and len(data) == HEADER_BYTES + samples
-                and grid.start <= limit
-            ):
-                self._due_header += self._header_step
-                self._types[self._fast_type] += 1
-                buffer.expected = buffer.expected + 1 & 0xFFFF
-                transit = clock - self._next_timestamp
-                self._next_timestamp += samples
-                self._jitter += (abs(transit - self._transit) - self._jitter) / 16
-                self._transit = transit
-                if not grid.muted:
-                    audio = self._decode(data[HEADER_BYTES:])
-                    grid.ready.append((grid.start, audio, 0, None))
-                grid.start += samples
+            lag = clock - run.pts
+            if run.going_on and abs(lag) <= self._slack and run.takes(data):
+                if lag != run.lag:
+                    self._lag_changed(lag)
+                self.put(data)
             else:
+                self._end_run()
                 self._accept(data, now, clock)
-                self._expect_header()
+                self._begin_run()
         inbox.clear()
+        self._look_at_clock(now, clock)
+
+    def put(self, data: bytes) -> None:
+        """A datagram that the run has taken, into its slot."""
+        if not self.grid.muted:
+            run = self.run
+            audio = run.decode(data[HEADER_BYTES:], 2)
+            self.grid.ready.append((run.pts - run.samples, audio, 0, None))
+
+    def _look_at_clock(self, now: float, clock: int) -> None:
         if self._keys.pressed:
             self._time_out_keys(now)
-        if (lag := clock - grid.start) < self._lag_low:
-            self._lag_low = lag
+        lag = clock - self.start
+        self._lag_low = min(lag, self._lag_low)
         if lag > _HOLE_REPORT_SAMPLES:
             self._report_hole()
         if now >= self._lag_until:
             self._catch_up(now)
 
-    def _expect_header(self) -> None:
-        """What the next packet begins with if it may take the short way."""
-        buffer = self.buffer
-        if self._fast_type == _NO_FAST_PATH or buffer.held or self.grid.part:
-            self._due_header = _NO_FAST_PATH
-        else:
-            header = HEADER.pack(
-                PLAIN, self._fast_type, buffer.expected, self._next_timestamp, buffer.ssrc
-            )
-            self._due_header = _read_header(header)
-
     def rest(self, now: float, clock: int) -> None:
         """What a tick without packets may still bring: the end of a hold, of a hole, of a key."""
+        run = self.run
+        if run.going_on and clock - run.pts <= _HOLE_REPORT_SAMPLES:
+            return
         self._clock, self._limit = clock, clock + self._slack
         for ordered in self.buffer.release(now) if self.buffer.held else ():
             self._take(ordered, now)
-            self._due_header = _NO_FAST_PATH
         if self._keys.pressed:
             self._time_out_keys(now)
-        if clock - self.grid.start > _HOLE_REPORT_SAMPLES:
+        if clock - self.start > _HOLE_REPORT_SAMPLES:
             self._report_hole()
 
+    # --- the run ----------------------------------------------------------------------------
+
+    def _begin_run(self) -> None:
+        """If what follows may take the short way: nothing is held, and slots begin with packets."""
+        buffer, grid, run = self.buffer, self.grid, self.run
+        ssrc = buffer.ssrc
+        if self._fast_type == _NO_FAST_PATH or ssrc is None or buffer.held or grid.part:
+            return
+        lag = self._transit + self._next_timestamp - grid.start
+        if self._keys.pressed or self._next_timestamp >= _TIMESTAMPS or abs(lag) > self._slack:
+            return
+        run.pts, run.lag = grid.start, lag
+        run.begin(self._fast_type, buffer.expected, self._next_timestamp, ssrc)
+
+    def _end_run(self) -> None:
+        self._count_run()
+        self.run.end()
+
+    def _count_run(self) -> None:
+        """Brings up to date what the run has left behind."""
+        run = self.run
+        if not run.going_on:
+            return
+        samples = run.pts - run.since
+        packets = samples // run.samples
+        run.since = self.grid.start = run.pts
+        self._types[self._fast_type] += packets
+        self.buffer.expected = (self.buffer.expected + packets) & 0xFFFF
+        self._next_timestamp += samples
+        self._smooth(run.pts)
+
+    def _smooth(self, pts: int) -> None:
+        """The packets before `pts` came in even steps (RFC 3550 A.8)."""
+        run = self.run
+        self._jitter *= _CALMER ** ((pts - run.smooth_from) // run.samples)
+        run.smooth_from = pts
+
+    def _lag_changed(self, lag: int) -> None:
+        """The packet that was just taken came earlier or later than the one before."""
+        run = self.run
+        self._smooth(run.pts - run.samples)
+        self._jitter += (abs(lag - run.lag) - self._jitter) / 16
+        run.smooth_from = run.pts
+        self._transit += lag - run.lag
+        run.lag = lag
+
     def report_block(self, now: float) -> ReportBlock | None:
+        self._count_run()
         self._reception.drain(now)
         jitter = self._jitter * self._clock_rate / RTP_CLOCK
         return self._reception.report_block(int(jitter), now)
@@ -224,6 +275,7 @@ class Track:
             self.deferral.send(self._packet_samples)
 
     def stats(self) -> TrackStats:
+        self._count_run()
         buffer = self.buffer
         return TrackStats(
             packets=sum(self._types.values()),
@@ -292,7 +344,7 @@ class Track:
         if decoder is not None:
             if payload:
                 self._take_audio(decoder, packet.timestamp, payload, now)
-                self._decode = decoder.to_uplink
+                self.run.decode = decoder.two_args
                 fast = decoder.octet_is_unit and not self._watched and self.deferral is None
                 self._fast_type = number if fast else _NO_FAST_PATH
         elif number in self._event_rates:
@@ -386,11 +438,11 @@ class Track:
 
     def _report_hole(self) -> None:
         """Tells what has not come yet and would be late by now."""
+        self._end_run()
         if self._started:
             skipped = self._skip_to(self._clock - self._slack, self._cause(), self._lost)
             self._next_timestamp = (self._next_timestamp + skipped) % _TIMESTAMPS
             self._lost = 0
-            self._due_header = _NO_FAST_PATH
 
     def _skip_to(self, pts: int, cause: GapCause, packets: int = 0) -> int:
         """Moves the leg forward to the slot that holds `pts`; gives the samples gone over."""
@@ -404,8 +456,8 @@ class Track:
         behind = self._lag_low
         if behind > self._slack:
             self.realigned += 1
+            self._end_run()
             self._skip_to(self.grid.start + behind, GapCause.ARRIVED_LATE)
-            self._due_header = _NO_FAST_PATH
         self._lag_low, self._lag_until = _FAR_BEHIND, now + _LAG_WINDOW_SECONDS
 
     def _cause(self) -> GapCause:
