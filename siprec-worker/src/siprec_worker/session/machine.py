@@ -260,8 +260,8 @@ class Conversation:
         """Tells it who gets that leg. The customer's speech may interrupt the bot."""
         effects: list[fx.Effect] = [
             fx.Tell(i, item)
-            for i in self._open_seats()
-            if (agents is None or i in agents) and item.leg in self._wanted(self.seats[i])
+            for i, seat in enumerate(self.seats)
+            if (agents is None or i in agents) and seat.hears and item.leg in self._wanted(seat)
         ]
         if (
             isinstance(item, Speech)

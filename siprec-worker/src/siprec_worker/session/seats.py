@@ -27,3 +27,9 @@ class Seat:
     uplink: AudioFormat = NARROWBAND  # proposed; what it has then chosen is in `opened`
     stage: Stage = Stage.WAITING
     opened: Opened | None = None
+
+    @property
+    def hears(self) -> bool:
+        """It is open, or was so at another worker and is being resumed."""
+        resuming = self.stage is Stage.OPENING and self.opened is not None
+        return self.stage is Stage.OPEN or resuming
