@@ -62,6 +62,9 @@ class Metrics:
             registry=self.registry,
         )
         self.agent_events = self._counter("agent_events", "News of AIs", ["what", "role"])
+        self.agent_resumes = self._counter("agent_resumes", "Streams to AIs gone on with", ["how"])
+        self.agent_replayed_ms = self._counter("agent_replayed_ms", "Audio that AIs got again")
+        self.agent_missed_ms = self._counter("agent_missed_ms", "Audio AIs were only told of")
         self.reports_dropped = self._counter("reports_dropped", "Events for the orchestrator shed")
         self.escapes = self._counter(
             "escapes", "Escalations the orchestrator did not acknowledge in time", ["result"]

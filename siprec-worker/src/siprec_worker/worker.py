@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Iterator
 
 import redis.asyncio as redis
 import structlog
@@ -25,6 +26,7 @@ from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.model import CloseReason, HandoffUpdate
 from siprec_worker.session.ports import AgentConnector
 from siprec_worker.session.registry import Calls
+from siprec_worker.sinks.resuming import Resuming
 from siprec_worker.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
@@ -110,6 +112,14 @@ class Worker:
         call.feed(ev.HandoffChanged(update), now)
         call.detach(ev.TalkbackDetached(CloseReason.LEFT_BOT), now)
 
+    def _resumed(self) -> Iterator[tuple[Counter, int]]:
+        metrics = self.metrics
+        found = [c.resumes for c in self.connectors.values() if isinstance(c, Resuming)]
+        for how in ("resumed", "anew", "failed"):
+            yield metrics.agent_resumes.labels(how=how), sum(getattr(r, how) for r in found)
+        yield metrics.agent_replayed_ms, sum(r.replayed_ms for r in found)
+        yield metrics.agent_missed_ms, sum(r.missed_ms for r in found)
+
     def refresh_metrics(self) -> None:
         metrics, rtp, ticks = self.metrics, self.calls.rtp(), self.tick.stats
         metrics.calls.set(len(self.calls))
@@ -122,6 +132,7 @@ class Worker:
             (metrics.bad, rtp["bad"]),
             (metrics.late_ticks, ticks.late_ticks),
             *((metrics.refused.labels(status=str(s)), n) for s, n in refused.items()),
+            *self._resumed(),
         ):
             counted = self._counted.get(counter, 0)
             counter.inc(max(total - counted, 0))

@@ -21,3 +21,22 @@ class StreamCounters:
             if field.name != "acked_seq":
                 total = getattr(self, field.name) + getattr(other, field.name)
                 setattr(self, field.name, total)
+
+
+@dataclass(slots=True)
+class Resumes:
+    """What became of streams that broke or had to move, over all calls of a connector."""
+
+    resumed: int = 0  # the AI knew the call
+    anew: int = 0  # it did not: what it missed was told
+    failed: int = 0  # no stream in time
+    replayed_ms: int = 0  # audio sent again
+    missed_ms: int = 0  # audio only told, as Gap RESUME_TOO_OLD
+
+    def note(self, known: bool, backlog_ms: int) -> None:
+        if known:
+            self.resumed += 1
+            self.replayed_ms += backlog_ms
+        else:
+            self.anew += 1
+            self.missed_ms += backlog_ms

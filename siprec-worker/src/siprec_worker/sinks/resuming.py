@@ -35,7 +35,7 @@ from siprec_worker.session.model import (
 )
 from siprec_worker.session.ports import AgentConnector, AgentStream
 from siprec_worker.sinks.conversation import Conversation
-from siprec_worker.sinks.counters import StreamCounters
+from siprec_worker.sinks.counters import Resumes, StreamCounters
 from siprec_worker.sinks.options import AgentOptions
 from siprec_worker.sinks.waiting_audio import Backlog
 
@@ -109,8 +109,10 @@ class ResumingStream:
         receiver: Callable[[FromAgent], None],
         connector: ReplayableConnector,
         options: AgentOptions,
+        resumes: Resumes,
     ) -> None:
         self._opening = opening
+        self._resumes = resumes
         self._receiver = receiver
         self._connector = connector
         self._options = options
@@ -258,6 +260,7 @@ class ResumingStream:
         self._stop_trying()
         self._loop.call_later(_LEAVING_SECONDS, self._stream.abandon)
         stream.replay(backlog, known=opened.resumed)
+        self._resumes.note(opened.resumed, backlog.audio_ms)
         for message in () if opened.resumed else tuple(self._state.values()):
             stream.send(message)
         self._carry(number, stream)
@@ -268,6 +271,7 @@ class ResumingStream:
         """No stream in time: the call is lost, unless it has still got its old one."""
         self._stop_trying()
         if self._lost_by is not None:
+            self._resumes.failed += 1
             self._give_up(self._lost_by)
 
     def _give_up(self, lost: AgentLost) -> None:
@@ -294,10 +298,11 @@ class Resuming:
 
     def __init__(self, inner: ReplayableConnector, options: AgentOptions) -> None:
         self.inner = inner
+        self.resumes = Resumes()
         self._options = options
 
     def connect(self, opening: Open, receiver: Callable[[FromAgent], None]) -> ResumingStream:
-        return ResumingStream(opening, receiver, self.inner, self._options)
+        return ResumingStream(opening, receiver, self.inner, self._options, self.resumes)
 
     def flush(self) -> None:
         self.inner.flush()

@@ -82,6 +82,10 @@ class Backlog:
     acked_seq: int
     items: Sequence[Chunk | ToAgent]
 
+    @property
+    def audio_ms(self) -> int:
+        return sum(item.ms for item in self.items if isinstance(item, Chunk))
+
 
 class ShedGaps:
     """What was dropped and is not told yet: `waiting`, which every message looks at."""

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from siprec_worker.media.model import AudioFlag, LegAudio
 from siprec_worker.session import model as m
 from siprec_worker.sinks.conversation import Conversation
-from siprec_worker.sinks.counters import StreamCounters
+from siprec_worker.sinks.counters import Resumes, StreamCounters
 from siprec_worker.sinks.options import AgentOptions
 from siprec_worker.sinks.resuming import Resuming
 from siprec_worker.sinks.waiting_audio import Backlog
@@ -102,7 +103,9 @@ class Line:
         self.heard: list[m.FromAgent] = []
         legs = (m.Leg(1, m.LegKind.CUSTOMER, "a"),)
         call = m.Open(m.CallId("c"), m.SessionId("s"), m.Role.PRIMARY, legs, limits=limits)
-        self.stream = Resuming(self.pipes, OPTIONS).connect(call, self.heard.append)
+        connector = Resuming(self.pipes, OPTIONS)
+        self.resumes = connector.resumes
+        self.stream = connector.connect(call, self.heard.append)
         self.number = 0
 
     @property
@@ -158,6 +161,22 @@ async def test_what_was_not_acked_is_replayed_late_and_the_session_hears_nothing
     flags = [(one.audio.pts // CHUNK, one.audio.legs[0].flags) for one in line.pipe.had[1:]]
     assert flags == [(1, AudioFlag.LATE), (2, AudioFlag.LATE), (3, 0)]
     assert line.heard == [OPENED]
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_what_became_of_a_broken_stream_is_counted(known: bool) -> None:
+    line = await opened_line()
+    line.audio()
+    line.lose()
+    line.audio()
+    line.pipe.open(resumed=known)
+    replayed, missed = (40, 0) if known else (0, 40)
+    assert line.resumes == Resumes(
+        int(known), int(not known), 0, replayed_ms=replayed, missed_ms=missed
+    )
+    line.lose()
+    line.lose(retryable=False)
+    assert line.resumes.failed == 1
 
 
 async def test_a_loss_that_is_final_or_without_a_token_is_told_at_once() -> None:
