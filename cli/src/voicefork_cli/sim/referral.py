@@ -46,9 +46,7 @@ class Referral:
 
     async def _follow(self, leg: Leg) -> None:
         for wait, status in self.progress:
-            await asyncio.sleep(wait)
-            if leg.ended.is_set():
-                return
+            await asyncio.sleep(wait)  # a BYE meanwhile ends the call, not the subscription
             await self._notify(leg, status)
         if self.hangs_up:
             await leg.hang_up()

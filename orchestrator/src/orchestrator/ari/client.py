@@ -144,6 +144,14 @@ class AriClient:
         answer = await self.variable(channel_id, asked)
         return {"1": True, "0": False}.get(answer)
 
+    async def follow(self, channel_id: str) -> None:
+        """Has events of the channel told to us although it is not in our application.
+
+        Asterisk stops that by itself when the channel ends.
+        """
+        params = {"eventSource": f"channel:{channel_id}"}
+        await self._rest.request("POST", "applications", self.app, "subscription", params=params)
+
     async def create(self, channel_id: str, endpoint: str) -> None:
         """Makes a channel in our application without dialling it."""
         params = {"endpoint": endpoint, "app": self.app, "channelId": channel_id}
