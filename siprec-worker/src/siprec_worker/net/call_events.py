@@ -57,6 +57,7 @@ class CallEventsClient:
         self._outbox: OrderedDict[int, worker_pb2.ReportRequest] = OrderedDict()
         self._number = 0
         self._sent = 0
+        self._streams = 0
         self._news = asyncio.Event()
 
     # --- session.ports.Reporter -------------------------------------------------------------
@@ -161,15 +162,17 @@ class CallEventsClient:
     async def _stream(self, stub: worker_pb2_grpc.CallEventsStub) -> bool:
         """One stream's life; True if anything was acknowledged on it."""
         self._sent = 0
+        self._streams += 1
         acknowledged = False
         report = cast("_Report", stub.Report)
-        async for answer in report(self._requests()):
+        async for answer in report(self._requests(self._streams)):
             acknowledged = True
             self._acknowledged(answer)
         return acknowledged
 
-    async def _requests(self) -> AsyncIterator[worker_pb2.ReportRequest]:
-        while True:
+    async def _requests(self, stream: int) -> AsyncIterator[worker_pb2.ReportRequest]:
+        # grpc leaves the requests of a broken stream waiting: those must not take the next report.
+        while stream == self._streams:
             self._news.clear()
             for number in [n for n in self._outbox if n > self._sent]:
                 if (request := self._outbox.get(number)) is not None:
