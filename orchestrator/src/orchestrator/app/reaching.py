@@ -22,7 +22,8 @@ from orchestrator.bus.placed import RedisLedger
 from orchestrator.config import Settings
 from orchestrator.errors import SetupError
 from orchestrator.fleet.placing import PLACED, Dialling, Placing
-from orchestrator.model import DialplanEntry, Queue, Target
+from orchestrator.model import DialplanEntry, Queue
+from orchestrator.routing.offers import offers
 from orchestrator.routing.table import RoutingTable
 from orchestrator.telemetry import Metrics
 
@@ -129,23 +130,7 @@ async def open_desk(
 
 def listed(table: RoutingTable, tenant: str, now: datetime) -> Sequence[Listed]:
     """What the routes name, each once."""
-    found = []
-    for target in _named(table, tenant):
-        desk = table.desks.get(target.name) if isinstance(target, Queue) else None
-        calendar = table.calendars.get(desk.calendar) if desk else None
-        found.append(
-            Listed(
-                target,
-                open=calendar is None or calendar.is_open(now),
-                languages=desk.languages if desk else (),
-            )
-        )
-    return found
-
-
-def _named(table: RoutingTable, tenant: str) -> Sequence[Target]:
-    desks = (Queue(name) for name in table.desks)
-    return list(dict.fromkeys([*(each.target for each in table.choices(tenant)), *desks]))
+    return [Listed(each.target, each.open, each.languages) for each in offers(table, tenant, now)]
 
 
 def allowed_by(patterns: str) -> Callable[[str, str], bool]:
@@ -156,7 +141,7 @@ def allowed_by(patterns: str) -> Callable[[str, str], bool]:
 
 def entries_of(settings: Settings, table: RoutingTable) -> Sequence[DialplanEntry]:
     """Every place of the dialplan that a caller may be sent to."""
-    named = [each.name for each in _named(table, settings.tenant) if isinstance(each, Queue)]
+    named = [each.name for each in table.named(settings.tenant) if isinstance(each, Queue)]
     queues = [settings.queue_extension, *named]
     places = [DialplanEntry(settings.queue_context, queue) for queue in queues]
     places.append(DialplanEntry("voicefork-refer", "s"))

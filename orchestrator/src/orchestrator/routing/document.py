@@ -12,7 +12,8 @@ from pydantic.functional_validators import AfterValidator, PlainValidator
 from orchestrator.model import DialplanEntry, Fallback, Target
 from orchestrator.routing.briefing import check_template
 from orchestrator.routing.calendar import Window, parse_days, parse_window
-from orchestrator.routing.conditions import LanguageRange, Languages, Part, Text, Texts, When
+from orchestrator.routing.conditions import When
+from orchestrator.routing.parts import LanguageRange, Languages, Part, Text, Texts, listed
 from orchestrator.routing.targets import parse_entry, parse_target
 
 DTMF = "0123456789*#ABCD"
@@ -83,10 +84,6 @@ def _date(value: object) -> object:
     return value
 
 
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
 def _to(value: object) -> object:
     return {"to": value} if isinstance(value, str) else value
 
@@ -98,7 +95,7 @@ def _any_language(value: object) -> object:
 Day = Annotated[str, AfterValidator(_days)]
 Date = Annotated[date, BeforeValidator(_date)]
 WindowText = Annotated[Window, PlainValidator(_window)]
-Windows = Annotated[list[WindowText], BeforeValidator(_listed)]
+Windows = Annotated[list[WindowText], BeforeValidator(listed)]
 TargetText = Annotated[str, AfterValidator(_target)]
 EntryText = Annotated[str, AfterValidator(_entry)]
 Template = Annotated[Text, AfterValidator(check_template)]

@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from orchestrator.routing.conditions import QueueTest, SlotTest, Span, When
+from orchestrator.routing.conditions import QueueTest, When
 from orchestrator.routing.document import (
     Actions,
     AllowPart,
@@ -22,6 +22,7 @@ from orchestrator.routing.document import (
     TargetPart,
     TenantPart,
 )
+from orchestrator.routing.parts import SlotTest, Span
 
 PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("the file", Document),
