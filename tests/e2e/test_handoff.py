@@ -34,7 +34,7 @@ PHRASE, PHRASE_MS = "goodbye", 800
 RULES = {
     "default": {"targets": ["PJSIP/agent-1"], "ring_seconds": 6},
     "rules": [
-        {"name": "frozen", "when": {"intent": ["dispute"]}, "freeze": True},
+        {"name": "frozen", "use": "dispute"},
         {"name": "key", "when": {"intent": ["key"]}, "accept_key": "1", "accept_seconds": 5},
     ],
 }
