@@ -91,6 +91,7 @@ def places(values: Mapping[str, Any]) -> dict[str, str | None]:
         "EMERGENCY": f"^({numbers})$" if numbers else None,
         "RTPENGINES": engines,
         "MI_FOLDER": values["mi"].rpartition("/")[0],
+        "LAST_RESORT": pbx_uri(values["pbx"][0]),
         "METRICS_HOST": metrics_host,
         "METRICS_PORT": metrics_port,
         "DATABASE_MODULE": f"db_{database.partition(':')[0]}" if database else None,
@@ -99,6 +100,11 @@ def places(values: Mapping[str, Any]) -> dict[str, str | None]:
         "POOL_OWNER": pool_call(str(values["redis_version"]), "vf_owner"),
     }
     return result
+
+
+def pbx_uri(node: Mapping[str, Any]) -> str:
+    """A PBX node's SIP URI."""
+    return f"sip:{node['address']};transport={node['transport']}"
 
 
 def pool_call(redis_version: str, function: str) -> str:
@@ -116,8 +122,7 @@ def tables(values: Mapping[str, Any]) -> dict[str, str]:
         host, _, _ = node["address"].rpartition(":")
         for place in node.get("sources", [f"{host} 32 0"]):
             rows["address"].append([PBX, *place.split(), "any", "", ""])
-        target = f"sip:{node['address']};transport={node['transport']}"
-        rows["dispatcher"].append([PBX, target, "", 0, 1, node["weight"], 0, "", ""])
+        rows["dispatcher"].append([PBX, pbx_uri(node), "", 0, 1, node["weight"], 0, "", ""])
     for rank, trunk in enumerate(values["trunks"]):
         attrs = _attrs(trunk)
         rows["address"] += [[TRUNKS, *s.split(), "any", "", attrs] for s in trunk["sources"]]

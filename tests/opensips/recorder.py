@@ -34,6 +34,13 @@ class Fork:
         self.ports = ports
         self.ended = asyncio.Event()
 
+    async def audio(self, kind: str, wanted: int = 25) -> None:
+        """Waits until so many more packets of a leg have come."""
+        before = len(self.heard(kind))
+        async with asyncio.timeout(5):
+            while len(self.heard(kind)) - before < wanted:  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.02)
+
     @property
     def legs(self) -> list[LegAttribution]:
         """Whose voice each line is, as the metadata says."""
@@ -50,8 +57,11 @@ class Recorder:
 
     def __init__(self, endpoint: SipEndpoint, pacer: Pacer, resources: ExitStack) -> None:
         self.address = f"{endpoint.host}:{endpoint.port}"
+        self.uri = f"sip:{self.address};transport=tcp"
         self.forks: asyncio.Queue[Fork] = asyncio.Queue()
         self.is_silent = False
+        self.refuses_with = 0  # 503 and the like; 0 answers
+        self.requests: list[Message] = []
         self._endpoint = endpoint
         self._pacer = pacer
         self._resources = resources
@@ -63,13 +73,28 @@ class Recorder:
         async with asyncio.timeout(10):
             return await self.forks.get()
 
+    async def asked(self, method: str) -> None:
+        """Waits for a request of that method."""
+        async with asyncio.timeout(5):
+            while method not in [one.method for one in self.requests]:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
     def _requested(self, request: Message, flow: Flow) -> None:
+        if self.is_silent:
+            return
+        self.requests.append(request)
         match request.method:
-            case "INVITE" if not self.is_silent:
+            case "OPTIONS":
+                self._endpoint.reply(request, flow, request.reply(200, "OK", to_tag="options"))
+            case "INVITE" if self.refuses_with:
+                refusal = request.reply(self.refuses_with, "Full", to_tag="full")
+                self._endpoint.reply(request, flow, refusal)
+            case "INVITE":
                 self._answer(request, flow)
             case "BYE":
                 self._endpoint.reply(request, flow, request.reply(200, "OK"))
-                self._live.pop(request.call_id).ended.set()
+                if request.call_id in self._live:
+                    self._live.pop(request.call_id).ended.set()
 
     def _answer(self, invite: Message, flow: Flow) -> None:
         fork = self._live.get(invite.call_id)

@@ -20,7 +20,7 @@ from voicefork_cli.sim.source import Tone
 
 from tests.opensips.conftest import Opening, where
 from tests.opensips.mi import calls, count
-from tests.opensips.recorder import Fork, Recorder
+from tests.opensips.recorder import Recorder
 
 CUSTOMER = Tone(440)
 
@@ -38,14 +38,6 @@ async def dial(
     headers: Mapping[str, str] | None = None,
 ) -> None:
     await caller.dial(f"sip:{number}@{edge.sip}", CUSTOMER, headers=headers)
-
-
-async def packets(fork: Fork, kind: str, wanted: int = 25) -> None:
-    """Waits until so many more of a leg have come."""
-    before = len(fork.heard(kind))
-    async with asyncio.timeout(5):
-        while len(fork.heard(kind)) - before < wanted:  # noqa: ASYNC110 - packets have no event
-            await asyncio.sleep(0.02)
 
 
 async def all_over(edge: OpenSips) -> None:
@@ -98,8 +90,8 @@ async def test_hold_and_resume_reach_the_pbx_and_leave_the_fork_alone(
     fork = await recorder.fork()
     await caller.hold()
     await caller.resume()
-    await packets(fork, "customer")
-    await packets(fork, "pbx")
+    await fork.audio("customer")
+    await fork.audio("pbx")
     assert [event.text for event in call.events].count("got INVITE") == 2
     assert recorder.forks.empty()
     await caller.hang_up()
@@ -126,7 +118,7 @@ async def test_a_caller_who_gives_up_in_early_media_ends_the_fork(
     pbx.behaviour = Behaviour(status=None, early_media=True)
     await caller.start(f"sip:+14155550199@{edge.sip}", CUSTOMER)
     fork = await recorder.fork()
-    await packets(fork, "pbx")
+    await fork.audio("pbx")
     await caller.cancel()
     assert (await pbx.next_call()).cancelled
     assert 487 in caller.progress
@@ -169,8 +161,8 @@ async def test_sixty_calls_at_once_are_all_forked_with_both_legs(
                 group.create_task(dial(caller, edge, f"+1415555{index:04}"))
         forks = [await one.fork() for one in (recorder, spare) for _ in range(30)]
         for fork in forks:
-            await packets(fork, "customer", 5)
-            await packets(fork, "pbx", 5)
+            await fork.audio("customer", 5)
+            await fork.audio("pbx", 5)
         assert await count(edge, "voicefork_forks_started") == 60
     async with asyncio.timeout(10):
         for fork in forks:

@@ -65,8 +65,8 @@ async def carrier(lab: Lab, edge: str, load: Load, scenario: str = "call") -> Ou
 async def open_pbx(lab: Lab) -> AsyncIterator[tuple[str, Running]]:
     """Answers every call at once, for load; its host:port."""
     port = lab.ports.single()
-    argv = [find_program("sipp", "apt-get install sip-tester"), "-sn", "uas", "-i", HOST]
-    argv += ["-p", str(port), "-mp", str(lab.ports.single()), "-nostdin"]
+    argv = [find_program("sipp", "apt-get install sip-tester"), "-sn", "uas", "-aa"]
+    argv += ["-i", HOST, "-p", str(port), "-mp", str(lab.ports.single()), "-nostdin"]
     async with lab.program(f"sipp-pbx-{port}", argv) as sipp:
         yield f"{HOST}:{port}", sipp
 

@@ -95,6 +95,13 @@ def find_opensips() -> tuple[Path, Path]:
     raise MissingProgramError("opensips' siprec modules", "name their folder in OPENSIPS_MODULES")
 
 
+def release_of(binary: Path) -> str:
+    """Its release as opensips/render.py knows them: "3.6" or "4.0"."""
+    argv = [str(binary), "-V"]
+    shown = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=10)
+    return "3.6" if "opensips 3." in shown.stdout else "4.0"
+
+
 def _search_path() -> str:
     return f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin"
 
@@ -132,7 +139,7 @@ def render_opensips(lab: Lab, plan: OpenSipsPlan) -> OpenSipsHome:
         MissingProgramError: there is no OpenSIPS.
         LabError: the values are not usable.
     """
-    _, modules = find_opensips()
+    binary, modules = find_opensips()
     folder = lab.folder / plan.name
     folder.mkdir(exist_ok=True)
     sip, metrics = (f"{HOST}:{lab.ports.single()}" for _ in range(2))
@@ -143,6 +150,7 @@ def render_opensips(lab: Lab, plan: OpenSipsPlan) -> OpenSipsHome:
     values = {
         **{"sip": sip, "metrics": metrics, "mi": str(folder / "mi"), "modules": str(modules)},
         **{"udp_workers": 2, "tcp_workers": 2, "calls_per_second": 1000, "trunks": [trunk]},
+        "release": release_of(binary),
         "pbx": [{"address": plan.pbx, "sources": [plan.pbx]}],
         "rtpengines": [plan.rtpengine],
         "workers": [f"sip:{worker};transport=tcp" for worker in plan.workers],
