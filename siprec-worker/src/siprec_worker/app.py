@@ -26,7 +26,7 @@ from siprec_worker.net.registry import RedisRegistry, Reporters
 from siprec_worker.net.sip_endpoint import SipEndpoint, open_sip_endpoint
 from siprec_worker.net.sip_tls import TlsFiles, TlsListening
 from siprec_worker.protocol.sip.digest import DigestRealm
-from siprec_worker.protocol.sip.events import UasEvent
+from siprec_worker.protocol.sip.events import Strayed, UasEvent
 from siprec_worker.protocol.sip.settings import UasSettings
 from siprec_worker.protocol.sip.uri import joined_host_port
 from siprec_worker.session.builder import CallBuilder
@@ -187,6 +187,10 @@ async def _sip(
     intakes: list[Intake] = []
 
     def hear(_: SipEndpoint, event: UasEvent) -> None:
+        if isinstance(event, Strayed):
+            if worker.member is not None:
+                worker.member.strays.came(event)
+            return
         intakes[0].handle(event, asyncio.get_running_loop().time())
 
     passwords = settings.passwords()

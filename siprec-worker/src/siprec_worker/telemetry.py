@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 
 def configure_logging(style: str, level: str) -> None:
@@ -37,6 +37,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # CPU, memory, open files
         self.calls = Gauge("voicefork_worker_calls", "Recorded calls now", registry=self.registry)
         self.calls_started = self._counter("calls_started", "Calls recorded")
         self.calls_ended = self._counter("calls_ended", "Calls ended", ["reason"])
@@ -49,6 +50,11 @@ class Metrics:
         self.overloaded = self._counter("rtp_overloaded", "RTP packets left undecoded for overload")
         self.bad = self._counter("rtp_bad", "Datagrams that were not usable RTP")
         self.late_ticks = self._counter("late_ticks", "Ticks that ran late")
+        self.lag = Gauge(
+            "voicefork_worker_tick_lag_seconds",
+            "How late ticks are, smoothed: over --max-lag-ms calls are refused",
+            registry=self.registry,
+        )
         self.tick_seconds = Histogram(
             "voicefork_worker_tick_seconds",
             "Time one tick took",
@@ -73,6 +79,7 @@ class Metrics:
         self.adopted = self._counter("adopted", "Forks of other workers", ["result"])
         self.moved = self._counter("moved", "Forks given to other workers", ["result"])
         self.forks_lost = self._counter("forks_lost", "Forks that others took while we slept")
+        self.strays = self._counter("strays", "Requests for other workers' dialogs", ["result"])
         self.registry_errors = self._counter("registry_errors", "Registry writes that failed")
 
     def _counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:

@@ -7,7 +7,7 @@ import time
 
 from voicefork_cli.lab.processes import Lab
 
-from tests.builders.moving_forks import open_pooled, until
+from tests.builders.moving_forks import Pooled, open_pooled, until
 
 CALLS = 5
 
@@ -31,9 +31,11 @@ async def test_the_forks_of_a_killed_worker_are_adopted(lab: Lab) -> None:
         await until(lambda: _empty(pooled))
 
 
-async def _empty(pooled: object) -> bool:
-    keys = await pooled.client.keys("*fork*")  # type: ignore[attr-defined]
-    return keys == []
+async def _empty(pooled: Pooled) -> bool:
+    """Nothing is left in Redis of forks that ended."""
+    return not any(
+        [await pooled.client.keys(f"*{name}:*") for name in (":fork", ":forks", "fork:owner")]
+    )
 
 
 async def test_a_drained_worker_gives_its_calls_away_without_losing_a_sample(lab: Lab) -> None:

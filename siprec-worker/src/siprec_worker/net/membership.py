@@ -18,6 +18,7 @@ from siprec_worker.net.pool import Pool
 from siprec_worker.net.receiving import Receiving
 from siprec_worker.net.rescue import Rescue
 from siprec_worker.net.sip_endpoint import SipEndpoint
+from siprec_worker.net.strays import StrayRequests
 from siprec_worker.session.adoption import Adoption
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.registry import Calls
@@ -64,6 +65,7 @@ class Membership:
         self.rescue = Rescue(
             pool, self.lease, self.store, adoption, metrics, admission.admits, around.drop
         )
+        self.strays = StrayRequests(pool, endpoint, situation.sip_uri, metrics)
         self._metrics = metrics
         self.lease.on_dead = self.rescue.found
         self.store.on_lost = self._lost
@@ -104,6 +106,7 @@ async def open_membership(
         stack.push_async_callback(member.leave)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         stack.callback(member.receiving.close)
-        for work in (member.store.run(), member.lease.run(), member.rescue.run()):
+        parts = member.store, member.lease, member.rescue, member.strays
+        for work in [part.run() for part in parts]:
             stack.callback(tasks.create_task(work).cancel)
         yield member

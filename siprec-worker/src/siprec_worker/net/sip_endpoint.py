@@ -14,7 +14,7 @@ from siprec_worker.errors import SetupError
 from siprec_worker.net.sip_tcp import SipTcp, TcpLimits
 from siprec_worker.net.sip_tls import RELOAD_SECONDS, Credentials, TlsListening
 from siprec_worker.net.sip_udp import SipUdp
-from siprec_worker.protocol.sip.events import DialogId, DialogState, UasEvent
+from siprec_worker.protocol.sip.events import DialogId, DialogState, Strayed, UasEvent
 from siprec_worker.protocol.sip.flow import TLS, UDP, Flow, Outgoing
 from siprec_worker.protocol.sip.settings import UasSettings
 from siprec_worker.protocol.sip.uas import Uas
@@ -158,6 +158,14 @@ class SipEndpoint:
 
     def hand_over(self, of: DialogId) -> bool:
         return self._command(partial(self.uas.hand_over, of, self._loop.time()))
+
+    def answer_stray(self, stray: Strayed, status: int) -> None:
+        self.uas.answer_stray(stray, status, self._loop.time())
+        self._pump()
+
+    def pass_on(self, stray: Strayed, uri: str) -> None:
+        self.uas.pass_on(stray, uri, self._loop.time())
+        self._pump()
 
     def dialog_state(self, of: DialogId) -> DialogState | None:
         return self.uas.dialog_state(of)

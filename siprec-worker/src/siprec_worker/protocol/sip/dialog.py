@@ -193,6 +193,12 @@ class Dialog:
         self.ended = True
         return True
 
+    def leaves_to_owner(self, method: str) -> bool:
+        """A request that has to reach whoever has the dialog by now. A re-INVITE need not: a 488
+        changes nothing.
+        """
+        return self.handed_over and method not in ("INVITE", "UPDATE")
+
     def hand_over(self, now: float) -> bool:
         """Another worker has the dialog now, but the peer may still send requests here.
 

@@ -98,9 +98,20 @@ class Informed:
     request: Request
 
 
+@dataclass(frozen=True, slots=True)
+class Strayed:
+    """A request within a dialog that is not ours: answer_stray() or pass_on() must follow.
+
+    Only told where `Uas.passes_on`; else it is answered 481.
+    """
+
+    request: Request
+    key: tuple[str, ...]  # of its transaction
+
+
 UasEvent = (
     Invited | Confirmed | Cancelled | HungUp | ReinviteAnswered | Unconfirmed | NotRecorded
-    | Informed | MetadataRequestAnswered
+    | Informed | MetadataRequestAnswered | Strayed
 )  # fmt: skip
 
 

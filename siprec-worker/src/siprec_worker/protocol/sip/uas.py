@@ -16,7 +16,13 @@ from siprec_worker.errors import MultipartError, SipError
 from siprec_worker.protocol.sip.actions import Acknowledge, Action, Answer, Ask, Resend
 from siprec_worker.protocol.sip.deadlines import Deadlines
 from siprec_worker.protocol.sip.dialog import Dialog
-from siprec_worker.protocol.sip.events import DialogId, DialogState, UasEvent, dialog_id
+from siprec_worker.protocol.sip.events import (
+    DialogId,
+    DialogState,
+    Strayed,
+    UasEvent,
+    dialog_id,
+)
 from siprec_worker.protocol.sip.flow import Flow, Outgoing, Target
 from siprec_worker.protocol.sip.gate import Gate
 from siprec_worker.protocol.sip.in_dialog import new_dialog_state, next_hop
@@ -25,6 +31,7 @@ from siprec_worker.protocol.sip.parsing import parse_message
 from siprec_worker.protocol.sip.screening import check_readable, options_answer, refusal
 from siprec_worker.protocol.sip.session_timer import MIN_SECONDS, too_brief
 from siprec_worker.protocol.sip.settings import UasSettings
+from siprec_worker.protocol.sip.strays import Strays
 from siprec_worker.protocol.sip.transaction import TransactionKey, response_target, server_key
 from siprec_worker.protocol.sip.transactions import Transactions
 
@@ -54,6 +61,7 @@ class Uas:
         self.settings = settings
         self.available = True
         self.refused: Counter[int] = Counter()  # requests that no event told of, by status
+        self.passes_on = False  # is somebody there who knows whose dialogs are whose?
         self.unreadable = 0  # messages that were no SIP, or could not be answered
         self.gate = Gate(settings.networks, settings.realm, new_token)
         self._new_token = new_token
@@ -61,6 +69,7 @@ class Uas:
         self._invites: dict[_InviteId, TransactionKey] = {}
         self._deadlines: Deadlines[DialogId] = Deadlines()
         self._transactions = Transactions(settings.max_transactions)
+        self._strays = Strays(new_token)
         self._outbox: list[Outgoing] = []
         self._events: list[UasEvent] = []
 
@@ -177,6 +186,9 @@ class Uas:
         self, request: Request, key: TransactionKey, flow: Flow, now: float
     ) -> None:
         entry = self._entry_of(request)
+        if self.passes_on and (entry is None or entry.dialog.leaves_to_owner(request.method)):
+            self._events.append(Strayed(request, key))
+            return
         if entry is None:
             self._respond(key, request.reply(481), now)
             return
@@ -193,6 +205,10 @@ class Uas:
         return self._entries.get(dialog_id(request.call_id, request.to_tag, request.from_tag))
 
     def _receive_response(self, response: Response, now: float) -> None:
+        if self._strays.awaits(response):
+            if (sent := self._transactions.receive_response(response, now)) is not None:
+                self._stray_answered(sent, response, now)
+            return
         if len(response.headers.values("via")) != 1:  # section 8.1.3.3: not for us
             raise SipError("a response with several Vias")
         answered = self._transactions.receive_response(response, now)
@@ -249,6 +265,29 @@ class Uas:
         done = command(entry.dialog)
         self._pump(entry, now)
         return done
+
+    def answer_stray(self, stray: Strayed, status: int, now: float) -> None:
+        self._respond(stray.key, stray.request.reply(status), now)
+
+    def pass_on(self, stray: Strayed, uri: str, now: float) -> None:
+        """Asks the dialog's owner at `uri`; the peer gets its answer."""
+        try:
+            request, target = self._strays.pass_on(stray, uri, self.settings)
+        except SipError as error:
+            self.answer_stray(stray, error.sip_status, now)
+            return
+        self._transactions.ask(request, target, None, now)
+        if stray.request.method == "BYE" and (entry := self._entry_of(stray.request)) is not None:
+            entry.dialog.bye("")  # one that was handed over; nothing is sent
+            self._pump(entry, now)
+
+    def _stray_answered(self, sent: Request, response: Response | None, now: float) -> None:
+        if (stray := self._strays.answered(sent)) is None:
+            return
+        answer = stray.request.reply(408)
+        if response is not None:
+            answer = stray.request.reply(response.status, response.reason, body=response.body)
+        self._respond(stray.key, answer, now)
 
     def dialog_state(self, of: DialogId) -> DialogState | None:
         """What to store, so that another worker can adopt the dialog."""
@@ -322,6 +361,7 @@ class Uas:
 
     def handle_timeout(self, now: float) -> None:
         for request in self._transactions.handle_timeout(now):
+            self._stray_answered(request, None, now)
             of = dialog_id(request.call_id, request.from_tag, request.to_tag)
             if (entry := self._entries.get(of)) is not None:
                 entry.dialog.answered(request, None, now)

@@ -1,0 +1,62 @@
+"""Finds the owners of dialogs that this worker is asked for and has not got (any more)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from siprec_worker.net.fork_store import AWAY
+from siprec_worker.net.pool import Pool
+from siprec_worker.net.sip_endpoint import SipEndpoint
+from siprec_worker.protocol.sip.events import Strayed
+from siprec_worker.telemetry import Metrics
+
+log = structlog.get_logger(__name__)
+
+QUEUE = 256  # more at once are answered without asking
+MOVES_MEDIA = frozenset({"INVITE", "UPDATE"})
+
+
+class StrayRequests:
+    """One task asks Redis, one request after the other; each is answered or passed on.
+
+    A re-INVITE of another's fork gets 488: a 200 with our SDP would pull the RTP here, and 481
+    would end the recording.
+    """
+
+    def __init__(self, pool: Pool, endpoint: SipEndpoint, sip_uri: str, metrics: Metrics) -> None:
+        self._pool = pool
+        self._endpoint = endpoint
+        self._sip_uri = sip_uri
+        self._metrics = metrics
+        self._waiting: asyncio.Queue[Strayed] = asyncio.Queue(QUEUE)
+        endpoint.uas.passes_on = True
+
+    def came(self, stray: Strayed) -> None:
+        try:
+            self._waiting.put_nowait(stray)
+        except asyncio.QueueFull:
+            self._answer(stray, known=True)
+
+    async def run(self) -> None:
+        while True:
+            stray = await self._waiting.get()
+            try:
+                found: bytes = await self._pool.call("vf_owner", stray.request.call_id)
+            except AWAY:
+                self._answer(stray, known=True)
+                continue
+            owner = found.decode()
+            elsewhere = bool(owner) and owner != self._sip_uri
+            if elsewhere and stray.request.method not in MOVES_MEDIA:
+                self._metrics.strays.labels(result="passed on").inc()
+                self._endpoint.pass_on(stray, owner)
+            else:
+                self._answer(stray, known=elsewhere)
+
+    def _answer(self, stray: Strayed, *, known: bool) -> None:
+        """`known`: somebody has, or may have, the dialog."""
+        kept = known and stray.request.method in MOVES_MEDIA
+        self._metrics.strays.labels(result="488" if kept else "481").inc()
+        self._endpoint.answer_stray(stray, 488 if kept else 481)
