@@ -4,6 +4,9 @@ Pure: no clock, no socket. A stream (h2 or grpc.aio) takes the messages out and 
 What waits here counts as un-acked. Above half of the limit messages grow (pressure.py); at the
 limit the oldest waiting audio is shed and told as Gap SHED before the next audio that is sent.
 What was sent is kept until it is acked: a stream that goes on with a broken one says it again.
+
+While an AI keeps up, its chunks are *direct*: only `seq` moves. It says how many there were, so all
+that is counted by the chunk is counted when something else happens (`_count_direct`).
 """
 
 from __future__ import annotations
@@ -37,10 +40,18 @@ Message = tuple[int, list[bytes]]
 class Conversation:
     """Open, then audio and events in order, then Close; and the AI's side of it."""
 
+    __slots__ = (
+        "_backlog_seq", "_bytes_per_ms", "_calm_ms", "_closing", "_counted_to", "_counters",
+        "_direct_bytes", "_direct_ms", "_direct_to", "_gaps", "_gauge", "_keeps", "_limit_ms",
+        "_max_events", "_pressure_due", "_queue", "_queued_events", "_queued_ms", "_rate", "_seq",
+        "_silence_ms", "_slot_ms", "_their_seq", "_unacked", "_unheard_ms", "_writer", "ack_due",
+        "finished", "opened", "opening", "silent",
+    )  # fmt: skip
+
     def __init__(self, opening: Open, options: AgentOptions) -> None:
         self.opening = opening
         self.opened: Opened | None = None
-        self.counters = StreamCounters()
+        self._counters = StreamCounters()
         self.finished = False  # Close has been taken out: nothing follows
         self._max_events = options.max_queued_events
         self._silence_ms = round(options.silence_seconds * 1000)
@@ -62,6 +73,10 @@ class Conversation:
         self._unheard_ms = 0  # audio offered since the AI was last heard
         self.silent = False  # so much of it that the AI must be dead
         self._seq = 0
+        self._direct_to = 0  # up to this seq chunks of `_direct_bytes` a leg are direct
+        self._direct_bytes = self._direct_ms = 0
+        self._counted_to = 0  # the direct ones up to this seq are counted
+        self._keeps = False  # what is sent may have to be said again
         self._their_seq = 0
         self.ack_due = False  # something was heard that our Ack has not named yet
         self._closing = False
@@ -70,7 +85,13 @@ class Conversation:
     # --- call -> AI ---------------------------------------------------------------------------
 
     @property
+    def counters(self) -> StreamCounters:
+        self._count_direct()
+        return self._counters
+
+    @property
     def unacked_ms(self) -> int:
+        self._count_direct()
         return self._unacked.ms + self._queued_ms
 
     @property
@@ -84,6 +105,12 @@ class Conversation:
 
     def audio(self, pts: int, legs: Sequence[LegAudio], may_send: bool) -> Message | None:
         """One chunk: the message to send now if `may_send`, or None when it waits here."""
+        if self._seq < self._direct_to and may_send and len(legs[0].data) == self._direct_bytes:
+            self._seq = seq = self._seq + 1
+            if self._keeps:
+                self._unacked.audio.append((seq, self._direct_ms, pts, legs))
+            return self._writer.pieces(seq, pts, legs)
+        self._interrupt()
         if self._closing or not legs:
             return None
         ms = len(legs[0].data) // self._bytes_per_ms or 1
@@ -92,15 +119,44 @@ class Conversation:
             self.silent = True
         calm = self._unacked.ms + ms <= self._calm_ms
         if may_send and calm and self.opened and not self._queue and not self._gaps.waiting:
-            return self._write_audio(pts, legs, ms)
+            message = self._write_audio(pts, legs, ms)
+            self._go_direct(len(legs[0].data), ms)
+            return message
         self._wait(Chunk(pts, legs, ms))
         return None
+
+    def _go_direct(self, size: int, ms: int) -> None:
+        """Chunks like the last one need no look at the rules, as long as the AI could keep up."""
+        calm = (self._calm_ms - self._unacked.ms) // ms
+        heard = (self._silence_ms - self._unheard_ms - 1) // ms
+        self._direct_bytes, self._direct_ms = size, ms
+        self._direct_to = self._seq + max(0, min(calm, heard))
+
+    def _count_direct(self) -> None:
+        """Brings up to date what direct chunks have left behind."""
+        chunks = self._seq - self._counted_to
+        if chunks:
+            ms = chunks * self._direct_ms
+            self._counters.messages_sent += chunks
+            self._counters.audio_ms_sent += ms
+            self._unheard_ms += ms
+            if self.acks:
+                self._unacked.ms += ms
+                if not self._keeps:
+                    self._unacked.add_run(self._counted_to + 1, self._seq, self._direct_ms)
+            self._counted_to = self._seq
+
+    def _interrupt(self) -> None:
+        """The next chunk is not direct."""
+        self._count_direct()
+        self._direct_to = 0
 
     def replay(self, items: Sequence[Chunk | ToAgent], *, known: bool) -> None:
         """What a broken stream left: queued as it was cut, flagged LATE.
 
         Not `known` to the AI is the call that it was of: then the audio is only told, as a Gap.
         """
+        self._interrupt()
         replayed_ms = 0
         for item in items:
             if not isinstance(item, Chunk):
@@ -115,7 +171,8 @@ class Conversation:
 
     def backlog(self) -> Backlog | None:
         """What another stream has to say again; None when this one cannot be gone on with."""
-        acked_seq = self.counters.acked_seq
+        self._interrupt()
+        acked_seq = self._counters.acked_seq
         match self.opened, self.opening.resume:
             case Opened(no_ack=False, resume_token=token), _ if token and not self._closing:
                 pass
@@ -146,6 +203,7 @@ class Conversation:
 
     def event(self, message: ToAgent | wire.Ack) -> None:
         """Queues an event behind the audio and events that wait."""
+        self._interrupt()
         if not self._closing:
             self._queue.append(message)
             self._queued_events += 1
@@ -158,6 +216,7 @@ class Conversation:
 
     def close(self, close: Close) -> None:
         """Queues the goodbye. What the AI has not been open for is dropped."""
+        self._interrupt()
         if self._closing:
             return
         if self.opened is None:
@@ -169,9 +228,10 @@ class Conversation:
 
     def next_message(self) -> Message | None:
         """The next message that may be sent, or None: nothing waits, or Opened has not come."""
+        self._interrupt()
         if self._pressure_due and not self.finished:
             self._pressure_due = False
-            gauge, shed_ms = self._gauge, self.counters.shed_ms
+            gauge, shed_ms = self._gauge, self._counters.shed_ms
             return self._write(Pressure(gauge.level, self.unacked_ms, shed_ms, gauge.chunk_ms))
         if not self._queue or (self.opened is None and self._seq and not self._closing):
             return None
@@ -205,23 +265,24 @@ class Conversation:
 
     def _write(self, message: wire.Request) -> Message:
         self._seq += 1
+        self._counted_to = self._seq
         if self.acks and not isinstance(message, Open | Close | wire.Ack | Pressure):
             self._unacked.add_event(self._seq, message)
-        self.counters.messages_sent += 1
+        self._counters.messages_sent += 1
         body = wire.write_request(self._seq, message)
         return len(body), [body]
 
     def _write_audio(self, pts: int, legs: Sequence[LegAudio], ms: int) -> Message:
-        self._seq = seq = self._seq + 1
-        counters = self.counters
+        self._counted_to = self._seq = seq = self._seq + 1
+        counters = self._counters
         counters.messages_sent += 1
         counters.audio_ms_sent += ms
-        opened = self.opened
-        if opened is not None and not opened.no_ack:
-            unacked = self._unacked
-            # Without a token nothing is ever sent again, and 30 kB a call and second not kept.
-            unacked.audio.append((seq, ms, pts, legs if opened.resume_token else ()))
-            unacked.ms += ms
+        if self.acks:
+            self._unacked.ms += ms
+            if self._keeps:
+                self._unacked.audio.append((seq, ms, pts, legs))
+            else:
+                self._unacked.add_run(seq, seq, ms)
         return self._writer.pieces(seq, pts, legs)
 
     def _shed_oldest(self) -> bool:
@@ -236,13 +297,14 @@ class Conversation:
         return False
 
     def _shed(self, chunk: Chunk, cause: GapCause) -> None:
-        self.counters.shed_ms += chunk.ms
+        self._counters.shed_ms += chunk.ms
         self._gaps.add(chunk, self._rate, cause)
 
     # --- AI -> call ---------------------------------------------------------------------------
 
     def heard(self) -> None:
         """A sign of life. Without Acks, taking our audio is one."""
+        self._count_direct()
         self._unheard_ms, self.silent = 0, False
 
     def receive(self, body: bytes) -> FromAgent | None:
@@ -254,8 +316,8 @@ class Conversation:
         heard = wire.read_response(body, self.opening)
         self.heard()
         self._their_seq = heard.seq or self._their_seq + 1
-        self.counters.messages_received += 1
-        self.counters.ignored += heard.unknown
+        self._counters.messages_received += 1
+        self._counters.ignored += heard.unknown
         if isinstance(heard.message, wire.Ack):
             self._acknowledged(heard.message.seq)  # and not acked in turn, for ever
             return None
@@ -271,7 +333,7 @@ class Conversation:
                 self._admitted(opened)
                 return opened
             case Opened():
-                self.counters.ignored += 1
+                self._counters.ignored += 1
                 return None
             case _ if self.opened is None:
                 raise VendorError(f"the AI sent {type(message).__name__} before Opened")
@@ -284,8 +346,8 @@ class Conversation:
         return self.opened is not None and not self.opened.no_ack
 
     def _acknowledged(self, seq: int) -> None:
-        if seq > self.counters.acked_seq:
-            self.counters.acked_seq = min(seq, self._seq)
+        if seq > self._counters.acked_seq:
+            self._counters.acked_seq = min(seq, self._seq)
         self._unacked.acknowledged(seq)
         if self._backlog_seq and seq >= self._backlog_seq:
             self._backlog_seq = 0
@@ -310,6 +372,8 @@ class Conversation:
         gaps = (gap for gap in self._gaps.take() if gap.leg in wanted)
         self._gaps.keep([rescaled(gap, scale) for gap in gaps])
         self.opened = opened
+        # Without a token nothing is ever sent again, and 30 kB a call and second not kept.
+        self._keeps = self.acks and bool(opened.resume_token)
         self._rate = opened.uplink.sample_rate
         self._bytes_per_ms = bytes_per_ms(opened.uplink)
         self._slot_ms = opened.chunk_ms

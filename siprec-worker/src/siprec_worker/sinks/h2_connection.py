@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
         self.sender.collect()
         self._streams[stream_id] = stream
         self._cancel_alarm()
-        stream.placed(self, stream_id)
+        stream.placed(self, stream_id, self._h2.streams[stream_id])
 
     def flush(self) -> None:
         """Writes what was queued since the last flush, in one write."""

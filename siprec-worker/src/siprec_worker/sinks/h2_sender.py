@@ -45,10 +45,11 @@ class Sender:
 
     def write(self, stream: H2Stream, size: int, pieces: Iterable[bytes]) -> None:
         """One message of `size` bytes: into the next write, or to the stream's turn later."""
-        h2, half = self._h2, self._h2.streams[stream.stream_id]
+        h2, half = self._h2, stream.half
         total = size + PREFIX_BYTES
         if (
-            total > half.outbound_flow_control_window
+            half is None
+            or total > half.outbound_flow_control_window
             or total > h2.outbound_flow_control_window
             or total > h2.max_outbound_frame_size
             or self.paused

@@ -17,6 +17,8 @@ from siprec_worker.sinks.options import AgentOptions
 from siprec_worker.sinks.waiting_audio import Backlog
 
 if TYPE_CHECKING:
+    from h2.stream import H2Stream as Half
+
     from siprec_worker.sinks.h2_connection import Connection
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,12 @@ class StreamOwner(Protocol):
 class H2Stream:
     """AgentStream on HTTP/2. `connection` and `stream_id` are set once it has been placed."""
 
+    __slots__ = (
+        "_ack_alarm", "_alarm", "_closing", "_loop", "_options", "_over", "_owner", "_placed_at",
+        "_reader", "_receiver", "connection", "deadline", "free", "going_away", "half", "rest",
+        "stream_id", "talk",
+    )  # fmt: skip
+
     def __init__(
         self,
         opening: Open,
@@ -42,6 +50,7 @@ class H2Stream:
         self.talk = Conversation(opening, options)
         self.connection: Connection | None = None
         self.stream_id = 0
+        self.half: Half | None = None  # h2's state of it, whose window a message has to fit
         self.going_away: Callable[[], None] | None = None  # to be told of its server's leaving
         self.free = False  # placed, and nothing of it waits for a window or the socket
         self.rest = b""  # of a message that a window cut in two
@@ -126,8 +135,9 @@ class H2Stream:
 
     # --- from the connection ------------------------------------------------------------------
 
-    def placed(self, connection: Connection, stream_id: int) -> None:
-        self.connection, self.stream_id, self.free = connection, stream_id, True
+    def placed(self, connection: Connection, stream_id: int, half: Half) -> None:
+        self.connection, self.stream_id, self.half = connection, stream_id, half
+        self.free = True
         self._placed_at = self._loop.time()
         connection.sender.pump(self)
 
