@@ -123,6 +123,7 @@ class Worker:
     def refresh_metrics(self) -> None:
         metrics, rtp, ticks = self.metrics, self.calls.rtp(), self.tick.stats
         metrics.calls.set(len(self.calls))
+        metrics.lag.set(self.admission.lag)
         refused = self.endpoint.uas.refused if self.endpoint is not None else {}
         for counter, total in (
             (metrics.packets, rtp["packets"]),

@@ -41,15 +41,22 @@ class LoadProgress:
     states: Counter[ForkState] = field(default_factory=Counter)
     running: int = 0
     begun: int = 0
-    packets: int = 0
+    packets: int = 0  # of calls that have ended
     unsent: int = 0  # packets the system did not take
     stalls: int = 0  # times the sender fell more than 200 ms behind
+    media: set[DirectMedia] = field(default_factory=set)  # of the calls that run
     setup_ms: list[float] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
 
     def setup_quantile_ms(self, q: float) -> float:
         """Of INVITE to ACK; 0 where nothing was answered."""
         return float(np.quantile(self.setup_ms, q)) if self.setup_ms else 0.0
+
+    @property
+    def sent(self) -> int:
+        """RTP packets until now."""
+        live = sum(port.sent for media in self.media for port in (media.caller, media.callee))
+        return self.packets + live
 
     @property
     def failed(self) -> int:
@@ -76,9 +83,11 @@ async def _call(
     progress.running += 1
     try:
         with open_direct_media(pacer, *legs, host=plan.host, codec=plan.codec) as media:
+            progress.media.add(media)
             try:
                 await _recorded(plan, progress, endpoint, media)
             finally:
+                progress.media.discard(media)
                 for port in (media.caller, media.callee):
                     progress.packets += port.sent
                     progress.unsent += port.dropped
