@@ -128,6 +128,7 @@ class Settings(BaseSettings):
     log: str = _setting("console", "console or json", pattern="^(console|json)$")
     log_level: str = _setting("INFO", "how much", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
+    voice: str = _setting("slt", "flite's voice for agents' briefings; empty: none is spoken")
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if (self.grpc_cert is None) is not (self.grpc_key is None):

@@ -30,6 +30,7 @@ from orchestrator.handoff.registry import Registry
 from orchestrator.model import CallId, HandoffId
 from orchestrator.routing.situation import QueueStates
 from orchestrator.telemetry import Metrics
+from orchestrator.speech.flite import open_speech
 
 REDIS_SECONDS = 1.0
 
@@ -82,6 +83,7 @@ async def open_handoffs(  # noqa: PLR0913 - what a handoff touches
     )
     try:
         async with asyncio.TaskGroup() as work:
+            speech=open_speech(settings.voice),
             tasks = [
                 work.create_task(forever)
                 for forever in (registry.run(), outbox.run(), audit.run(), routes.watch())

@@ -17,7 +17,7 @@ from orchestrator.fleet.call import (
     name_or_empty,
 )
 from orchestrator.fleet.calls import Calls
-from orchestrator.model import CallId
+from orchestrator.model import CallId, ChannelId, HandoffId
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -25,6 +25,9 @@ _ATTEMPTS, _PAUSE_SECONDS = 6, 0.25  # the last one after 15 s
 
 INBOUND = "inbound"
 """First argument of Stasis() for a call that is to meet its bot."""
+
+QUEUE_ENDED = "queue-ended"
+"""For a caller whom a queue gave up; the queue and its QUEUESTATUS follow."""
 
 # Dialplan variable, the SIP header behind it, and its name as an argument of Stasis().
 _CALL = ("VOICEFORK_CALL", "X-Voicefork-Call", "call")
@@ -34,6 +37,15 @@ _DIRECTION = ("VOICEFORK_DIRECTION", "X-Voicefork-Direction", "direction")
 
 class Doorkeeper(Protocol):
     """What the door asks of the PBX. Raises PbxError."""
+class TakesBack(Protocol):
+    """Who goes on with a caller after a queue."""
+
+    async def queue_ended(
+        self, handoff: HandoffId, tenant: str, caller: ChannelId, status: str
+    ) -> bool:
+        """False: nobody here knows that handoff."""
+
+
 
     async def identity(self, channel_id: str, names: tuple[str, ...]) -> tuple[str, ...]:
         """Channel variables or dialplan functions; empty where not set."""
@@ -52,11 +64,14 @@ class Doorkeeper(Protocol):
 class Entrance:
     """Takes what enters the application; each entry is one short task of `calls`."""
 
-    def __init__(self, calls: Calls, pbx: Doorkeeper) -> None:
+    def __init__(
+        self, calls: Calls, pbx: Doorkeeper, after_queue: TakesBack | None = None
+    ) -> None:
         self._calls = calls
         self._pbx = pbx
         self._meeting: set[str] = set()  # channels
 
+        self._after_queue = after_queue
     def meets(self, channel_id: str) -> bool:
         """Whether this channel is just being asked who it is."""
         return channel_id in self._meeting
@@ -78,6 +93,10 @@ class Entrance:
             log.info("entered already", channel=channel_id)  # told by an event and found in a list
         elif not args or args[0] != INBOUND:
             log.warning("unknown entry", channel=channel_id, kind=args[0] if args else "")
+        elif args and args[0] == QUEUE_ENDED and self._after_queue is not None:
+            self._meeting.add(channel_id)
+            status = args[2] if len(args) > 2 else ""  # noqa: PLR2004 - queue-ended,QUEUE,STATUS
+            self._calls.spawn(self._come_back(channel_id, status, self._after_queue))
             self._calls.spawn(self._turn_away(channel_id))
         elif not self._calls.has_room():
             log.warning("no room for a bot", calls=len(self._calls))
@@ -92,6 +111,26 @@ class Entrance:
 
     async def _meet(self, channel_id: str, given: Mapping[str, str], *, answered: bool) -> None:
         try:
+    async def _come_back(self, channel_id: str, status: str, after_queue: TakesBack) -> None:
+        """With music at once: the queue's own has ended."""
+        taken = False
+        try:
+            await self._pbx.start_music(channel_id)
+            handoff, tenant = await self._pbx.identity(channel_id, (_HANDOFF, _TENANT[0]))
+            taken = bool(handoff) and await after_queue.queue_ended(
+                HandoffId(handoff),
+                name_or_empty(tenant) or DEFAULT_TENANT,
+                ChannelId(channel_id),
+                status,
+            )
+        except PeerError as error:
+            log.warning("return from a queue failed", channel=channel_id, error=str(error))
+        finally:
+            self._meeting.discard(channel_id)
+        if not taken:
+            log.info("back from a queue, to the dialplan", channel=channel_id, status=status)
+            await self._turn_away(channel_id)
+
             call = await self._identify(channel_id, given, answered=answered)
             entered = self._calls.enter(call)
         except PeerError as error:

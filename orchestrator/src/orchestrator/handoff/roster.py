@@ -12,12 +12,13 @@ from typing import Generic, TypeVar
 from orchestrator.handoff.ports import Tally, Telephony
 from orchestrator.handoff.rescue import rescue
 from orchestrator.handoff.runner import HandoffRunner
-from orchestrator.handoff.state import view
-from orchestrator.model import CallId, Handoff, HandoffId, NodeName
+from orchestrator.handoff.state import State, view
+from orchestrator.model import CallId, Context, Handoff, HandoffId, NodeName, Outcome
 
 log = logging.getLogger(__name__)
 
 REMEMBERED = 4096
+QUEUED = 512  # with all that is known of them; older ones are in the store
 PREDECESSOR_SECONDS = 5.0
 
 K = TypeVar("K")
@@ -58,6 +59,7 @@ class Roster:
         self._live: dict[HandoffId, HandoffRunner] = {}
         self._by_call: dict[CallId, HandoffRunner] = {}
         self._ended: Remembered[HandoffId, Handoff] = Remembered(REMEMBERED)
+        self._queued: Remembered[HandoffId, tuple[State, Context]] = Remembered(QUEUED)
         self._asked: Remembered[tuple[CallId, str], Asked] = Remembered(REMEMBERED)
         self._latest: Remembered[CallId, HandoffId] = Remembered(REMEMBERED)
         self._work: asyncio.TaskGroup | None = None
@@ -87,6 +89,12 @@ class Roster:
         if (runner := self._live.get(handoff)) is not None:
             return view(runner.state)
         return self._ended.get(handoff)
+
+    def queued(self, handoff: HandoffId) -> tuple[State, Context] | None:
+        """State and context of a handoff that left its caller to the dialplan not long ago."""
+        if (runner := self._live.get(handoff)) is not None:
+            return runner.state, runner.context
+        return self._queued.get(handoff)
 
     def latest(self, call: CallId) -> HandoffId | None:
         return self._latest.get(call)
@@ -119,6 +127,8 @@ class Roster:
         finally:
             self._live.pop(request.handoff_id, None)
             self._ended.put(request.handoff_id, view(runner.state))
+            if runner.state.outcome is Outcome.QUEUED:
+                self._queued.put(request.handoff_id, (runner.state, runner.context))
             if self._by_call.get(request.call_id) is runner:
                 del self._by_call[request.call_id]
 

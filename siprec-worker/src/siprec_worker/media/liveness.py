@@ -42,7 +42,12 @@ class BothLegs:
         self._look(at)
 
     def one_way(self, now: float) -> bool:
-        """One of them sends, and the other has sent nothing for a while."""
+        """One of them sends, and the other has sent nothing for a while.
+
+        Never where no packet of the customer has come at all: their leg may not be known.
+        """
+        if self._customer_source is None:
+            return False
         customer = now - self._customer_at <= DEAD_AFTER
         pbx = now - self._pbx_at <= DEAD_AFTER
         return (customer or self._pauses) != pbx
