@@ -8,21 +8,27 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-import aiohttp
+import grpc
 import numpy as np
-import redis.asyncio as redis
+from redis.asyncio import Redis as RedisClient
 from siprec_worker.net.pool import Pool
+from voicefork.worker.v1.worker_pb2_grpc import WorkerControlStub
 from voicefork_cli.lab.ours import Service, WorkerPlan, open_worker
 from voicefork_cli.lab.processes import Lab
 from voicefork_cli.lab.redis import Redis, open_redis
+from voicefork_cli.lab.rtpengine import Rtpengine
 from voicefork_cli.sim.edge_call import new_call_id
 from voicefork_cli.sim.endpoint import SipEndpoint, open_sip
-from voicefork_cli.sim.fork_media import ForkMedia, open_direct_media
+from voicefork_cli.sim.fork_media import ForkMedia, NgForkMedia, RelayedCall, open_direct_media
+from voicefork_cli.sim.ng import Exchange, open_ng
 from voicefork_cli.sim.pacer import Pacer, open_pacer
 from voicefork_cli.sim.rs_metadata import RecordedCall, marked_party
+from voicefork_cli.sim.rtp_port import open_rtp_port
+from voicefork_cli.sim.sdp import audio_lines, phone_sdp
 from voicefork_cli.sim.source import Tone
 from voicefork_cli.sim.src import ForkState, SiprecClient, SrcSettings
 from voicefork_sdk.call import Call
@@ -31,8 +37,11 @@ from voicefork_sdk.model import GapCause
 from voicefork_sdk.options import AgentOptions
 from voicefork_sdk.server import AgentServer
 
+if TYPE_CHECKING:
+    from voicefork.worker.v1.worker_pb2_grpc import WorkerControlAsyncStub
+
 RATE = 8000
-TONE_HZ = 437.0  # no whole number of periods in 20 ms: a slip of a packet is seen in the phase
+TONE_HZ = 437  # no whole number of periods in 20 ms: a slip of a packet is seen in the phase
 PHASE_SLIP = 0.35  # radians; a sample is 0.34
 WAIT_SECONDS = 20.0
 
@@ -112,7 +121,7 @@ class Pooled:
 
     lab: Lab
     redis: Redis
-    client: redis.Redis
+    client: RedisClient
     pool: Pool
     agent: CountingAgent
     agent_url: str
@@ -152,7 +161,7 @@ class Pooled:
             marked_party("sip:+14155550199@carrier", "", "pbx"),
         )
         if media is None:
-            tones = Tone(TONE_HZ), Tone(TONE_HZ * 1.5)
+            tones = Tone(TONE_HZ), Tone(TONE_HZ * 3 // 2)
             media = self.stack.enter_context(open_direct_media(self.pacer, *tones))
         src = SrcSettings(**{"owner": self.owner, **settings})  # type: ignore[arg-type]
         client = SiprecClient(self.endpoint, media, call, src)
@@ -175,7 +184,7 @@ class Pooled:
             sizes = [
                 await self.client.scard(f"voicefork:pool:forks:{name}") for name in self.workers
             ]
-            return sum(sizes) >= count
+            return bool(sum(sizes) >= count)
 
         await until(there)
         await asyncio.sleep(0.3)  # the AI has opened meanwhile, and that is stored, too
@@ -190,13 +199,14 @@ class Pooled:
 
         await until(all_heard)
 
-    async def calls_of(self, name: str) -> int:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"http://{self.workers[name].addresses['admin']}/calls") as response,
-        ):
-            found = await response.json()
-            return len(found["live"] if isinstance(found, dict) else found)
+    async def owners(self) -> set[str | None]:
+        return {await self.owner(fork.client.call_id) for fork in self.forks}
+
+    def control(self, name: str) -> WorkerControlAsyncStub:
+        """The worker's control service, as the orchestrator and other workers have it."""
+        channel = grpc.aio.insecure_channel(self.workers[name].addresses["control"])
+        self.stack.push_async_callback(channel.close)
+        return WorkerControlStub(channel)
 
     def kill(self, name: str) -> float:
         """kill -9; gives the moment."""
@@ -208,12 +218,32 @@ class Pooled:
         self.forks.clear()
 
 
+@asynccontextmanager
+async def relayed_media(rtpengine: Rtpengine, pacer: Pacer) -> AsyncIterator[NgForkMedia]:
+    """A call of two parties through a real rtpengine, which copies both legs to the fork."""
+    call = RelayedCall(secrets.token_hex(6), "caller", "callee")
+    with open_rtp_port(pacer, keep=False) as caller, open_rtp_port(pacer, keep=False) as callee:
+        async with open_ng((rtpengine.host, rtpengine.port)) as ng:
+            offer = Exchange(call.call_id, call.caller_tag, "", "127.0.0.1")
+            to_callee = await ng.offer(offer, phone_sdp(caller.address, "PCMU"))
+            answer = replace(offer, to_tag=call.callee_tag)
+            to_caller = await ng.answer(answer, phone_sdp(callee.address, "PCMU"))
+            callee.remote = audio_lines(to_callee)[0].address
+            caller.remote = audio_lines(to_caller)[0].address
+            caller.play(Tone(TONE_HZ))
+            callee.play(Tone(TONE_HZ * 3 // 2))
+            yield NgForkMedia(ng, call, allow_transcoding=True)
+            await ng.delete(call.call_id)
+
+
 async def until(check: Callable[[], object], seconds: float = WAIT_SECONDS) -> None:
     """Waits for an `async` check to be true."""
     async with asyncio.timeout(seconds):
         while True:
             found = check()
-            if await found if asyncio.iscoroutine(found) else found:
+            if asyncio.iscoroutine(found):
+                found = await found
+            if found:
                 return
             await asyncio.sleep(0.02)
 
@@ -223,7 +253,7 @@ async def open_pooled(lab: Lab, *workers: str, **options: object) -> AsyncIterat
     """A Redis, a counting AI and these workers; `options` are the AI's (AgentOptions)."""
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(open_redis(lab))
-        client: redis.Redis = redis.Redis.from_url(server.url, protocol=2)
+        client: RedisClient = RedisClient.from_url(server.url, protocol=2)
         stack.push_async_callback(client.aclose)
         agent = CountingAgent()
         agent_options = AgentOptions(**options)  # type: ignore[arg-type]

@@ -3,54 +3,189 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
+from contextlib import AsyncExitStack
 
+import pytest
+from voicefork.worker.v1 import worker_pb2
+from voicefork_cli.lab.errors import MissingProgramError
 from voicefork_cli.lab.processes import Lab
+from voicefork_cli.lab.rtpengine import open_rtpengine
 
-from tests.builders.moving_forks import Pooled, open_pooled, until
+from tests.builders.moving_forks import Pooled, open_pooled, relayed_media, until
 
 CALLS = 5
+ROLLING_CALLS = int(os.environ.get("VOICEFORK_ROLLING_CALLS", "20"))
+REDIS_AWAY_SECONDS = float(os.environ.get("VOICEFORK_REDIS_AWAY_SECONDS", "5"))
 
 
-async def test_the_forks_of_a_killed_worker_are_adopted(lab: Lab) -> None:
-    async with open_pooled(lab, "w1", "w2") as pooled:
-        for _ in range(CALLS):
-            await pooled.begin([pooled.uri("w1")])
-        await pooled.listening()
-        await pooled.stored(CALLS)
-        killed = pooled.kill("w1")
-        await until(lambda: all(h.last_wall > killed + 2 for h in pooled.agent.heard.values()))
-        back = [h.first_after(killed + 0.1) for h in pooled.agent.heard.values()]
-        assert max(at - killed for at in back if at) < 3.0
-        assert pooled.agent.begun == CALLS  # the same conversations
-        assert all(h.switched() for h in pooled.agent.heard.values())
-        for fork in pooled.forks:
-            assert await pooled.owner(fork.client.call_id) == pooled.uri("w2")
-        await pooled.stop()
-        await until(lambda: all(h.closed for h in pooled.agent.heard.values()), 3)
-        await until(lambda: _empty(pooled))
+async def begin(pooled: Pooled, worker: str, calls: int = CALLS, **settings: object) -> None:
+    for _ in range(calls):
+        await pooled.begin([pooled.uri(worker)], **settings)  # type: ignore[arg-type]
+    await pooled.listening()
+    await pooled.stored(len(pooled.forks))
 
 
-async def _empty(pooled: Pooled) -> bool:
+async def empty(pooled: Pooled) -> bool:
     """Nothing is left in Redis of forks that ended."""
     return not any(
         [await pooled.client.keys(f"*{name}:*") for name in (":fork", ":forks", "fork:owner")]
     )
 
 
+async def heard_without_a_break(pooled: Pooled) -> None:
+    await asyncio.sleep(1.0)
+    for heard in pooled.agent.heard.values():
+        assert time.time() - heard.last_wall < 1
+        assert (heard.missing(), heard.slips(), heard.gaps) == (0, 0, [])
+
+
+async def hang_up_everything(pooled: Pooled) -> None:
+    await pooled.stop()
+    await until(lambda: all(h.closed for h in pooled.agent.heard.values()), 5)
+    await until(lambda: empty(pooled), 5)
+
+
+async def test_the_forks_of_a_killed_worker_are_adopted(lab: Lab) -> None:
+    async with open_pooled(lab, "w1", "w2") as pooled:
+        await begin(pooled, "w1")
+        killed = pooled.kill("w1")
+        await until(lambda: all(h.last_wall > killed + 2 for h in pooled.agent.heard.values()))
+        back = [h.first_after(killed + 0.1) for h in pooled.agent.heard.values()]
+        assert max(at - killed for at in back if at) < 3.0
+        assert pooled.agent.begun == CALLS  # the same conversations
+        assert all(h.switched() for h in pooled.agent.heard.values())
+        assert await pooled.owners() == {pooled.uri("w2")}
+        await hang_up_everything(pooled)
+
+
 async def test_a_drained_worker_gives_its_calls_away_without_losing_a_sample(lab: Lab) -> None:
     async with open_pooled(lab, "w1", "w2") as pooled:
-        for _ in range(CALLS):
-            await pooled.begin([pooled.uri("w1")])
-        await pooled.listening()
-        await pooled.stored(CALLS)
+        await begin(pooled, "w1")
         service = pooled.workers.pop("w1")
         begun = time.monotonic()
-        service.program.signal(15)
+        service.program.signal(signal.SIGTERM)
         assert await service.program.wait() == 0
         assert time.monotonic() - begun < 8
-        await asyncio.sleep(1.0)
-        for heard in pooled.agent.heard.values():
-            assert time.time() - heard.last_wall < 1
-            assert (heard.missing(), heard.slips(), heard.gaps) == (0, 0, [])
+        await heard_without_a_break(pooled)
         assert pooled.agent.begun == CALLS
+        await hang_up_everything(pooled)
+
+
+async def test_what_rtpengine_copies_moves_without_losing_a_sample(lab: Lab) -> None:
+    async with AsyncExitStack() as stack:
+        pooled = await stack.enter_async_context(open_pooled(lab, "w1", "w2"))
+        try:
+            rtpengine = await stack.enter_async_context(open_rtpengine(lab, rtp_ports=200))
+        except MissingProgramError as error:
+            pytest.skip(str(error))
+        for _ in range(3):
+            media = await stack.enter_async_context(relayed_media(rtpengine, pooled.pacer))
+            await pooled.begin([pooled.uri("w1")], media)
+        await pooled.listening()
+        await pooled.stored(3)
+        service = pooled.workers.pop("w1")
+        service.program.signal(signal.SIGTERM)
+        assert await service.program.wait() == 0
+        await heard_without_a_break(pooled)
+        assert await pooled.owners() == {pooled.uri("w2")}
+        await pooled.add_worker("w3")
+        await asyncio.sleep(0.5)
+        killed = pooled.kill("w2")
+        await until(lambda: all(h.last_wall > killed + 2 for h in pooled.agent.heard.values()))
+        back = [h.first_after(killed + 0.1) for h in pooled.agent.heard.values()]
+        assert max(at - killed for at in back if at) < 3.0
+        await hang_up_everything(pooled)
+
+
+async def test_a_worker_that_only_slept_leaves_its_calls_to_who_has_them(lab: Lab) -> None:
+    async with open_pooled(lab, "w1", "w2") as pooled:
+        await begin(pooled, "w1", 2)
+        sleeper = pooled.workers["w1"].program
+        sleeper.signal(signal.SIGSTOP)
+        slept = time.time()
+        await until(lambda: all(h.last_wall > slept + 2 for h in pooled.agent.heard.values()))
+        sleeper.signal(signal.SIGCONT)
+        await asyncio.sleep(2.0)
+        assert await pooled.owners() == {pooled.uri("w2")}
+        assert pooled.agent.begun == 2
+        for fork in pooled.forks:
+            assert "BYE" not in [request.method for request in fork.client.requests]
+        assert all(time.time() - h.last_wall < 1 for h in pooled.agent.heard.values())
+        await hang_up_everything(pooled)
+
+
+async def test_without_redis_nothing_moves_and_nothing_is_cut(lab: Lab) -> None:
+    async with open_pooled(lab, "w1", "w2") as pooled:
+        await begin(pooled, "w1")
+        pooled.redis.program.signal(signal.SIGSTOP)
+        await asyncio.sleep(REDIS_AWAY_SECONDS)
+        pooled.redis.program.signal(signal.SIGCONT)
+        await asyncio.sleep(3.0)
+        await heard_without_a_break(pooled)
+        assert await pooled.owners() == {pooled.uri("w1")}
+        await hang_up_everything(pooled)
+
+
+async def test_a_redis_that_forgot_everything_gets_the_forks_again(lab: Lab) -> None:
+    async with open_pooled(lab, "w1", "w2") as pooled:
+        await begin(pooled, "w1", 2)
+        await pooled.client.flushall()
+        await pooled.client.function_flush()
+
+        async def back() -> bool:
+            return await pooled.owners() == {pooled.uri("w1")}
+
+        await until(back, 3)
+        await pooled.stored(2)
+        killed = pooled.kill("w1")
+        await until(lambda: all(h.last_wall > killed + 2 for h in pooled.agent.heard.values()))
+        assert pooled.agent.begun == 2
+
+
+async def test_requests_to_the_former_worker_reach_the_owner(lab: Lab) -> None:
+    async with open_pooled(lab, "w1", "w2") as pooled:
+        await begin(pooled, "w1", 1, owner=None)  # keeps to the first Contact, as OpenSIPS does
+        (fork,) = pooled.forks
+        to = pooled.workers["w2"].addresses["control"]
+        request = worker_pb2.HandOverRequest(call_id=fork.call_id, to=to)
+        await pooled.control("w1").HandOver(request)
+        assert await pooled.owners() == {pooled.uri("w2")}
+        assert await fork.client.refresh() == 488  # a 200 of w1 would pull the RTP back
+        await heard_without_a_break(pooled)
+        await hang_up_everything(pooled)
+
+
+async def test_a_client_that_follows_no_reinvite_keeps_its_worker_until_it_ends(lab: Lab) -> None:
+    async with open_pooled(lab, "w1", "w2") as pooled:
+        await begin(pooled, "w1", 2, reinvite_status=488)
+        service = pooled.workers.pop("w1")
+        service.program.signal(signal.SIGTERM)
+        await asyncio.sleep(3.0)
+        assert service.program.exit_code is None
+        await heard_without_a_break(pooled)
+        await pooled.stop()
+        assert await service.program.wait() == 0
+        assert service.program.log_text().count("follows no re-INVITE") == 1
+
+
+@pytest.mark.timeout(180)
+async def test_a_rolling_restart_cuts_no_call_and_loses_no_sample(lab: Lab) -> None:
+    async with open_pooled(lab, "w1", "w2", "w3") as pooled:
+        await asyncio.sleep(0.5)
+        for _ in range(ROLLING_CALLS):
+            await pooled.begin(await pooled.pick())
+        await pooled.listening()
+        await pooled.stored(ROLLING_CALLS)
+        for name in ("w1", "w2", "w3"):
+            old = pooled.workers.pop(name)
+            old.program.signal(signal.SIGTERM)
+            assert await old.program.wait() == 0
+            await pooled.add_worker(f"{name}-new")
+            await asyncio.sleep(1.0)
+        assert all(fork.client.state.value == "recording" for fork in pooled.forks)
+        await heard_without_a_break(pooled)
+        assert pooled.agent.begun == ROLLING_CALLS
+        await hang_up_everything(pooled)

@@ -181,6 +181,8 @@ class Moving:
             self._side.reinvite(call.dialog_id, call.local_sdp.encode())
 
     def _stays(self, peer: str) -> None:
+        if time.monotonic() < self._stay.get(peer, 0.0):
+            return
         if len(self._stay) >= MAX_PEERS:
             del self._stay[next(iter(self._stay))]
         self._stay[peer] = time.monotonic() + REMEMBERED_SECONDS
