@@ -1,9 +1,9 @@
 """One SIPREC dialog on the answering side (RFC 3261 sections 12-15, RFC 3311, RFC 4028).
 
 Two facts rather than one big state: is a request still owed an answer (`_open`), is an answer
-still owed an ACK (`_unacked`)? A cancelled re-INVITE then needs no state of its own.
+still owed an ACK (`_confirmation`)? A cancelled re-INVITE then needs no state of its own.
 
-    INVITE -> _open -accept-> [held for min_answer_delay] -> 200 -> _unacked -ACK-> Confirmed
+    INVITE -> _open -accept-> [held for min_answer_delay] -> 200 -> pending -ACK-> Confirmed
                                                      no ACK: our re-INVITE -200-> Confirmed
                                                                            -else-> NotRecorded
 """
@@ -15,34 +15,24 @@ from dataclasses import replace
 
 from siprec_worker.errors import MultipartError
 from siprec_worker.protocol.multipart import recording_body
-from siprec_worker.protocol.sip.ack_wait import AckWait, Due
-from siprec_worker.protocol.sip.actions import Action, Answer, Resend
+from siprec_worker.protocol.sip.actions import Action, Answer
+from siprec_worker.protocol.sip.confirmation import Confirmation
 from siprec_worker.protocol.sip.events import (
     Cancelled,
-    Confirmed,
     DialogState,
     HungUp,
     Informed,
     Invited,
     MetadataRequestAnswered,
-    NotRecorded,
     ReinviteAnswered,
     UasEvent,
-    Unconfirmed,
 )
 from siprec_worker.protocol.sip.in_dialog import description_in, refreshed_target
 from siprec_worker.protocol.sip.message import Request, Response
 from siprec_worker.protocol.sip.open_request import OpenRequest
 from siprec_worker.protocol.sip.own_requests import Asking, DialogRecord, OwnRequests
-from siprec_worker.protocol.sip.session_timer import (
-    MIN_SECONDS,
-    SessionClock,
-    answered_timer,
-    lengthened,
-    too_brief,
-)
+from siprec_worker.protocol.sip.session_timer import MIN_SECONDS, SessionClock, too_brief
 from siprec_worker.protocol.sip.settings import ALLOW, UasSettings
-from siprec_worker.protocol.sip.snapshot_request import snapshot_request
 from siprec_worker.protocol.sip.transaction import TransactionKey
 
 _HANDED_OVER_SECONDS = 4 * 3600.0  # longer than a call; then it is forgotten
@@ -59,9 +49,9 @@ class Dialog:
         self._record = DialogRecord(state)
         self._settings = settings
         self._open: OpenRequest | None = None
-        self._unacked: AckWait | None = None
-        self._own = OwnRequests(self._record, settings, new_token)
         self._clock = SessionClock()
+        self._own = OwnRequests(self._record, settings, new_token, self._clock)
+        self._confirmation = Confirmation(self._record, self._own, settings)
 
     @property
     def state(self) -> DialogState:
@@ -90,7 +80,7 @@ class Dialog:
                 self._refuse(request, key, 500, ("Retry-After", "1"))
             case "INVITE" | "UPDATE" if self._own.asking is not None:
                 self._refuse(request, key, 491)
-            case "INVITE" if self._unacked is not None:
+            case "INVITE" if self._confirmation.pending:
                 self._refuse(request, key, 491)
             case "INVITE" | "UPDATE" if too_brief(request.headers):
                 self._refuse(request, key, 422, ("Min-SE", str(MIN_SECONDS)))
@@ -134,9 +124,7 @@ class Dialog:
 
     def acknowledged(self, ack: Request) -> None:
         """An ACK to a 2xx of ours."""
-        if (unacked := self._unacked) is not None and ack.cseq.number == unacked.cseq:
-            self._unacked = None
-            self._record.events.append(Confirmed(self.state.id, description_in(ack)))
+        self._confirmation.acknowledged(ack)
 
     def owes(self, key: TransactionKey) -> bool:
         """Is the request of this transaction still unanswered?"""
@@ -206,7 +194,8 @@ class Dialog:
         a 481 would end the recording; a 488 changes nothing.
         """
         self._refuse_open(488)
-        self._unacked = self._own.asking = None
+        self._confirmation.drop()
+        self._own.asking = None
         self.handed_over = True
         self._clock.end_after(_HANDED_OVER_SECONDS, now)
         return True
@@ -214,46 +203,20 @@ class Dialog:
     @property
     def _busy(self) -> bool:
         """An INVITE or UPDATE of ours would now be in something's way, or in vain."""
-        owing = self._open is not None or self._unacked is not None
+        owing = self._open is not None or self._confirmation.pending
         return self.ended or self.handed_over or owing or self._own.asking is not None
 
     def reinvite(self, offer: bytes) -> bool:
         if self._busy:
             return False
-        self._ask(Asking.REINVITE, "INVITE", offer)
+        self._own.ask(Asking.REINVITE, "INVITE", offer)
         return True
 
     def request_metadata(self, reason: str) -> bool:
-        """Asks for a snapshot (RFC 7866 section 9.2); it comes as an UPDATE or re-INVITE."""
         if self._busy:
             return False
-        if self.state.takes_update:
-            body, headers = snapshot_request(reason)
-            self._ask(Asking.METADATA, "UPDATE", body, headers)
-        else:
-            body, headers = snapshot_request(reason, self.state.local_sdp)
-            self._ask(Asking.METADATA, "INVITE", body, headers)
+        self._own.ask_for_metadata(reason)
         return True
-
-    def _refresh(self) -> None:
-        """Half of the session's time is over and it is our task (RFC 4028 section 7.4)."""
-        if self._busy:
-            return
-        if self.state.takes_update:
-            self._ask(Asking.REFRESH, "UPDATE")
-        else:
-            offer = self.state.local_sdp.encode("utf-8", "surrogateescape")
-            self._ask(Asking.REFRESH, "INVITE", offer)
-
-    def _ask(
-        self,
-        why: Asking,
-        method: str,
-        body: bytes = b"",
-        headers: tuple[tuple[str, str], ...] = (),
-    ) -> None:
-        timer = self._clock.timer
-        self._own.ask(why, method, body, (*headers, *(timer.request_headers if timer else ())))
 
     def _answer(self, sdp: bytes, headers: tuple[tuple[str, str], ...], now: float) -> None:
         owed = self._open
@@ -266,27 +229,26 @@ class Dialog:
         if sdp:
             self._note(local_sdp=sdp.decode("utf-8", "surrogateescape"))
         if owed.request.method == "INVITE":
-            number = owed.request.cseq.number
-            self._unacked = AckWait(owed.key, number, owed.initial, self._settings, now)
+            self._confirmation.expect(owed.key, owed.request.cseq.number, owed.initial, now)
 
     def _end(self, event: UasEvent) -> None:
         self._record.events.append(event)
-        self.ended, self._unacked, self._own.asking = True, None, None
+        self.ended, self._own.asking = True, None
+        self._confirmation.drop()
 
     # --- answers to our requests -------------------------------------------------------------
 
     def answered(self, request: Request, response: Response | None, now: float) -> None:
         """The final answer to a request of ours; None = it timed out."""
-        why = self._own.answered(request, response)
+        why = self._own.answered(request, response, now)
         if self.ended or why is None:
             return
         status = response.status if response else 408
-        if response is not None:
-            self._learn(request, response, now)
         body = description_in(response) if response else b""
         match why:
             case Asking.RESCUE:
-                self._rescue_answered(status, body, now)
+                if (failed := self._confirmation.answered(status, body, now)) is not None:
+                    self._end(failed)
                 return
             case Asking.REINVITE:
                 self._record.events.append(ReinviteAnswered(self.state.id, status, body))
@@ -295,46 +257,17 @@ class Dialog:
         if status == 481:  # section 12.2.1.2
             self._end(HungUp(self.state.id, False, f"481 to our {request.method}"))
 
-    def _learn(self, request: Request, response: Response, now: float) -> None:
-        """What an answer says of the session's time, and of what the peer understands."""
-        timer = self._clock.timer
-        if response.status < 300:  # each INVITE and UPDATE that is answered refreshes the session
-            self._clock.restart(answered_timer(timer, response.headers), now)
-        elif response.status == 422:
-            self._clock.timer = lengthened(timer, response.headers)
-        elif request.method == "UPDATE" and response.status in (405, 501):
-            self._note(takes_update=False)
-
     def acknowledge_again(self, response: Response) -> None:
         self._own.acknowledge_again(response)
-
-    def _rescue_answered(self, status: int, body: bytes, now: float) -> None:
-        unacked = self._unacked
-        if unacked is None or not unacked.initial:
-            return  # the ACK came meanwhile: the peer knows the dialog, whatever it says to this
-        if status < 300:
-            self._unacked = None
-            self._record.events.append(Confirmed(self.state.id, body))
-        elif status == 491:  # its own ACK or re-INVITE is under way
-            unacked.rescue_later(now)
-        else:
-            self._not_recorded(f"{status} to the re-INVITE", bye=status != 481)
-
-    def _not_recorded(self, reason: str, bye: bool) -> None:
-        if bye:
-            self._own.bye("not confirmed")
-        self._end(NotRecorded(self.state.id, reason))
 
     # --- time --------------------------------------------------------------------------------
 
     def next_timeout(self) -> float | None:
         if self.ended:
             return None
-        times = [self._clock.next_timeout()]
+        times = [self._clock.next_timeout(), self._confirmation.next_timeout()]
         if self._open is not None:
             times.append(self._open.next_timeout())
-        if self._unacked is not None:
-            times.append(self._unacked.next_timeout())
         return min((t for t in times if t is not None), default=None)
 
     def handle_timeout(self, now: float) -> None:
@@ -345,43 +278,21 @@ class Dialog:
                 self._answer(*owed.held, now)
             elif owed.held is None and now >= owed.refused_at:
                 self._unanswered(owed)
-        if self._unacked is not None:
-            self._wait_for_ack(self._unacked, now)
+        if (failed := self._confirmation.handle_timeout(now)) is not None:
+            self._end(failed)
         if self._clock.over(now) and not self.ended:
             if not self.handed_over:
                 self._own.bye("session expired")
                 self._record.events.append(HungUp(self.state.id, False, "session expired"))
             self.ended = True
-        elif self._clock.wants_refresh(now):
-            self._refresh()
+        elif self._clock.wants_refresh(now) and not self._busy:
+            self._own.refresh()
 
     def _unanswered(self, owed: OpenRequest) -> None:
         """Nobody here answered: our fault, but the peer must not wait for it."""
         self._refuse_open(480)
         if owed.initial:
             self._end(HungUp(self.state.id, False, "the INVITE was not answered here"))
-
-    def _wait_for_ack(self, unacked: AckWait, now: float) -> None:
-        for due in unacked.handle_timeout(now):
-            match due:
-                case Due.RESEND:
-                    self._record.actions.append(Resend(unacked.key))
-                case Due.RESCUE:
-                    self._rescue(unacked)
-                case Due.RESCUE_FAILED:
-                    self._not_recorded("no answer to the re-INVITE", bye=True)
-                case Due.GIVE_UP if unacked.initial:
-                    self._not_recorded("no ACK", bye=True)
-                case Due.GIVE_UP:
-                    self._own.bye("no ACK")
-                    self._end(HungUp(self.state.id, False, "no ACK to a 200"))
-
-    def _rescue(self, unacked: AckWait) -> None:
-        if not unacked.rescuing:
-            unacked.rescuing = True
-            self._record.events.append(Unconfirmed(self.state.id))
-        offer = self.state.local_sdp.encode("utf-8", "surrogateescape")
-        self._ask(Asking.RESCUE, "INVITE", offer)
 
     # --- what to do --------------------------------------------------------------------------
 

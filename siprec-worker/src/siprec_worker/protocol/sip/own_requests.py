@@ -10,7 +10,9 @@ from siprec_worker.protocol.sip.actions import Acknowledge, Action, Ask
 from siprec_worker.protocol.sip.events import DialogState, UasEvent
 from siprec_worker.protocol.sip.in_dialog import in_dialog_request, refreshed_target
 from siprec_worker.protocol.sip.message import Request, Response
+from siprec_worker.protocol.sip.session_timer import SessionClock, answered_timer, lengthened
 from siprec_worker.protocol.sip.settings import UasSettings
+from siprec_worker.protocol.sip.snapshot_request import snapshot_request
 
 
 class Asking(Enum):
@@ -35,12 +37,17 @@ class OwnRequests:
     """Writes them with the dialog's next CSeq, and acknowledges what answers our INVITEs."""
 
     def __init__(
-        self, record: DialogRecord, settings: UasSettings, new_token: Callable[[], str]
+        self,
+        record: DialogRecord,
+        settings: UasSettings,
+        new_token: Callable[[], str],
+        clock: SessionClock,
     ) -> None:
         self.asking: Asking | None = None
         self._record = record
         self._settings = settings
         self._new_token = new_token
+        self._clock = clock
         self._last_ack: Request | None = None
 
     def ask(
@@ -55,7 +62,26 @@ class OwnRequests:
         if method == "INVITE" and why is not Asking.METADATA:
             text = body.decode("utf-8", "surrogateescape")
             self._record.state = replace(self._record.state, local_sdp=text)
-        self._record.actions.append(Ask(self._request(method, body, headers)))
+        timer = self._clock.timer
+        told = (*headers, *(timer.request_headers if timer else ()))
+        self._record.actions.append(Ask(self._request(method, body, told)))
+
+    @property
+    def _last_offer(self) -> str:
+        return self._record.state.local_sdp
+
+    def ask_for_metadata(self, reason: str) -> None:
+        """For a snapshot (RFC 7866 section 9.2); it comes as an UPDATE or re-INVITE."""
+        updates = self._record.state.takes_update
+        body, headers = snapshot_request(reason, "" if updates else self._last_offer)
+        self.ask(Asking.METADATA, "UPDATE" if updates else "INVITE", body, headers)
+
+    def refresh(self) -> None:
+        """Half of the session's time is over and it is our task (RFC 4028 section 7.4)."""
+        if self._record.state.takes_update:
+            self.ask(Asking.REFRESH, "UPDATE")
+        else:
+            self.ask(Asking.REFRESH, "INVITE", self._last_offer.encode("utf-8", "surrogateescape"))
 
     def bye(self, reason: str = "") -> None:
         told = (("Reason", f'SIP;cause=200;text="{reason}"'),) if reason else ()
@@ -70,7 +96,7 @@ class OwnRequests:
             self._record.state, self._settings, method, number, self._new_token(), body, headers
         )
 
-    def answered(self, request: Request, response: Response | None) -> Asking | None:
+    def answered(self, request: Request, response: Response | None, now: float) -> Asking | None:
         """Why the request was sent; None for a BYE. Acknowledges a 2xx to an INVITE."""
         if request.method == "BYE":
             return None
@@ -80,8 +106,20 @@ class OwnRequests:
             self._record.state = replace(state, remote_target=target)
             if request.method == "INVITE":
                 self._acknowledge(request.cseq.number)
+        if response is not None:
+            self._learn(request, response, now)
         why, self.asking = self.asking, None
         return why
+
+    def _learn(self, request: Request, response: Response, now: float) -> None:
+        """What an answer says of the session's time, and of what the peer understands."""
+        timer = self._clock.timer
+        if response.status < 300:  # each INVITE and UPDATE that is answered refreshes the session
+            self._clock.restart(answered_timer(timer, response.headers), now)
+        elif response.status == 422:
+            self._clock.timer = lengthened(timer, response.headers)
+        elif request.method == "UPDATE" and response.status in (405, 501):
+            self._record.state = replace(self._record.state, takes_update=False)
 
     def _acknowledge(self, number: int) -> None:
         self._last_ack = in_dialog_request(
