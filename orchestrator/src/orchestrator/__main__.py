@@ -19,16 +19,18 @@ from orchestrator.telemetry import configure_logging
 log = structlog.stdlib.get_logger("orchestrator")
 
 EXIT_SETUP = 2
+EXIT_REPLACED = 3
 
 
 def main() -> int:
-    """Runs until SIGTERM or SIGINT. Exit code 2: it cannot run as it was told to."""
+    """Runs until SIGTERM or SIGINT. Exit code 2: it cannot run as it was told to; 3: another
+    replica has taken its slot."""
     exit_code = 0
     try:
         settings = load(sys.argv[1:], os.environ)
         configure_logging(settings.log, settings.log_level)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(settings))
+            exit_code = runner.run(_run(settings))
     except* SetupError as errors:  # alone, or out of a task group
         exit_code = EXIT_SETUP
         for error in _leaves(errors):
@@ -36,8 +38,10 @@ def main() -> int:
     return exit_code
 
 
-async def _run(settings: Settings) -> None:
-    """A first signal drains; a second one, or one before we are ready, ends at once."""
+async def _run(settings: Settings) -> int:
+    """Returns the exit code: another replica has our slot, or all is well.
+
+    A first signal drains; a second one, or one before we are ready, ends at once."""
     running = asyncio.current_task()
     assert running is not None
     ready, stop = asyncio.Event(), asyncio.Event()
@@ -53,7 +57,8 @@ async def _run(settings: Settings) -> None:
         async with open_orchestrator(settings) as orchestrator:
             log.info("ready", grpc=orchestrator.grpc, admin=orchestrator.admin)
             ready.set()
-            await stop.wait()
+            if await _first(stop, orchestrator.tenure.lost) is not stop:
+                return EXIT_REPLACED  # without a farewell: our calls are somebody else's
             log.info("ending", calls=len(orchestrator.calls))
             await orchestrator.drain()
     except asyncio.CancelledError:
@@ -61,6 +66,17 @@ async def _run(settings: Settings) -> None:
             raise
         running.uncancel()
     log.info("ended")
+    return 0
+
+
+async def _first(*events: asyncio.Event) -> asyncio.Event:
+    """The one that happens first."""
+    async with asyncio.TaskGroup() as work:
+        waiting = {work.create_task(event.wait()): event for event in events}
+        happened, others = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in others:
+            task.cancel()
+    return waiting[happened.pop()]
 
 
 def _leaves(group: BaseExceptionGroup[SetupError]) -> Iterator[SetupError]:

@@ -95,7 +95,11 @@ class Settings(BaseSettings):
     ami_user: str = _setting("voicefork", "user of manager.conf")
     ami_password: SecretStr = _setting(SecretStr(""), "its secret; empty: the one of ARI")
     ami_password_file: Path | None = _setting(None, "file that holds the secret")
-    app: str = _setting("voicefork-0", "Stasis application: this replica's slot", min_length=1)
+    ari_nodes: dict[str, str] = _setting(
+        {}, "further Asterisk nodes: name -> HTTP address (same user and password)"
+    )
+    app: str = _setting("", "Stasis application, this replica's fixed slot; empty: a free one")
+    slots: int = _setting(4, "slots voicefork-0 .. that replicas lease", ge=1, le=64)
     node: str = _setting("asterisk", "name of the Asterisk node, as workers know it")
     grpc: Address = _setting(HostPort("127.0.0.1:7070"), "gRPC: workers, AI vendors, tools")
     admin: Address = _setting(HostPort("127.0.0.1:7071"), "health, metrics, calls")

@@ -105,7 +105,7 @@ class Metrics:
             buckets=_SECONDS,
         )
         self.ari_connected = Gauge(
-            "voicefork_ari_connected", "Whether events arrive from the node", registry=registry
+            "voicefork_ari_connected", "Websockets on which events arrive", registry=registry
         )
         self.ari_events = Counter(
             "voicefork_ari_events", "Events from Asterisk", ["type"], registry=registry

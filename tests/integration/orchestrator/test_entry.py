@@ -291,8 +291,10 @@ async def test_a_second_orchestrator_process_takes_up_what_a_killed_one_left(
     first.program.signal(signal.SIGKILL)
     await first.program.wait()
     scene.worker.told.clear()
-    await start()
-    await scene.attached()
+    second = await start()
+    assert await state_of(second, scene.call_id) == "talking"
+    await scene.hears(BOT)
+    assert not scene.worker.told  # nothing had to be made anew
     legs = [c for c in await scene.pbx.listed("channels") if "UnicastRTP" in str(c["name"])]
     assert len(legs) == 1
 

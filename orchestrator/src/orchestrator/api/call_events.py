@@ -16,6 +16,8 @@ from orchestrator.telemetry import Metrics
 log = structlog.stdlib.get_logger(__name__)
 
 _MOST_WORKERS = 4096
+FORWARDED = "voicefork-forwarded"
+"""Metadata of a stream by which another replica passes a report on (fleet.peers)."""
 
 
 class ReportSink(Protocol):
@@ -27,6 +29,9 @@ class ReportSink(Protocol):
 
     async def report(self, report: worker_pb2.ReportRequest) -> str:
         """Returns why an escalation was refused, else an empty text."""
+
+    async def forwarded(self, report: worker_pb2.ReportRequest) -> str:
+        """The same of a report that another replica passed on: it is for us."""
 
 
 @dataclass(slots=True)
@@ -56,6 +61,12 @@ class CallEvents(worker_pb2_grpc.CallEventsServicer):
     async def Report(  # noqa: N802
         self, request_iterator: AsyncIterator[worker_pb2.ReportRequest], context: Any
     ) -> AsyncGenerator[worker_pb2.ReportResponse, None]:
+        metadata = context.invocation_metadata() if context is not None else ()
+        if any(key == FORWARDED for key, _ in metadata or ()):
+            async for report in request_iterator:  # of another replica's worker: its numbers
+                refusal = await self._sink.forwarded(report)
+                yield worker_pb2.ReportResponse(number=report.number, escalation_error=refusal)
+            return
         worker_id = ""
         try:
             async for report in request_iterator:

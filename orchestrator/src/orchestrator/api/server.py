@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,9 +78,11 @@ class GrpcServer:
 
 
 @asynccontextmanager
-async def open_server(address: str, tls: Tls | None = None) -> AsyncIterator[GrpcServer]:
+async def open_server(
+    address: str, tls: Tls | None = None, interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
+) -> AsyncIterator[GrpcServer]:
     """Binds `address` (HOST:PORT) until the block is left. Raises SetupError."""
-    server = grpc.aio.server(options=_OPTIONS)
+    server = grpc.aio.server(options=_OPTIONS, interceptors=interceptors)
     try:
         if tls is None:
             port = server.add_insecure_port(address)

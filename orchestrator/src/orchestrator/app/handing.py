@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 import redis.asyncio as redis
 
 from orchestrator.app.callers import Callers
 from orchestrator.app.planning import NoQueueStates, Planner, Whose
 from orchestrator.app.routes_file import Routes
-from orchestrator.ari.client import AriClient
-from orchestrator.ari.pbx import AriPbx, bridge_id
+from orchestrator.app.site import Site
+from orchestrator.ari.pbx import bridge_id
 from orchestrator.ari.telephony import AriTelephony
 from orchestrator.bus.audit import AuditTrail
 from orchestrator.bus.handoff_store import RedisHandoffStore
@@ -27,7 +28,7 @@ from orchestrator.fleet.worker_control import WorkerControls
 from orchestrator.handoff.clock import SteadyClock
 from orchestrator.handoff.ports import Ports
 from orchestrator.handoff.registry import Registry
-from orchestrator.model import CallId, HandoffId
+from orchestrator.model import CallId, HandoffId, NodeName
 from orchestrator.routing.situation import QueueStates
 from orchestrator.telemetry import Metrics
 from orchestrator.speech.flite import open_speech
@@ -45,8 +46,7 @@ async def open_handoffs(  # noqa: PLR0913 - what a handoff touches
     settings: Settings,
     routes: Routes,
     *,
-    client: AriClient,
-    pbx: AriPbx,
+    sites: Mapping[str, Site],
     calls: Calls,
     controls: WorkerControls,
     metrics: Metrics,
@@ -68,22 +68,29 @@ async def open_handoffs(  # noqa: PLR0913 - what a handoff touches
         tally=metrics,
         now=clock.now,
     )
+    nodes = {
+        NodeName(name): AriTelephony(
+            site.client, context=settings.agent_context, trunk=settings.trunk
+        )
+        for name, site in sites.items()
+    }
     registry = Registry(
         Ports(
-            telephony=AriTelephony(client, context=settings.agent_context, trunk=settings.trunk),
+            telephony=nodes[NodeName(settings.node)],
             worker=HandoffWorkers(calls, controls),
             bus=outbox,
             store=RedisHandoffStore(connection, f"{settings.node}/{secrets.token_hex(8)}"),
             clock=clock,
             tally=metrics,
+            speech=open_speech(settings.voice),
+            nodes=nodes,
         ),
-        CallPlaces(calls, settings.node, pbx.talkback_channel, bridge_id),
+        CallPlaces(calls, settings.node, partial(_talkback, sites), bridge_id),
         planner,
         new_handoff_id,
     )
     try:
         async with asyncio.TaskGroup() as work:
-            speech=open_speech(settings.voice),
             tasks = [
                 work.create_task(forever)
                 for forever in (registry.run(), outbox.run(), audit.run(), routes.watch())
@@ -95,6 +102,12 @@ async def open_handoffs(  # noqa: PLR0913 - what a handoff touches
                     task.cancel()
     finally:
         await connection.aclose()
+
+
+def _talkback(sites: Mapping[str, Site], call_id: str) -> str | None:
+    """The bot's channel of a call, on whichever node."""
+    legs = (site.pbx.talkback_channel(call_id) for site in sites.values())
+    return next((leg for leg in legs if leg is not None), None)
 
 
 def _whose(calls: Calls, callers: Callers, call: CallId) -> Whose:

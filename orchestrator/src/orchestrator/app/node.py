@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 
 from orchestrator.app.callers import Callers
+from orchestrator.app.heir import Heir
 from orchestrator.ari import events as ari
 from orchestrator.ari.client import AriClient
 from orchestrator.ari.connection import AriConnection
@@ -45,14 +46,20 @@ class Node:
         callers: Callers,
         *,
         placer: Placing | None = None,
+        site: str = "",
+        heir: Heir | None = None,
     ) -> None:
+        """`site`: the node's name in records. `heir`: who takes over from dead replicas here."""
         self._client = client
+        self._site = site
+        self._heir = heir
+        self._succeeded = heir is None
         self._pbx = pbx
         self._calls = calls
         self._handoffs = handoffs
         self._callers = callers
         self._placing = placer
-        self._entrance = Entrance(calls, pbx)
+        self.entrance = Entrance(calls, pbx, node=site)
         self.queue_exists: bool | None = None
 
     def heard(self, event: ari.AriEvent) -> None:
@@ -66,7 +73,7 @@ class Node:
                 self._placed(channel)
             case ari.StasisStart(channel, args):
                 self._callers.note(channel.id, channel.caller)
-                self._entrance.enter(
+                self.entrance.enter(
                     channel.id,
                     args,
                     answered=channel.answered,
@@ -100,7 +107,7 @@ class Node:
         if self._placing is None or not self._placing.answered(channel.id):
             self._calls.spawn(self._pbx.hang_up(channel.id))
             return
-        enter = partial(self._entrance.enter, channel.id, (INBOUND,), answered=True)
+        enter = partial(self.entrance.enter, channel.id, (INBOUND,), answered=True)
         self._calls.spawn(self._placing.begin(channel.id, enter))
 
     def _leg_gone(self, channel_id: str) -> None:
@@ -116,21 +123,26 @@ class Node:
 
     async def compare(self) -> None:
         """After a connect: what has become of our calls meanwhile? Raises PbxError."""
+        if not self._succeeded and self._heir is not None:
+            # Before anybody is judged to be without an owner: our predecessor's calls are ours.
+            if calls := await self._heir.take_over(self._client.app):
+                log.warning("calls of a predecessor go on", calls=calls)
+            self._succeeded = True
         # Before the lists: who comes in while they are made is in none of them.
-        callers, agents = self._calls.channels(), self._handoffs.agents()
+        callers, agents = self._calls.channels(self._site), self._handoffs.agents(self._site)
         channels, bridges = await asyncio.gather(self._client.channels(), self._client.bridges())
-        found = sort_out(self._client.app, channels, bridges, self._owned)
+        found = sort_out(self._client.app, channels, bridges, self.owned)
         for caller in callers - found.living:
             self._caller_left(caller, on.CallerHungUp(), hung_up=True)
         for agent in agents - found.living:
             self._handoffs.agent_lost(agent)
         for left in found.waiting:
             log.warning("caller whom a handoff left waiting", channel=left.id)
-        await asyncio.gather(*(self._entrance.to_queue(left.id) for left in found.waiting))
+        await asyncio.gather(*(self.entrance.to_queue(left.id) for left in found.waiting))
         await clear_up(self._client, found)
         for orphan in found.orphans:
             log.warning("caller without an owner", channel=orphan.id)
-            self._entrance.enter(
+            self.entrance.enter(
                 orphan.id, (INBOUND,), answered=orphan.answered, variables=dict(orphan.variables)
             )
         self.queue_exists = await self._pbx.queue_exists()
@@ -139,11 +151,11 @@ class Node:
         elif self.queue_exists is None:
             log.warning("whether the queue exists cannot be asked (func_dialplan is not loaded)")
 
-    def _owned(self, thing: str) -> bool:
+    def owned(self, thing: str) -> bool:
         """A channel or bridge of a call or handoff of ours, or of one that is just coming in."""
         return (
             self._calls.knows_channel(thing)
-            or self._entrance.meets(thing)
+            or self.entrance.meets(thing)
             or self._pbx.knows_leg(thing)
             or self._calls.view(CallId(thing.removeprefix(OWN_LEG))) is not None
             or self._handoffs.owns(thing)
@@ -154,16 +166,16 @@ class Node:
 class Readiness:
     """Whether calls should come to us."""
 
-    connection: AriConnection
-    node: Node
+    connections: Sequence[AriConnection]
+    nodes: Sequence[Node]
     meeting: Rendezvous
     calls: Calls
 
     async def missing(self) -> Sequence[str]:
         missing = []
-        if not self.connection.connected:
+        if not any(connection.connected for connection in self.connections):
             missing.append("asterisk")
-        if self.node.queue_exists is False:
+        if any(node.queue_exists is False for node in self.nodes):
             missing.append("queue")
         if self.calls.draining:
             missing.append("draining")

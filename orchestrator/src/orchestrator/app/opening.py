@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 
 import structlog
 
 from orchestrator.api.admin import AdminSources, open_admin
 from orchestrator.api.call_events import CallEvents
+from orchestrator.api.forwarding import Forwarding
 from orchestrator.api.handoff_service import HandoffService, in_stream
-from orchestrator.api.server import GrpcServer, Tls, open_server
+from orchestrator.api.server import HANDOFF_SERVICE, GrpcServer, Tls, open_server
 from orchestrator.app.callers import Callers
 from orchestrator.app.handing import open_handoffs
+from orchestrator.app.heir import Heir
 from orchestrator.app.node import Node, Readiness
 from orchestrator.app.reaching import open_desk, open_reach
+from orchestrator.app.replica import open_membership
 from orchestrator.app.routes_file import open_routes
-from orchestrator.ari.client import AriClient, Place
+from orchestrator.app.site import Site, open_sites
+from orchestrator.app.status import Status
+from orchestrator.app.succession import Succession
 from orchestrator.ari.connection import AriConnection
-from orchestrator.ari.pbx import AriPbx
-from orchestrator.ari.rest import open_rest
 from orchestrator.config import Settings
 from orchestrator.fleet.calls import Calls, open_calls
-from orchestrator.fleet.rendezvous import Rendezvous, open_rendezvous
+from orchestrator.fleet.peers import open_peers
+from orchestrator.fleet.rendezvous import open_rendezvous
 from orchestrator.fleet.reports import Reports
 from orchestrator.fleet.runner import Surroundings
 from orchestrator.fleet.states import EntryPolicy
+from orchestrator.fleet.tenure import Tenure
+from orchestrator.fleet.whereabouts import Whereabouts
 from orchestrator.fleet.worker_control import open_worker_controls
 from orchestrator.handoff.registry import Registry
 from orchestrator.telemetry import Metrics
@@ -47,6 +54,7 @@ class Orchestrator:
     calls: Calls
     handoffs: Registry
     server: GrpcServer
+    tenure: Tenure
     drain_seconds: float
 
     async def drain(self) -> None:
@@ -56,7 +64,9 @@ class Orchestrator:
             async with asyncio.timeout(self.drain_seconds + _DRAIN_MARGIN_SECONDS):
                 await self.calls.drain(self.drain_seconds, self.handoffs.give_up)
         except TimeoutError:
-            log.warning("calls were left behind", calls=len(self.calls))
+            log.warning("calls were left behind", calls=len(self.calls))  # for another replica
+        else:
+            await self.tenure.leave()
 
 
 @asynccontextmanager
@@ -72,32 +82,41 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
     tls = _tls(settings)
     _warn_of_strangers(settings)
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(open_server(settings.grpc, tls))
-        rest = await stack.enter_async_context(
-            open_rest(
-                settings.ari,
-                settings.ari_user,
-                settings.password(),
-                limit_seconds=settings.ari_limit,
-                metrics=metrics,
+        credentials = tls.client() if tls else None
+        peers = await stack.enter_async_context(open_peers(credentials))
+        forwarding = Forwarding(HANDOFF_SERVICE, peers.channel)
+        server = await stack.enter_async_context(open_server(settings.grpc, tls, [forwarding]))
+        grpc_address = f"{settings.grpc.host}:{server.port}"
+        address = settings.advertise or grpc_address
+        status = Status()
+        admin = await stack.enter_async_context(
+            open_admin(
+                settings.admin.host,
+                settings.admin.port,
+                AdminSources(metrics.registry, status.missing, status.listed, routes.report),
             )
         )
-        client = AriClient(rest, settings.app)
-        pbx = _pbx(settings, client)
+        member = await stack.enter_async_context(open_membership(settings, address, peers))
+        tenure = member.tenure
+        sites = await stack.enter_async_context(
+            open_sites(settings, tenure.app, metrics, tenure.permit)
+        )
+        site = sites[settings.node]
         meeting = await stack.enter_async_context(open_rendezvous(settings.redis))
         workers = await stack.enter_async_context(
-            open_worker_controls(settings.node, credentials=tls.client() if tls else None)
+            open_worker_controls(settings.node, credentials=credentials)
         )
-        grpc_address = f"{settings.grpc.host}:{server.port}"
         around = Surroundings(
-            pbx,
+            site.pbx,
             workers,
             meeting,
             _policy(settings),
             metrics,
-            orchestrator=settings.advertise or grpc_address,
+            orchestrator=address,
             node=settings.node,
-            app=settings.app,
+            app=tenure.app,
+            nodes={name: each.pbx for name, each in sites.items()},
+            book=member.book,
         )
         calls = await stack.enter_async_context(open_calls(around, settings.max_calls))
         reach = await stack.enter_async_context(open_reach(settings, metrics, lambda: routes.table))
@@ -105,8 +124,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             open_handoffs(
                 settings,
                 routes,
-                client=client,
-                pbx=pbx,
+                sites=sites,
                 calls=calls,
                 controls=workers,
                 metrics=metrics,
@@ -115,27 +133,37 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             )
         )
         desk, placing = await stack.enter_async_context(
-            open_desk(settings, client, lambda: routes.table, reach.queues, metrics)
+            open_desk(settings, site.client, lambda: routes.table, reach.queues, metrics)
         )
-        node = Node(client, pbx, calls, handoffs, callers, placer=placing)
-        connection = AriConnection(
-            rest, client, on_event=node.heard, on_connected=node.compare, metrics=metrics
-        )
-        reports = Reports(calls, handoffs, in_stream(handoffs))
+        heirs = {
+            name: Heir(each.client, each.pbx, calls, handoffs, member.book, name)
+            for name, each in sites.items()
+        }
+        nodes = {
+            name: Node(
+                *(each.client, each.pbx, calls, handoffs, callers),
+                placer=placing,
+                site=name,
+                heir=heirs[name],
+            )
+            for name, each in sites.items()
+        }
+        connections = [_connection(each, nodes[name], metrics) for name, each in sites.items()]
+        successions = [
+            Succession(each, nodes[name], heirs[name], calls, metrics)
+            for name, each in sites.items()
+        ]
+        where = Whereabouts(calls, handoffs, member.book, tenure, peers, settings.tenant)
+        forwarding.whereabouts = where
+        reports = Reports(calls, handoffs, in_stream(handoffs), where)
         service = HandoffService(handoffs, settings.tenant, desk)
         await server.serve(CallEvents(reports, metrics), service, reflect=settings.dev)
-        readiness = Readiness(connection, node, meeting, calls)
-        admin = await stack.enter_async_context(
-            open_admin(
-                settings.admin.host,
-                settings.admin.port,
-                AdminSources(
-                    metrics.registry, readiness.missing, lambda: _listed(calls), routes.report
-                ),
-            )
-        )
-        await stack.enter_async_context(_running(connection, meeting))
-        await connection.wait_connected()
+        status.calls = calls
+        status.readiness = Readiness(connections, list(nodes.values()), meeting, calls)
+        work = [each.run() for each in connections]
+        work += [meeting.run(), calls.look_after_strangers(), member.run(successions)]
+        await stack.enter_async_context(_running(work))
+        await _any_connected(connections)
         await reach.verify()
         await server.serving(True)
         yield Orchestrator(
@@ -144,15 +172,16 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             calls,
             handoffs,
             server,
+            tenure,
             settings.drain_seconds,
         )
 
 
 @asynccontextmanager
-async def _running(connection: AriConnection, meeting: Rendezvous) -> AsyncIterator[None]:
-    """The two listeners, as long as the block runs."""
+async def _running(forever: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """What runs as long as the block does."""
     async with asyncio.TaskGroup() as work:
-        tasks = (work.create_task(connection.run()), work.create_task(meeting.run()))
+        tasks = [work.create_task(each) for each in forever]
         try:
             yield
         finally:
@@ -160,14 +189,19 @@ async def _running(connection: AriConnection, meeting: Rendezvous) -> AsyncItera
                 task.cancel()
 
 
-def _pbx(settings: Settings, client: AriClient) -> AriPbx:
-    return AriPbx(
-        client,
-        queue=Place(settings.queue_context, settings.queue_extension),
-        music_class=settings.music_class,
-        ring_tone=settings.ring_tone,
-        limit=settings.ari_limit,
+def _connection(site: Site, node: Node, metrics: Metrics) -> AriConnection:
+    return AriConnection(
+        site.rest, site.client, on_event=node.heard, on_connected=node.compare, metrics=metrics
     )
+
+
+async def _any_connected(connections: Sequence[AriConnection]) -> None:
+    """One node is enough to begin; the others come when they come."""
+    async with asyncio.TaskGroup() as work:
+        waiting = [work.create_task(each.wait_connected()) for each in connections]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
 
 
 def _policy(settings: Settings) -> EntryPolicy:
@@ -199,18 +233,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _listed(calls: Calls) -> list[dict[str, object]]:
-    return [
-        {
-            "call_id": view.call_id,
-            "tenant": view.tenant,
-            "channel_id": view.channel_id,
-            "state": view.state,
-            "worker_id": view.worker_id,
-            "answered": view.answered,
-            "codec": view.codec,
-        }
-        for view in calls.views()
-    ]

@@ -152,6 +152,20 @@ class AriClient:
         params = {"eventSource": f"channel:{channel_id}"}
         await self._rest.request("POST", "applications", self.app, "subscription", params=params)
 
+    async def move(self, channel_id: str, args: str = "") -> None:
+        """Brings a channel of another application into ours; bridge and music stay as they are.
+
+        Its StasisStart comes with `args`. Raises Conflict: it is not in Stasis.
+        """
+        params = {"app": self.app, "appArgs": args}
+        given = {name: value for name, value in params.items() if value}
+        await self._rest.request("POST", "channels", channel_id, "move", params=given)
+
+    async def claim(self, channel_id: str) -> None:
+        """Takes a call that StasisBroadcast() offers. Raises Conflict: another was faster."""
+        params = {"channelId": channel_id, "application": self.app}
+        await self._rest.request("POST", "events", "claim", params=params)
+
     async def create(self, channel_id: str, endpoint: str) -> None:
         """Makes a channel in our application without dialling it."""
         params = {"endpoint": endpoint, "app": self.app, "channelId": channel_id}

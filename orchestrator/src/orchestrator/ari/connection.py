@@ -80,7 +80,7 @@ class AriConnection:
         socket = await self._rest.connect(self._client.app, _HEARTBEAT_SECONDS)
         self._up.set()
         self._pause = _FIRST_PAUSE
-        self._metrics.ari_connected.set(1)
+        self._metrics.ari_connected.inc()
         log.info("ari connected", app=self._client.app, asterisk=self.version)
         try:
             async with asyncio.TaskGroup() as work:
@@ -91,7 +91,7 @@ class AriConnection:
                 comparing.cancel()
         finally:
             self._up.clear()
-            self._metrics.ari_connected.set(0)
+            self._metrics.ari_connected.dec()
             log.warning("ari disconnected", app=self._client.app)
             await socket.close()
 

@@ -12,6 +12,9 @@ from typing import Any
 
 Json = Mapping[str, Any]
 
+OWNER = "VOICEFORK_APP"
+"""Channel variable: the application whose replica has the call (deploy/asterisk)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -23,6 +26,7 @@ class Channel:
     app_data: str = ""  # of the application it is in: "voicefork-0,inbound"
     variables: tuple[tuple[str, str], ...] = ()
     caller: str = field(default="", repr=False)  # number; empty = withheld
+    application: str = ""  # the dialplan application it is in: Stasis, Queue, ...
 
     @property
     def answered(self) -> bool:
@@ -30,8 +34,14 @@ class Channel:
 
     @property
     def app(self) -> str:
-        """The Stasis application it is in, as the dialplan named it."""
-        return self.app_data.partition(",")[0]
+        """The Stasis application whose replica has it; empty where it is not in Stasis.
+
+        A channel that was moved, or claimed, is still listed under what the dialplan called: the
+        replica that has it says so in a variable.
+        """
+        if self.application and not self.application.startswith("Stasis"):
+            return ""
+        return self.variable(OWNER) or self.app_data.partition(",")[0]
 
     def variable(self, name: str) -> str:
         """A variable that ari.conf's `channelvars` puts into events; empty = not there."""
@@ -130,6 +140,13 @@ class ChannelTransfer:
 
 
 @dataclass(frozen=True, slots=True)
+class CallBroadcast:
+    """A call that whoever claims it first may have (Asterisk 22.7)."""
+
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
 class ApplicationReplaced:
     """Another websocket has taken this application's name: we hear nothing any more."""
 
@@ -139,7 +156,7 @@ class ApplicationReplaced:
 AriEvent = (
     StasisStart | StasisEnd | ChannelHangupRequest | ChannelDestroyed | ChannelStateChange
     | ChannelDtmfReceived | ChannelEnteredBridge | ChannelLeftBridge | BridgeDestroyed | Dial
-    | PlaybackStarted | PlaybackFinished | ChannelTransfer | ApplicationReplaced
+    | PlaybackStarted | PlaybackFinished | ChannelTransfer | CallBroadcast | ApplicationReplaced
 )  # fmt: skip
 
 
@@ -164,6 +181,7 @@ def parse_channel(fields: object) -> Channel:
         state=str(channel.get("state", "")),
         app_data=str(_mapping(channel.get("dialplan")).get("app_data", "")),
         caller=str(_mapping(channel.get("caller")).get("number", "")),
+        application=str(_mapping(channel.get("dialplan")).get("app_name", "")),
         variables=tuple((str(name), str(value)) for name, value in variables.items()),
     )
 
@@ -238,5 +256,6 @@ _PARSERS: Mapping[str, Callable[[Json], AriEvent]] = {
     "PlaybackStarted": lambda e: PlaybackStarted(*_playback(e)[:2]),
     "PlaybackFinished": lambda e: PlaybackFinished(*_playback(e)),
     "ChannelTransfer": _transfer,
+    "CallBroadcast": lambda e: CallBroadcast(parse_channel(e.get("channel"))),
     "ApplicationReplaced": lambda e: ApplicationReplaced(str(e.get("application", ""))),
 }

@@ -41,16 +41,17 @@ def sort_out(
     """Pure: `owned` says whether a channel or bridge belongs to a call or handoff that we know."""
     strays = [channel for channel in channels if channel.app == app and not owned(channel.id)]
     ours = [bridge for bridge in bridges if bridge.name.startswith(f"{app} ")]
-    talks = {bridge.id for bridge in ours if _is_handoffs(app, bridge) and _is_talk(bridge)}
+    talks = {bridge.id for bridge in bridges if _is_handoffs(bridge) and _is_talk(bridge)}
     around = {channel: bridge for bridge in bridges for channel in bridge.channels}
+    others = {channel.id for channel in channels if channel.app not in ("", app)}
     orphans, waiting, legs = [], [], []
     for stray in strays:
         bridge = around.get(stray.id)
-        if bridge is not None and (bridge not in ours or bridge.id in talks):
+        if bridge is not None and (not _is_replicas(bridge) or bridge.id in talks):
             continue
         if stray.id.startswith(OWN_LEG):
             legs += [stray.id] if _is_leg(stray.id) else []
-        elif bridge is not None and _is_handoffs(app, bridge):
+        elif bridge is not None and _is_handoffs(bridge):
             waiting.append(stray)
         else:
             orphans.append(stray)
@@ -64,14 +65,19 @@ def sort_out(
             for bridge in ours
             if bridge.id not in talks
             and not owned(bridge.id)
-            and not any(owned(channel) for channel in bridge.channels)
+            and not any(owned(channel) or channel in others for channel in bridge.channels)
         ),
     )
 
 
-def _is_handoffs(app: str, bridge: Bridge) -> bool:
+def _is_handoffs(bridge: Bridge) -> bool:
     """A handoff's bridge is named by its id, a bot's by its call (ari.telephony, ari.pbx)."""
-    return bridge.name == f"{app} {bridge.id}"
+    return _is_replicas(bridge) and bridge.name.endswith(f" {bridge.id}")
+
+
+def _is_replicas(bridge: Bridge) -> bool:
+    """Of ours or of another replica, whose calls we may have adopted."""
+    return bridge.id.startswith(OWN_LEG) and " " in bridge.name
 
 
 def _is_talk(bridge: Bridge) -> bool:

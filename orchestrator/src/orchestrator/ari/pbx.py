@@ -65,6 +65,14 @@ class AriPbx:
     def knows_leg(self, channel_id: str) -> bool:
         return channel_id in self._by_channel
 
+    def adopt_leg(self, call_id: str, channel_id: str) -> None:
+        """A talk-back leg that another replica has made."""
+        leg = _Talkback(call_id, channel_id)
+        leg.entered.set()
+        self._legs[call_id] = self._by_channel[channel_id] = leg
+        number = channel_id.rpartition("-")[2]
+        self._made = max(self._made, int(number) if number.isdigit() else 0)
+
     def talkback_channel(self, call_id: str) -> str | None:
         """The channel through which the bot speaks into a call."""
         leg = self._legs.get(call_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
@@ -21,16 +21,26 @@ _ERRORS: Mapping[int, type[PbxError]] = {404: NotFound, 409: Conflict, 422: Unpr
 _LOWEST_ERROR = 400
 
 
+Permit = Callable[[], Awaitable[bool]]
+"""Whether anything may be changed in the PBX: False = another replica has our calls."""
+
+
 class AriRest:
     """One node's `/ari`. Made by `open_rest`."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, url: str, limit_seconds: float, metrics: Metrics
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        limit_seconds: float,
+        metrics: Metrics,
+        permit: Permit | None = None,
     ) -> None:
         self._session = session
         self._url = url.rstrip("/") + "/ari"
         self._limit = limit_seconds
         self._metrics = metrics
+        self._permit = permit
 
     async def request(
         self,
@@ -46,6 +56,8 @@ class AriRest:
         """
         where = "/" + "/".join(quote(segment, safe="") for segment in path)
         operation = f"{method} {path[0]}/{path[2]}" if len(path) > 2 else f"{method} {path[0]}"  # noqa: PLR2004
+        if method != "GET" and self._permit is not None and not await self._permit():
+            raise Unreachable(method, where, 0, "another replica has our calls")
         started = time.perf_counter()
         result = "error"
         try:
@@ -123,14 +135,20 @@ class AriRest:
 
 
 @asynccontextmanager
-async def open_rest(
-    url: str, user: str, password: str, *, limit_seconds: float, metrics: Metrics
+async def open_rest(  # noqa: PLR0913 - keywords, most of them
+    url: str,
+    user: str,
+    password: str,
+    *,
+    limit_seconds: float,
+    metrics: Metrics,
+    permit: Permit | None = None,
 ) -> AsyncIterator[AriRest]:
     """A node's REST interface with kept connections. Nothing is sent yet."""
     headers = {"Authorization": aiohttp.encode_basic_auth(user, password)}
     connector = aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEPALIVE_SECONDS)
     async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
-        yield AriRest(session, url, limit_seconds, metrics)
+        yield AriRest(session, url, limit_seconds, metrics, permit)
 
 
 def _message(text: str) -> str:

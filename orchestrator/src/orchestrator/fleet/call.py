@@ -30,6 +30,7 @@ class EnteredCall:
     direction: str = "in"
     answered: bool = False  # by the dialplan, before Stasis()
     minted: bool = False  # the PBX gave no call id: no fork can be found for it
+    node: str = ""  # the PBX node its channel is on; empty where there is only one
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,12 @@ import structlog
 
 from orchestrator.errors import PeerError, StoreError
 from orchestrator.fleet import events as on
+from orchestrator.fleet.book import Record
 from orchestrator.fleet.call import EnteredCall, ForkHalf, Tenant
+from orchestrator.fleet.effects import Outcome
 from orchestrator.fleet.events import Event
 from orchestrator.fleet.recent import Recent
+from orchestrator.fleet.resumption import Found, resume
 from orchestrator.fleet.runner import CallRunner, Surroundings
 from orchestrator.fleet.states import (
     Answering,
@@ -34,6 +37,8 @@ _WORKER_GRACE_SECONDS = 1.0
 
 
 _DRAIN_PAUSE_SECONDS = 0.5
+_MOST_EARLY = 16
+_LOOK_AFTER_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class CallView:
     answered: bool
     codec: str
     fork: ForkHalf | None
+    node: str
     lendable: bool  # a handoff may have the caller: answered, and not on the way out
 
 
@@ -62,6 +68,8 @@ class Calls:
         self._by_channel: dict[str, CallRunner] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._early_forks: Recent[CallId, ForkHalf] = Recent(4096)
+        self._early_events: Recent[CallId, list[Event]] = Recent(4096)
+        self._connected: set[str] = set()  # workers
         self._gone: dict[str, asyncio.Task[None]] = {}
         self._empty = asyncio.Event()
         self._empty.set()
@@ -86,18 +94,31 @@ class Calls:
 
     def enter(self, call: EnteredCall) -> bool:
         """Starts a call; False = there is a call of that id or channel already."""
+        if not self._start(CallRunner(call, self._around)):
+            return False
+        self._around.metrics.calls_entered.inc()
+        return True
+
+    def restore(self, record: Record, found: Found) -> bool:
+        """Goes on with a call that another replica has left; False = it is here already."""
+        now = asyncio.get_running_loop().time()
+        resumed = resume(record.state, found, self._around.policy, now)
+        return self._start(CallRunner(record.call, self._around, resumed))
+
+    def _start(self, runner: CallRunner) -> bool:
+        call = runner.call
         if call.call_id in self._runners or call.channel_id in self._by_channel:
             return False
-        runner = CallRunner(call, self._around)
         self._runners[call.call_id] = runner
         self._by_channel[call.channel_id] = runner
         self._empty.clear()
-        self._around.metrics.calls_entered.inc()
         self._around.metrics.calls.set(len(self._runners))
         self.spawn(self._run(runner))
         fork = self._early_forks.pop(call.call_id)
         if fork is not None:
             runner.post(on.ForkArrived(fork))
+        for event in self._early_events.pop(call.call_id) or ():
+            runner.post(event)
         return True
 
     def post_to_channel(self, channel_id: str, event: Event) -> None:
@@ -113,9 +134,13 @@ class Calls:
         runner.post(event)
         return True
 
-    def channels(self) -> frozenset[str]:
-        """Of all callers."""
-        return frozenset(self._by_channel)
+    def channels(self, node: str = "") -> frozenset[str]:
+        """Of all callers, or of those on one PBX node."""
+        return frozenset(
+            channel
+            for channel, runner in self._by_channel.items()
+            if not node or runner.call.node in ("", node)
+        )
 
     # --- the workers --------------------------------------------------------------------------
 
@@ -123,6 +148,13 @@ class Calls:
         """A worker says itself that it hears a call: quicker than Redis, or without it."""
         if not self.post(call_id, on.ForkArrived(fork)):
             self._early_forks.put(call_id, fork)
+
+    def keep_for(self, call_id: CallId, event: Event) -> None:
+        """News of a call that we are about to take over from a replica that is gone."""
+        if self.post(call_id, event):
+            return
+        kept = self._early_events.pop(call_id) or []
+        self._early_events.put(call_id, [*kept[-_MOST_EARLY + 1 :], event])
 
     def fork_ended(self, call_id: CallId, worker_id: str, why: str) -> None:
         self._early_forks.pop(call_id)
@@ -135,6 +167,7 @@ class Calls:
             self.spawn(self._look_again(runner))
 
     def worker_connected(self, worker_id: str) -> None:
+        self._connected.add(worker_id)
         waiting = self._gone.pop(worker_id, None)
         if waiting is not None:
             waiting.cancel()
@@ -142,8 +175,20 @@ class Calls:
 
     def worker_disconnected(self, worker_id: str) -> None:
         # Not when it is we who go: streams end after the calls.
+        self._connected.discard(worker_id)
+        self._doubt(worker_id)
+
+    def _doubt(self, worker_id: str) -> None:
         if worker_id not in self._gone and self._fork_of(worker_id) is not None:
             self._gone[worker_id] = self.spawn(self._worker_lost(worker_id))
+
+    async def look_after_strangers(self) -> None:
+        """Workers whose stream is another replica's: nobody tells us that they are gone."""
+        while True:
+            await asyncio.sleep(_LOOK_AFTER_SECONDS)
+            held = {view.worker_id for view in self.views() if view.worker_id}
+            for worker_id in held - self._connected:
+                self._doubt(worker_id)
 
     # --- ourselves ----------------------------------------------------------------------------
 
@@ -195,6 +240,7 @@ class Calls:
         except Exception:
             # A bug costs this call its bot, never its caller, and never the other calls.
             log.exception("call failed")
+            self._around.book.note(call, Closed(Outcome.STRANDED, "our own fault"))
             await self._rescue(call)
         finally:
             self._runners.pop(call.call_id, None)
@@ -204,7 +250,7 @@ class Calls:
                 self._empty.set()
 
     async def _rescue(self, call: EnteredCall) -> None:
-        pbx = self._around.pbx
+        pbx = self._around.pbx_of(call)
         try:
             await pbx.start_music(call.channel_id)
             await pbx.to_queue(call.channel_id)
@@ -285,5 +331,6 @@ def _view(runner: CallRunner) -> CallView:
         answered=answered,
         codec=call.codec,
         fork=fork,
+        node=call.node,
         lendable=answered and not isinstance(state, Leaving | Parting | Closed | None),
     )

@@ -32,11 +32,10 @@ QUEUE_ENDED = "queue-ended"
 # Dialplan variable, the SIP header behind it, and its name as an argument of Stasis().
 _CALL = ("VOICEFORK_CALL", "X-Voicefork-Call", "call")
 _TENANT = ("VOICEFORK_TENANT", "X-Voicefork-Tenant", "tenant")
+_HANDOFF = "VOICEFORK_HANDOFF"
 _DIRECTION = ("VOICEFORK_DIRECTION", "X-Voicefork-Direction", "direction")
 
 
-class Doorkeeper(Protocol):
-    """What the door asks of the PBX. Raises PbxError."""
 class TakesBack(Protocol):
     """Who goes on with a caller after a queue."""
 
@@ -46,6 +45,8 @@ class TakesBack(Protocol):
         """False: nobody here knows that handoff."""
 
 
+class Doorkeeper(Protocol):
+    """What the door asks of the PBX. Raises PbxError."""
 
     async def identity(self, channel_id: str, names: tuple[str, ...]) -> tuple[str, ...]:
         """Channel variables or dialplan functions; empty where not set."""
@@ -65,13 +66,19 @@ class Entrance:
     """Takes what enters the application; each entry is one short task of `calls`."""
 
     def __init__(
-        self, calls: Calls, pbx: Doorkeeper, after_queue: TakesBack | None = None
+        self,
+        calls: Calls,
+        pbx: Doorkeeper,
+        after_queue: TakesBack | None = None,
+        *,
+        node: str = "",
     ) -> None:
         self._calls = calls
         self._pbx = pbx
+        self._after_queue = after_queue
+        self._node = node
         self._meeting: set[str] = set()  # channels
 
-        self._after_queue = after_queue
     def meets(self, channel_id: str) -> bool:
         """Whether this channel is just being asked who it is."""
         return channel_id in self._meeting
@@ -91,12 +98,12 @@ class Entrance:
         """
         if self.meets(channel_id) or self._calls.knows_channel(channel_id):
             log.info("entered already", channel=channel_id)  # told by an event and found in a list
-        elif not args or args[0] != INBOUND:
-            log.warning("unknown entry", channel=channel_id, kind=args[0] if args else "")
         elif args and args[0] == QUEUE_ENDED and self._after_queue is not None:
             self._meeting.add(channel_id)
             status = args[2] if len(args) > 2 else ""  # noqa: PLR2004 - queue-ended,QUEUE,STATUS
             self._calls.spawn(self._come_back(channel_id, status, self._after_queue))
+        elif not args or args[0] != INBOUND:
+            log.warning("unknown entry", channel=channel_id, kind=args[0] if args else "")
             self._calls.spawn(self._turn_away(channel_id))
         elif not self._calls.has_room():
             log.warning("no room for a bot", calls=len(self._calls))
@@ -109,8 +116,6 @@ class Entrance:
             given |= {variable: named[name] for variable, _, name in _ALL if name in named}
             self._calls.spawn(self._meet(channel_id, given, answered=answered))
 
-    async def _meet(self, channel_id: str, given: Mapping[str, str], *, answered: bool) -> None:
-        try:
     async def _come_back(self, channel_id: str, status: str, after_queue: TakesBack) -> None:
         """With music at once: the queue's own has ended."""
         taken = False
@@ -131,6 +136,8 @@ class Entrance:
             log.info("back from a queue, to the dialplan", channel=channel_id, status=status)
             await self._turn_away(channel_id)
 
+    async def _meet(self, channel_id: str, given: Mapping[str, str], *, answered: bool) -> None:
+        try:
             call = await self._identify(channel_id, given, answered=answered)
             entered = self._calls.enter(call)
         except PeerError as error:
@@ -166,6 +173,7 @@ class Entrance:
             direction="out" if known[_DIRECTION[0]] == "out" else "in",
             answered=answered,
             minted=not call_id,
+            node=self._node,
         )
 
     async def to_queue(self, channel_id: str) -> None:

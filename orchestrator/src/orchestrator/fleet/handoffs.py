@@ -39,6 +39,7 @@ class CallPlaces:
     def __init__(
         self, calls: Calls, node: str, talkback: Talkback, bridge: Callable[[str], str]
     ) -> None:
+        """`node`: of calls that name none."""
         self._calls = calls
         self._node = node
         self._talkback = talkback
@@ -51,7 +52,7 @@ class CallPlaces:
         return model.Place(
             call_id=call,
             tenant=view.tenant,
-            node=model.NodeName(self._node),
+            node=model.NodeName(view.node or self._node),
             caller=model.ChannelId(view.channel_id),
             bot=model.ChannelId(self._talkback(call) or ""),
             bridge=model.BridgeId(self._bridge(call)),

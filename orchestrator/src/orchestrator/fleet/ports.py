@@ -10,6 +10,7 @@ from typing import Protocol
 
 from orchestrator.fleet.call import EnteredCall, ForkHalf, PbxHalf, RtpAddress, Tenant
 from orchestrator.fleet.effects import Farewell, Party
+from orchestrator.fleet.states import State
 from orchestrator.model import CallId
 
 
@@ -61,6 +62,13 @@ class Workers(Protocol):
 
     async def alive(self, fork: ForkHalf) -> bool:
         """Whether the worker answers at all. Never raises."""
+
+
+class Book(Protocol):
+    """Where a successor finds our calls."""
+
+    def note(self, call: EnteredCall, state: State) -> None:
+        """The newest state of a call; Closed = it is over. Never raises, never waits."""
 
 
 class Meeting(Protocol):

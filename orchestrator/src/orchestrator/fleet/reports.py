@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Protocol
 
 import structlog
 from voicefork.agent.v1 import agent_pb2
@@ -24,6 +25,19 @@ Escalate = Callable[[str, handoff_pb2.EscalateRequest], Awaitable[str]]
 """Takes an escalation of a call; the answer is why it was refused, empty = taken."""
 
 
+_CRIES = ("escalate", "bot_failed")
+
+
+class Replicas(Protocol):
+    """The others (fleet.whereabouts). `pass_on` raises PeerError."""
+
+    async def elsewhere(self, call: CallId) -> str | None: ...
+
+    async def settled(self, call: CallId, dead: str) -> str | None: ...
+
+    async def pass_on(self, address: str, report: worker_pb2.ReportRequest) -> str: ...
+
+
 MOST_GOODBYE_SECONDS = 60.0
 """A bot that hangs up later than this leaves its caller in silence."""
 
@@ -34,10 +48,18 @@ _KEY_MS, _LONGEST_KEY_MS = 100, 5000  # voicefork.agent.v1 SendDtmf.duration_ms
 class Reports:
     """Hands each report to its call. Intents and transcripts go to nobody yet."""
 
-    def __init__(self, calls: Calls, handoffs: Registry, escalate: Escalate) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        handoffs: Registry,
+        escalate: Escalate,
+        replicas: Replicas | None = None,
+    ) -> None:
+        """`replicas`: where calls are that are not here; None = there is nobody else."""
         self._calls = calls
         self._handoffs = handoffs
         self._escalate = escalate
+        self._replicas = replicas
 
     def worker_connected(self, worker_id: str) -> None:
         self._calls.worker_connected(worker_id)
@@ -46,7 +68,26 @@ class Reports:
         self._calls.worker_disconnected(worker_id)
 
     async def report(self, report: worker_pb2.ReportRequest) -> str:
-        """Deals with a report; returns why an escalation was refused, else an empty text."""
+        """Deals with a report; returns why an escalation was refused, else an empty text.
+
+        One of another replica's call is passed on; while that replica is being buried, cries for
+        a human wait for the heir, and the rest is kept in case it is us.
+        """
+        call_id, replicas = CallId(report.call_id), self._replicas
+        address = await replicas.elsewhere(call_id) if replicas else None
+        while replicas and address is not None:
+            try:
+                return await replicas.pass_on(address, report)
+            except PeerError as error:
+                log.info("report is not passed on", call_id=call_id, error=str(error))
+            if report.WhichOneof("event") not in _CRIES:
+                self._keep(call_id, report)
+                return ""
+            address = await replicas.settled(call_id, address)
+        return await self.forwarded(report)
+
+    async def forwarded(self, report: worker_pb2.ReportRequest) -> str:
+        """The same of a report about a call that is here, or nowhere."""
         call_id = CallId(report.call_id)
         if report.WhichOneof("event") == "escalate":
             return await self._escalate(call_id, report.escalate)
@@ -89,6 +130,20 @@ class Reports:
                 self._send_keys(call_id, report.send_dtmf)
             case other:
                 log.debug("report nobody reads", kind=other)
+
+    def _keep(self, call_id: CallId, report: worker_pb2.ReportRequest) -> None:
+        match report.WhichOneof("event"):
+            case "bot_ready":
+                self._calls.keep_for(call_id, on.BotReady())
+            case "bot_speaks":
+                self._calls.keep_for(call_id, on.BotSpoke())
+            case "hang_up":
+                self._calls.keep_for(call_id, on.BotHangsUp(_after(report.hang_up)))
+            case "fork_ended":
+                ended = on.ForkEnded(report.worker_id, report.fork_ended.reason)
+                self._calls.keep_for(call_id, ended)
+            case _:
+                pass  # too late by the time somebody has the call
 
     def _send_keys(self, call_id: CallId, keys: agent_pb2.SendDtmf) -> None:
         if _KEYS.fullmatch(keys.digits) is None:

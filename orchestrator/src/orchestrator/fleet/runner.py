@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import assert_never
 
 import structlog
@@ -11,10 +12,11 @@ import structlog
 from orchestrator.errors import CallUnknown, Conflict, NotFound, PeerError, StoreError, WorkerError
 from orchestrator.fleet import effects as do
 from orchestrator.fleet import events as on
+from orchestrator.fleet.book import NoBook
 from orchestrator.fleet.call import EnteredCall, PbxHalf, RtpAddress
 from orchestrator.fleet.effects import Effect, Outcome, PbxEffect, WorkerEffect
 from orchestrator.fleet.entry import start, step
-from orchestrator.fleet.ports import Meeting, Pbx, Workers
+from orchestrator.fleet.ports import Book, Meeting, Pbx, Workers
 from orchestrator.fleet.states import (
     Answering,
     Closed,
@@ -48,14 +50,25 @@ class Surroundings:
     orchestrator: str  # host:port of our gRPC, as workers reach it
     node: str
     app: str
+    nodes: Mapping[str, Pbx] = field(default_factory=dict)
+    book: Book = field(default_factory=NoBook)
+
+    def pbx_of(self, call: EnteredCall) -> Pbx:
+        """The node its channel is on; `pbx` where there is only one."""
+        return self.nodes.get(call.node, self.pbx)
 
 
 class CallRunner:
     """One call, from StasisStart until nothing of ours is left of it. Call `run` once."""
 
-    def __init__(self, call: EnteredCall, around: Surroundings) -> None:
+    def __init__(
+        self, call: EnteredCall, around: Surroundings, resumed: Step | None = None
+    ) -> None:
+        """`resumed`: where another replica has left it (fleet.resumption)."""
         self.call = call
         self._around = around
+        self._resumed = resumed
+        self._pbx = around.pbx_of(call)
         self._inbox: asyncio.Queue[on.Event] = asyncio.Queue(_INBOX)
         self._for_pbx: asyncio.Queue[PbxEffect | None] = asyncio.Queue(_EFFECTS)
         self._for_worker: asyncio.Queue[WorkerEffect | None] = asyncio.Queue(_EFFECTS)
@@ -76,7 +89,7 @@ class CallRunner:
         policy = self._around.policy
         async with asyncio.TaskGroup() as work:
             lanes = (work.create_task(self._serve_pbx()), work.create_task(self._serve_worker()))
-            state = self._take(start(self.call, policy, loop.time()), work)
+            state = self._take(self._resumed or start(self.call, policy, loop.time()), work)
             while not isinstance(state, Closed):
                 event = await self._next_event(deadline_of(state))
                 log.debug("call event", entry=type(state).__name__, happening=type(event).__name__)
@@ -90,6 +103,8 @@ class CallRunner:
         """Makes the new state ours and hands its effects on."""
         state, effects = taken
         before, self.state = self.state, state
+        if state != before:
+            self._around.book.note(self.call, state)
         if type(before) is not type(state):
             log.info("call state", entry=type(state).__name__.lower())
             self._measure(before, state)
@@ -130,7 +145,12 @@ class CallRunner:
     async def _seek(self) -> None:
         call, around = self.call, self._around
         half = PbxHalf(
-            around.orchestrator, around.node, around.app, call.channel_id, call.codec, "seeking"
+            around.orchestrator,
+            call.node or around.node,
+            around.app,
+            call.channel_id,
+            call.codec,
+            "seeking",
         )
         fork = await around.meeting.wait_for_fork(call.tenant, call.call_id, half)
         self.post(on.ForkArrived(fork))
@@ -145,7 +165,7 @@ class CallRunner:
                 self._failed(effect, error)
 
     async def _perform(self, effect: PbxEffect) -> None:
-        call, pbx = self.call, self._around.pbx
+        call, pbx = self.call, self._pbx
         match effect:
             case do.AnswerCaller(tell):
                 await pbx.answer(call.channel_id)

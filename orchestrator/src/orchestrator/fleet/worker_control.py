@@ -51,7 +51,7 @@ class WorkerControls:
             codec=_CODECS[call.codec],
             call_state=state.STATE_ANSWERED if answered else state.STATE_EARLY,
             channel_id=call.channel_id,
-            ari_node=self._node,
+            ari_node=call.node or self._node,
         )
         stub = self.stub(fork)
         await self.within_limit(fork, stub.AttachTalkback(request, timeout=self._limit))

@@ -226,6 +226,24 @@ class Registry:
         attempt = None if runner is None else attempt_of(runner.state.agent)
         return None if runner is None or attempt is None else agent_channel(runner.state, attempt)
 
+    def found(self, call: CallId, channel_state: str | None, *, together: bool) -> None:
+        """What the PBX has of an adopted handoff's agent: its channel's state, None = no channel.
+
+        `together`: caller and agent are in one bridge, whatever the store says.
+        """
+        runner, agent = self._roster.of_call(call), self.agent_of_call(call)
+        if runner is None or agent is None:
+            return
+        match channel_state:
+            case "Up":
+                self.agent_answered(agent)
+                if together:
+                    runner.post(AgentAccepted(self._now()))
+            case "Ringing":
+                self.agent_ringing(agent)
+            case None if not runner.owes_dial:  # otherwise it is dialled, now or again
+                self.agent_lost(agent)
+
     def find_request(self, call: CallId, request_id: str) -> HandoffId | None:
         asked = self._roster.asked(call, request_id)
         return None if asked is None else asked.handoff
@@ -243,12 +261,13 @@ class Registry:
         handoff = owner[0] if owner else handoff_of(BridgeId(thing))
         return handoff is not None and self._roster.live(handoff) is not None
 
-    def agents(self) -> frozenset[ChannelId]:
-        """Channels of agents who have answered: those must be up."""
+    def agents(self, node: str = "") -> frozenset[ChannelId]:
+        """Channels of agents who have answered: those must be up. `node`: only those there."""
         return frozenset(
             agent_channel(runner.state, runner.state.agent.attempt)
             for runner in self._roster.runners()
-            if isinstance(runner.state.agent, AwaitingKey | Accepted | Joining | Waiting | Talking)
+            if node in ("", runner.state.request.place.node)
+            and isinstance(runner.state.agent, AwaitingKey | Accepted | Joining | Waiting | Talking)
         )
 
     def give_up(self) -> None:

@@ -170,6 +170,11 @@ class HandoffRunner:
                 return
             await changed.wait()
 
+    @property
+    def owes_dial(self) -> bool:
+        """Whether the agent's phone may not have been dialled yet."""
+        return any(isinstance(effect, DialAgent) for effect in self._debts.owed().effects)
+
     async def released(self) -> None:
         """Returns when nothing more is being done to the caller's channel by this handoff."""
         await self._telephony.drained()

@@ -1,0 +1,94 @@
+"""The other replicas, as gRPC: whether they live, and reports that are theirs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import grpc
+from grpc_health.v1 import health_pb2
+from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
+
+from orchestrator.errors import PeerError
+
+ALIVE_SECONDS = 0.3
+REPORT_SECONDS = 0.7  # below the second after which a worker helps itself (its ari_escape)
+FORWARDED = (("voicefork-forwarded", "1"),)
+"""Metadata of what another replica passed on: it is dealt with there, whatever comes."""
+
+_HEALTH = "/grpc.health.v1.Health/Check"
+_OPTIONS = (
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
+
+
+class Peers:
+    """Channels by address, dialled when needed. Made by `open_peers`."""
+
+    def __init__(self, credentials: grpc.ChannelCredentials | None) -> None:
+        self._credentials = credentials
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    def channel(self, address: str) -> grpc.aio.Channel:
+        if address not in self._channels:
+            self._channels[address] = (
+                grpc.aio.insecure_channel(address, options=_OPTIONS)
+                if self._credentials is None
+                else grpc.aio.secure_channel(address, self._credentials, options=_OPTIONS)
+            )
+        return self._channels[address]
+
+    async def alive(self, address: str) -> bool:
+        """Whether anything answers there; serving or not. Never raises."""
+        if not address:
+            return False
+        check = self.channel(address).unary_unary(
+            _HEALTH,
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            async with asyncio.timeout(2 * ALIVE_SECONDS):
+                await check(health_pb2.HealthCheckRequest(), timeout=ALIVE_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            dead = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+            return error.code() not in dead
+        except TimeoutError:
+            return False
+        return True
+
+    async def report(self, address: str, report: worker_pb2.ReportRequest) -> str:
+        """Passes a worker's report on; its refusal, if any. Raises PeerError."""
+        stub = worker_pb2_grpc.CallEventsStub(self.channel(address))
+        try:
+            async with asyncio.timeout(REPORT_SECONDS):
+                stream: Any = cast(Any, stub.Report)(_one(report), metadata=FORWARDED)
+                async for answer in stream:
+                    return str(answer.escalation_error)
+        except grpc.aio.AioRpcError as error:
+            raise PeerError(f"replica at {address}: {error.code().name}") from error
+        except TimeoutError as error:
+            raise PeerError(f"replica at {address} does not answer") from error
+        raise PeerError(f"replica at {address} did not acknowledge")
+
+    async def aclose(self) -> None:
+        while self._channels:
+            _, channel = self._channels.popitem()
+            await channel.close()
+
+
+async def _one(report: worker_pb2.ReportRequest) -> AsyncIterator[worker_pb2.ReportRequest]:
+    yield report
+
+
+@asynccontextmanager
+async def open_peers(credentials: grpc.ChannelCredentials | None) -> AsyncIterator[Peers]:
+    peers = Peers(credentials)
+    try:
+        yield peers
+    finally:
+        await peers.aclose()

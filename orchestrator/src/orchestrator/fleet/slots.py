@@ -1,0 +1,164 @@
+"""Slots in Redis: Stasis applications, each leased to one replica at a time.
+
+    voicefork:v1:slot:<app>         the holder's fence; lives as long as the lease
+    voicefork:v1:slot:<app>:fence   counter: every taking is one more
+    voicefork:v1:slots              hash: app -> "<fence>|<replica>|<address>" of the last holder;
+                                    goes when it says goodbye, stays when it dies
+
+The counter is what counts: a replica whose fence is behind it has been replaced. A lease that ran
+out while nobody took the slot is simply renewed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from orchestrator.errors import StoreError
+
+LEASE_SECONDS = 1.5
+LIMIT_SECONDS = 0.25
+
+_SLOTS = "voicefork:v1:slots"
+
+# KEYS: lease, fence, slots. ARGV: app, replica, address, milliseconds, fence of a lease that may be
+# broken. Answers the new fence, or 0 and the holder.
+_TAKE = """
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[5] then
+  return {0, redis.call('HGET', KEYS[3], ARGV[1]) or ''}
+end
+local before = redis.call('HGET', KEYS[3], ARGV[1]) or ''
+local fence = redis.call('INCR', KEYS[2])
+redis.call('SET', KEYS[1], fence, 'PX', ARGV[4])
+redis.call('HSET', KEYS[3], ARGV[1], fence .. '|' .. ARGV[2] .. '|' .. ARGV[3])
+return {fence, before}
+"""
+
+# KEYS as above. ARGV: app, replica, address, milliseconds, fence. A counter that is gone was lost
+# with Redis' memory: nobody else can have counted on.
+_RENEW = """
+local fence = redis.call('GET', KEYS[2])
+if fence and fence ~= ARGV[5] then return 0 end
+if not fence then redis.call('SET', KEYS[2], ARGV[5]) end
+redis.call('SET', KEYS[1], ARGV[5], 'PX', ARGV[4])
+redis.call('HSET', KEYS[3], ARGV[1], ARGV[5] .. '|' .. ARGV[2] .. '|' .. ARGV[3])
+return 1
+"""
+
+# KEYS as above. ARGV: app, fence.
+_RELEASE = """
+if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('HDEL', KEYS[3], ARGV[1])
+return 1
+"""
+
+# KEYS: slots. Answers app, holder, and whether the lease lives, for each.
+_LOOK = """
+local found, slots = {}, redis.call('HGETALL', KEYS[1])
+for i = 1, #slots, 2 do
+  found[#found + 1] = slots[i]
+  found[#found + 1] = slots[i + 1]
+  found[#found + 1] = redis.call('EXISTS', 'voicefork:v1:slot:' .. slots[i])
+end
+return found
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """This process. `address` is its gRPC, host:port, as other replicas reach it."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has, or had, a slot. `alive`: its lease runs."""
+
+    app: str
+    fence: int
+    replica: str
+    address: str
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A slot of ours. `before` had it and did not say goodbye: its calls wait for somebody."""
+
+    app: str
+    fence: int
+    before: Holder | None = None
+
+
+class Slots:
+    """Takes, renews, releases. Every method raises StoreError when Redis does not answer."""
+
+    def __init__(self, redis: Redis, replica: Replica) -> None:
+        self._replica = replica
+        self._take = redis.register_script(_TAKE)
+        self._renew = redis.register_script(_RENEW)
+        self._release = redis.register_script(_RELEASE)
+        self._look = redis.register_script(_LOOK)
+
+    async def take(self, app: str, broken: int = 0) -> Lease | None:
+        """None: it is held. `broken`: the fence of a holder who is known to be gone."""
+        me = self._replica
+        arguments: list[str | int] = [app, me.name, me.address, _MILLISECONDS, broken or ""]
+        fence, before = await _within(self._take(_keys(app), arguments))
+        return Lease(app, int(fence), _holder(app, before, alive=False)) if int(fence) else None
+
+    async def renew(self, lease: Lease) -> bool:
+        """False: somebody else has taken the slot."""
+        me = self._replica
+        arguments: list[str | int] = [
+            *(lease.app, me.name, me.address),
+            *(_MILLISECONDS, lease.fence),
+        ]
+        return bool(await _within(self._renew(_keys(lease.app), arguments)))
+
+    async def release(self, lease: Lease) -> None:
+        await _within(self._release(_keys(lease.app), [lease.app, lease.fence]))
+
+    async def holders(self) -> Sequence[Holder]:
+        """Of every slot whose holder has not said goodbye."""
+        found = await _within(self._look([_SLOTS], []))
+        read = (
+            _holder(_text(app), holder, alive=bool(alive))
+            for app, holder, alive in zip(found[::3], found[1::3], found[2::3], strict=True)
+        )
+        return [holder for holder in read if holder is not None]
+
+
+_MILLISECONDS = round(LEASE_SECONDS * 1000)
+
+
+def _keys(app: str) -> list[str]:
+    lease = f"voicefork:v1:slot:{app}"
+    return [lease, f"{lease}:fence", _SLOTS]
+
+
+def _holder(app: str, text: object, *, alive: bool) -> Holder | None:
+    fence, _, rest = _text(text).partition("|")
+    replica, _, address = rest.partition("|")
+    return Holder(app, int(fence), replica, address, alive) if fence.isdigit() else None
+
+
+async def _within(reply: Awaitable[Any]) -> Any:
+    try:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            return await reply
+    except (RedisError, OSError, TimeoutError) as error:
+        raise StoreError(f"redis: {type(error).__name__} {error}") from error
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
