@@ -31,6 +31,7 @@ from siprec_worker.protocol.sip.in_dialog import description_in, refreshed_targe
 from siprec_worker.protocol.sip.message import Request, Response
 from siprec_worker.protocol.sip.open_request import OpenRequest
 from siprec_worker.protocol.sip.own_requests import Asking, DialogRecord, OwnRequests
+from siprec_worker.protocol.sip.screening import options_answer
 from siprec_worker.protocol.sip.session_timer import MIN_SECONDS, SessionClock, too_brief
 from siprec_worker.protocol.sip.settings import ALLOW, UasSettings
 from siprec_worker.protocol.sip.transaction import TransactionKey
@@ -68,6 +69,9 @@ class Dialog:
 
     def receive(self, request: Request, key: TransactionKey, now: float) -> None:
         """Any request within the dialog but ACK and CANCEL."""
+        if request.method == "OPTIONS":  # asks after the session, whatever its CSeq
+            self._record.actions.append(Answer(key, options_answer(request, True, 0)))
+            return
         if request.cseq.number <= self.state.remote_cseq:  # section 12.2.2
             self._refuse(request, key, 500)
             return

@@ -137,9 +137,7 @@ class Uas:
         match request.method:
             case "CANCEL":
                 self._receive_cancel(request, key, now)
-            case "OPTIONS" if request.to_tag and self._entry_of(request) is None:
-                self._respond(key, request.reply(481), now)  # so a client may ask after a session
-            case "OPTIONS":
+            case "OPTIONS" if not request.to_tag:
                 answer = options_answer(request, self.available, self.settings.retry_after)
                 self._respond(key, answer, now)
             case "INVITE" if not request.to_tag:
@@ -254,7 +252,7 @@ class Uas:
     def request_metadata(self, of: DialogId, reason: str, now: float) -> bool:
         """Asks the SRC for all its metadata; they come in an UPDATE or re-INVITE of its own.
 
-        False where it does not take UPDATE, or something is under way.
+        False where something is under way.
         """
         return self._command(of, now, lambda dialog: dialog.request_metadata(reason))
 

@@ -259,3 +259,16 @@ def test_a_session_that_is_not_refreshed_is_ended(bench: Bench) -> None:
     bench.run_until(101.0)
     assert bench.requests[0].method == "BYE"
     assert bench.events[-1] == HungUp(event.dialog_id, False, "session expired")
+
+
+@pytest.mark.parametrize("cseq", [1, 2, 77])
+def test_a_client_may_ask_after_its_session_also_while_no_new_calls_are_taken(cseq: int) -> None:
+    bench = Bench()
+    event = confirmed_call(bench)
+    bench.uas.available = False
+    bench.receive(in_dialog(event, "OPTIONS", cseq))
+    assert bench.statuses == [200]
+    bench.sent.clear()
+    bench.receive(in_dialog(event, "BYE", 3))
+    bench.receive(in_dialog(event, "OPTIONS", 78))
+    assert bench.statuses == [200, 481]
