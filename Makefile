@@ -3,7 +3,7 @@
 SHELL := bash
 BIN := .venv/bin
 
-.PHONY: help setup python demo test test-unit fuzz lint bench bench-worker bench-latency bench-handoff constraints clean
+.PHONY: help setup python demo test test-unit fuzz lint bench bench-worker bench-latency bench-handoff bench-forks constraints clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench-latency: setup ## mouth to ear of the bot
 
 bench-handoff: setup ## handoffs by the dozen, beside a bare ARI script
 	@$(BIN)/python -m bench.handoff $(ARGS)
+
+bench-forks: setup ## kill and drain under 50 live forks, and how long the choice of a worker takes
+	@$(BIN)/python -m bench.forks $(ARGS)
 
 constraints: python ## constraints.txt anew from the pyproject files
 	@bash scripts/constraints.sh

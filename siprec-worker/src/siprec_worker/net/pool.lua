@@ -97,8 +97,6 @@ local function reserve(call_id, worker_id, answer, now, ttl)
   redis.call('HSET', PLACED, call_id, worker_id .. '\n' .. answer)
   redis.call('ZADD', PLACES, now + ttl, call_id)
   redis.call('HINCRBY', PENDING, worker_id, 1)
-  -- Without any beat or pick they vanish together.
-  for _, key in ipairs({PLACES, PLACED, PENDING}) do redis.call('PEXPIRE', key, 10 * ttl) end
 end
 
 -- --- the pool ----------------------------------------------------------------------------------

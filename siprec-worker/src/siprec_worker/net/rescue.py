@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 PROBE_SECONDS = 0.4
 ANSWER_SECONDS = 4.0  # for a re-INVITE; then the fork is given up
-AT_ONCE = 10  # adopted together; the next when these are done
+AT_ONCE = 25  # adopted together; the next when these are done
 
 
 class Rescue:
