@@ -24,10 +24,10 @@ test-unit: python ## the pure tests
 	@$(BIN)/python -m pytest -q tests/unit $(ARGS)
 
 SECONDS := 600
-fuzz: python ## any bytes into every parser (SECONDS=600 each); finds land in fuzz-out/
+fuzz: python ## any bytes into each of 5 parsers, SECONDS=600 each; finds land in fuzz-out/
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet atheris
 	@for part in sip multipart sdp metadata rtp; do mkdir -p fuzz-out/$$part && nice -n 19 \
-	  $(BIN)/python -m tests.fuzz.$$part -max_total_time=$(SECONDS) \
+	  $(BIN)/python -m tests.fuzz.$$part -max_total_time=$(SECONDS) -print_final_stats=1 \
 	  -artifact_prefix=fuzz-out/$$part- fuzz-out/$$part tests/fuzz/corpus/$$part || exit 1; done
 
 lint: python ## ruff, mypy, import layers, protos

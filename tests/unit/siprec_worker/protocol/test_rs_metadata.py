@@ -154,3 +154,49 @@ def test_a_prefix_on_the_root_alone_changes_nothing() -> None:
     document = metadata().replace(b"<recording xmlns=", b"<rs:recording xmlns:rs=")
     document = document.replace(b"</recording>", b"</rs:recording>")
     assert parse_metadata(document).stream_owner == {"1": (ALICE.aor,), "0": (BOB.aor,)}
+
+
+def partial(*parts: str) -> bytes:
+    namespace = "urn:ietf:params:xml:ns:recording:1"
+    head = f"<recording xmlns='{namespace}'><datamode>partial</datamode>"
+    return (head + "".join(parts) + "</recording>").encode()
+
+
+def attends(party: str, session: str, *times: str) -> str:
+    inside = "".join(f"<{name}>2026-01-01T00:0{n}:00Z</{name}>" for n, name in enumerate(times))
+    return (
+        f"<participantsessionassoc participant_id='{party}' session_id='{session}'>{inside}"
+        "</participantsessionassoc>"
+    )
+
+
+def test_an_association_that_is_over_takes_only_its_streams() -> None:
+    over = "<disassociate-time>2026-01-01T00:00:00Z</disassociate-time>"
+    joined = parse_metadata(
+        partial("<participantstreamassoc participant_id='p0'><send>st0</send><send>st1</send>"
+                "<recv>st1</recv></participantstreamassoc>")
+    )  # fmt: skip
+    left = parse_metadata(
+        partial(f"<participantstreamassoc participant_id='p0'>{over}<send>st1</send>"
+                "</participantstreamassoc>")
+    )  # fmt: skip
+    alice = parse_metadata(metadata()).merged(joined).merged(left).participants[0]
+    assert (alice.sends, alice.receives) == (("st0",), ())
+    assert alice.aor == ALICE.aor
+
+
+def test_who_comes_back_is_there_again() -> None:
+    left = parse_metadata(partial(attends("p0", "s1", "associate-time", "disassociate-time")))
+    back = partial(attends("p0", "s1", "x", "x", "associate-time"))
+    again = parse_metadata(partial(attends("p0", "s1", "associate-time")))
+    gone = parse_metadata(metadata()).merged(left)
+    assert gone.participants[0].disassociate_time
+    assert gone.merged(again).participants[0].disassociate_time  # the same time once more
+    assert not gone.merged(parse_metadata(back)).participants[0].disassociate_time
+
+
+def test_leaving_a_session_that_was_left_for_another_changes_nothing() -> None:
+    moved = parse_metadata(partial(attends("p0", "s2", "associate-time")))
+    left = parse_metadata(partial(attends("p0", "s1", "x", "disassociate-time")))
+    party = parse_metadata(metadata()).merged(moved).merged(left).participants[0]
+    assert (party.session_id, party.disassociate_time) == ("s2", "")
