@@ -13,26 +13,35 @@ reply=drain-$$
 folder=$(dirname "$mi")
 trap 'rm -f "$folder/$reply"' EXIT
 
-# ask METHOD PARAMS: the reply of OpenSIPS on stdout.
+# ask METHOD PARAMS: the reply of OpenSIPS on stdout; fails when there is none.
 ask() {
 	rm -f "$folder/$reply"
 	mkfifo -m 600 "$folder/$reply"
-	# A FIFO without a reader would hold us for ever.
+	# The reader first: OpenSIPS does not wait for it.
+	timeout 5 cat "$folder/$reply" &
+	# A FIFO that nobody reads would hold us for ever.
 	timeout 5 sh -c 'printf ":%s:{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":%s}" "$1" "$2" "$3" >"$4"' \
-		- "$reply" "$1" "$2" "$mi" && timeout 5 cat "$folder/$reply"
+		- "$reply" "$1" "$2" "$mi"
+	wait $!
 }
 
 calls() {
-	ask get_statistics '{"statistics":["dialog:active_dialogs","dialog:early_dialogs"]}' |
-		grep -o '_dialogs":[[:space:]]*[0-9]*' | awk -F: '{ n += $2 } END { if (!NR) exit 1; print n }'
+	ask get_statistics '{"statistics":["active_dialogs","early_dialogs"]}' |
+		grep -o '_dialogs":[[:space:]]*[0-9]*' |
+		awk -F: '{ n += $2 } END { if (NR != 2) exit 1; print n }'
 }
 
-if [ ! -p "$mi" ] || ! ask shv_set '{"name":"draining","type":"int","value":"1"}' >/dev/null; then
+gone() {
 	echo "drain.sh: no OpenSIPS answers at $mi" >&2
 	exit 2
-fi
+}
+
+[ -p "$mi" ] || gone
+ask shv_set '{"name":"draining","type":"int","value":"1"}' | grep -q '"result"' || gone
 end=$(($(date +%s) + limit))
-while left=$(calls) && [ "$left" -gt 0 ]; do
+while :; do
+	left=$(calls) || gone
+	[ "$left" -gt 0 ] || break
 	if [ "$(date +%s)" -ge "$end" ]; then
 		echo "drain.sh: $left calls are left after $limit s" >&2
 		exit 1

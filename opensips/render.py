@@ -122,7 +122,7 @@ def tables(values: Mapping[str, Any]) -> dict[str, str]:
         host, _, _ = node["address"].rpartition(":")
         for place in node.get("sources", [f"{host} 32 0"]):
             rows["address"].append([PBX, *place.split(), "any", "", ""])
-        rows["dispatcher"].append([PBX, pbx_uri(node), "", 0, 1, node["weight"], 0, "", ""])
+        rows["dispatcher"].append([PBX, pbx_uri(node), "", 0, 1, node["weight"], 0, "probe=1", ""])
     for rank, trunk in enumerate(values["trunks"]):
         attrs = _attrs(trunk)
         rows["address"] += [[TRUNKS, *s.split(), "any", "", attrs] for s in trunk["sources"]]
@@ -136,7 +136,7 @@ def tables(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _attrs(trunk: Mapping[str, Any]) -> str:
-    keys = ("name", "tenant", "fork", "percent", "calls_per_second", "nat", "srtp")
+    keys = ("name", "tenant", "fork", "percent", "calls_per_second", "nat", "srtp", "probe")
     return ";".join(f"{key}={trunk[key]}" for key in keys)
 
 

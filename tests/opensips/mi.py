@@ -58,6 +58,6 @@ async def count(opensips: OpenSips, name: str) -> int:
 
 async def calls(opensips: OpenSips) -> int:
     """Dialogs that OpenSIPS has."""
-    names = ["dialog:active_dialogs", "dialog:early_dialogs"]
+    names = ["active_dialogs", "early_dialogs"]
     found = await ask(opensips, "get_statistics", statistics=names)
     return sum(int(value) for value in found.values())

@@ -50,10 +50,12 @@ class _OneAnswer(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def open_rtpengine(lab: Lab, *, rtp_ports: int = RTP_PORTS) -> AsyncIterator[Rtpengine]:
-    """Runs an rtpengine while the block runs."""
+async def open_rtpengine(
+    lab: Lab, *, rtp_ports: int = RTP_PORTS, port: int = 0
+) -> AsyncIterator[Rtpengine]:
+    """Runs an rtpengine while the block runs; `port` is that of its control protocol, 0: any."""
     daemon = find_program("rtpengine", "apt-get install rtpengine-daemon, or `make setup`")
-    port, media = lab.ports.single(), lab.ports.rtp_range(rtp_ports)
+    port, media = port or lab.ports.single(), lab.ports.rtp_range(rtp_ports)
     argv = [
         *(daemon, "--foreground", "--log-stderr", "--config-file=none"),
         "--table=-1",  # no kernel forwarding
