@@ -153,6 +153,8 @@ class Playout:
 
     def events(self) -> list[PlayState]:
         """What happened since the last call."""
+        if not self._events:
+            return []
         events = list(self._events)
         self._events.clear()
         return events

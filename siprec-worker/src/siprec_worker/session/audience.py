@@ -34,6 +34,11 @@ class _Listener:
 class Audience:
     """`tell` takes what was heard besides audio; it may change the audience."""
 
+    __slots__ = (
+        "_feeds", "_listeners", "_main", "_main_agents", "_speech", "_speech_form", "_tell",
+        "_watched_for", "_watching",
+    )  # fmt: skip
+
     def __init__(
         self,
         feeds: Feeds,
@@ -49,6 +54,7 @@ class Audience:
         self._main_agents: tuple[int, ...] | None = None  # all of them, if not everybody
         self._speech: SpeechWatch | None = None
         self._speech_form: Form | None = None
+        self._watching = False  # the main form is
 
     def __contains__(self, agent: object) -> bool:
         return agent in self._listeners
@@ -103,7 +109,6 @@ class Audience:
     def tick(self, now: float) -> None:
         """Passes on what the legs brought since the last tick."""
         feeds = self._feeds
-        watching = self._speech_form == feeds.form
         for item in feeds.tick(now):
             if isinstance(item, AudioChunk):  # 50 times a second: no `match`, no copy of the legs
                 pts, legs = item
@@ -112,7 +117,7 @@ class Audience:
                         listener.stream.send_audio(pts, legs)
                     elif wanted := [leg for leg in legs if leg.handle in listener.handles]:
                         listener.stream.send_audio(pts, wanted)
-                if watching:
+                if self._watching:
                     self._watch(pts, legs, now)
             elif isinstance(item, Gap | Dtmf):
                 self._tell(ev.Heard(item, self._main_agents), now)
@@ -175,3 +180,4 @@ class Audience:
         if form != self._speech_form:
             self._speech_form = form
             self._speech = None if form is None else SpeechWatch(form.uplink)
+            self._watching = form == self._feeds.form

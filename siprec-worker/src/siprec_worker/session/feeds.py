@@ -37,6 +37,8 @@ class _Feed:
 class Feeds:
     """As one CallAudio to whoever adds tracks and asks for counts."""
 
+    __slots__ = ("_holes", "_main", "_make", "_others", "_payloads", "_withheld", "form")
+
     def __init__(self, form: Form, make: Callable[[Form], CallAudio]) -> None:
         """`make` gives a CallAudio that begins when the call began."""
         self.form = form
@@ -125,9 +127,10 @@ class Feeds:
     def tick(self, now: float) -> list[TickOutput]:
         """What is due of the main form. `tick_others` has to follow while there are `others`."""
         main = self._main
-        for feed in self._others.values():
-            for handle, track in feed.tracks.items():
-                track.inbox.extend(main.tracks[handle].inbox)
+        if self._others:
+            for feed in self._others.values():
+                for handle, track in feed.tracks.items():
+                    track.inbox.extend(main.tracks[handle].inbox)
         return main.audio.tick(now) if main.withholding is None else self._due(main, now)
 
     def tick_others(self, now: float) -> list[tuple[Form, list[TickOutput]]]:

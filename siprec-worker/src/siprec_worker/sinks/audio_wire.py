@@ -59,9 +59,8 @@ class AudioWriter:
 
     def pieces(self, seq: int, pts: int, legs: Sequence[LegAudio]) -> tuple[int, list[bytes]]:
         """The message's length in bytes, and its bytes in pieces to be joined by whoever sends."""
-        position = _PTS + varint(pts) if pts else b""
-        length = len(position)
-        pieces = [b"", position]
+        length = 0
+        pieces = [b""]
         shapes = self._shapes
         for handle, data, flags in legs:
             key = (handle, len(data), flags)
@@ -71,7 +70,9 @@ class AudioWriter:
             pieces.append(data)
             if after:
                 pieces.append(after)
-        pieces[0] = head = _SEQ + varint(seq) + _AUDIO + varint(length)
+        position = _PTS + varint(pts) if pts else b""
+        size = length + len(position)
+        pieces[0] = head = b"".join((_SEQ, varint(seq), _AUDIO, varint(size), position))
         return len(head) + length, pieces
 
     def _shape(self, key: tuple[int, int, int]) -> tuple[bytes, bytes, int]:
