@@ -71,7 +71,9 @@ def whole_schema(values: dict[str, Any]) -> str:
     made["properties"]["global"].pop("additionalProperties")
     for name in ("podSecurityContext", "securityContext", "labels"):
         _open(made, name)
-    return json.dumps({"$schema": "http://json-schema.org/draft-07/schema#", **made}, indent=2) + "\n"
+    return (
+        json.dumps({"$schema": "http://json-schema.org/draft-07/schema#", **made}, indent=2) + "\n"
+    )
 
 
 def _open(made: dict[str, Any], name: str) -> None:
