@@ -46,7 +46,7 @@ class Outside:
 
     def behave(self, **behaviour: Any) -> None:
         """What the callee does with the next call."""
-        self.callee.behaviour = Behaviour(**{"source": lambda: Tone(CALLER), **behaviour})
+        self.callee.behaviour = Behaviour(**{"source": Tone(CALLER), **behaviour})
 
     async def place(self, request_id: str, to: str = CALLEE) -> str:
         answer: Any = self.service.PlaceCall(pb.PlaceCallRequest(request_id=request_id, to=to))

@@ -64,6 +64,18 @@ class Answer(Enum):
     ON_BOT = "on_bot"
 
 
+class Refers(Enum):
+    """Who does what a hosted bot asks for by REFER.
+
+    CORE: Asterisk itself, which leads to the queue it names. ARI: the orchestrator; on Asterisk up
+    to 22.10 a REFER with `Refer-Sub: false` then ends Asterisk. AUTO: ARI from 22.11 on.
+    """
+
+    AUTO = "auto"
+    CORE = "core"
+    ARI = "ari"
+
+
 def _setting(default: Any, description: str, **limits: Any) -> Any:
     return Field(default=default, description=description, **limits)
 
@@ -118,7 +130,9 @@ class Settings(BaseSettings):
     dial_out: str = _setting("", "calls out, e.g. PJSIP/${EXT}@carrier; empty: none are made")
     dial_out_allow: str = _setting("", "who may be called: patterns, e.g. '+1* sip:*@desk.example'")
     dial_out_seconds: int = _setting(45, "seconds a callee's phone may ring", ge=1, le=300)
+    refers: Refers = _setting(Refers.AUTO, "who does a hosted bot's REFER: core, ari, or auto")
     tenant: str = _setting("default", "tenant of handoffs that are asked for by id")
+    voice: str = _setting("slt", "flite's voice for agents' briefings; empty: none is spoken")
     waiting: Waiting = _setting(Waiting.MUSIC, "what the caller hears until the bot speaks")
     music_class: str = _setting("", "music on hold class; empty: the channel's own")
     ring_tone: str = _setting("440+480/2000|0/4000", "ringing after the answer: Asterisk tone list")
@@ -132,7 +146,6 @@ class Settings(BaseSettings):
     log: str = _setting("console", "console or json", pattern="^(console|json)$")
     log_level: str = _setting("INFO", "how much", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
-    voice: str = _setting("slt", "flite's voice for agents' briefings; empty: none is spoken")
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if (self.grpc_cert is None) is not (self.grpc_key is None):

@@ -30,8 +30,8 @@ from orchestrator.handoff.ports import Ports
 from orchestrator.handoff.registry import Registry
 from orchestrator.model import CallId, HandoffId, NodeName
 from orchestrator.routing.situation import QueueStates
-from orchestrator.telemetry import Metrics
 from orchestrator.speech.flite import open_speech
+from orchestrator.telemetry import Metrics
 
 REDIS_SECONDS = 1.0
 
@@ -70,7 +70,10 @@ async def open_handoffs(  # noqa: PLR0913 - what a handoff touches
     )
     nodes = {
         NodeName(name): AriTelephony(
-            site.client, context=settings.agent_context, trunk=settings.trunk
+            site.client,
+            context=settings.agent_context,
+            trunk=settings.trunk,
+            transfers=site.pbx.transfers,
         )
         for name, site in sites.items()
     }

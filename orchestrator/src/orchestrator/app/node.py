@@ -11,12 +11,13 @@ import structlog
 
 from orchestrator.app.callers import Callers
 from orchestrator.app.heir import Heir
+from orchestrator.app.referrals import Referrals
 from orchestrator.ari import events as ari
 from orchestrator.ari.client import AriClient
 from orchestrator.ari.connection import AriConnection
 from orchestrator.ari.leftovers import clear_up, sort_out
 from orchestrator.ari.pbx import OWN_LEG, AriPbx
-from orchestrator.errors import StoreError
+from orchestrator.errors import PbxError, StoreError
 from orchestrator.fleet import events as on
 from orchestrator.fleet import placing
 from orchestrator.fleet.calls import Calls
@@ -24,6 +25,7 @@ from orchestrator.fleet.entrance import INBOUND, Entrance
 from orchestrator.fleet.placing import Placing
 from orchestrator.fleet.rendezvous import Rendezvous
 from orchestrator.handoff.names import agent_of
+from orchestrator.handoff.referring import SUCCESS
 from orchestrator.handoff.registry import Registry
 from orchestrator.model import CallId, ChannelId
 
@@ -32,6 +34,9 @@ log = structlog.stdlib.get_logger(__name__)
 # RFC 4733 section 2.5.1.4: a key's last packet is sent three times. Until then the phone sends no
 # audio, and a caller who was brought to it at once would hear none.
 KEY_TAIL_SECONDS = 0.06
+REFERRED = "referred"
+"""First argument of Stasis() for a caller whom `voicefork-refer` gives back, with its result."""
+TRANSFER_STATUS = "TRANSFERSTATUS"  # of Asterisk's Transfer()
 
 
 class Node:
@@ -46,6 +51,7 @@ class Node:
         callers: Callers,
         *,
         placer: Placing | None = None,
+        referrals: Referrals | None = None,
         site: str = "",
         heir: Heir | None = None,
     ) -> None:
@@ -59,7 +65,8 @@ class Node:
         self._handoffs = handoffs
         self._callers = callers
         self._placing = placer
-        self.entrance = Entrance(calls, pbx, node=site)
+        self._referrals = referrals
+        self.entrance = Entrance(calls, pbx, handoffs, node=site)
         self.queue_exists: bool | None = None
 
     def heard(self, event: ari.AriEvent) -> None:
@@ -69,8 +76,14 @@ class Node:
                     self._calls.spawn(self._pbx.hang_up(channel.id))
             case ari.StasisStart(channel) if channel.id.startswith(OWN_LEG):
                 self._pbx.leg_entered(channel.id)
+            case ari.StasisStart(channel, replaces=bot) if bot and self._pbx.hosted_call(bot):
+                self._bot_replaced(bot, channel.id)
+            case ari.ChannelTransfer(channel, destination) if self._referrals:
+                self._referrals.asked(channel.id, destination)
             case ari.StasisStart(channel, (placing.PLACED, *_)):
                 self._placed(channel)
+            case ari.StasisStart(channel, (first, status, sip, *_)) if first == REFERRED:
+                self._referred(channel, status, sip)
             case ari.StasisStart(channel, args):
                 self._callers.note(channel.id, channel.caller)
                 self.entrance.enter(
@@ -83,7 +96,7 @@ class Node:
                 self._handoffs.agent_ringing(ChannelId(peer.id))
             case ari.ChannelDtmfReceived(channel, digit):
                 asyncio.get_running_loop().call_later(
-                    KEY_TAIL_SECONDS, self._handoffs.agent_key, ChannelId(channel.id), digit
+                    KEY_TAIL_SECONDS, self._pressed, ChannelId(channel.id), digit
                 )
             case ari.ChannelDestroyed(channel, cause, sip_status) if channel.id.startswith(OWN_LEG):
                 self._handoffs.agent_lost(ChannelId(channel.id), sip_status, cause)
@@ -96,9 +109,14 @@ class Node:
                 self._placing.ended(channel.id, sip_status, cause)
             case ari.ChannelHangupRequest(channel) | ari.ChannelDestroyed(channel):
                 self._callers.forget(channel.id)
+                if channel.variable(TRANSFER_STATUS) == SUCCESS:  # and hung up at once
+                    self._told_of_refer(channel, SUCCESS, "")
                 self._caller_left(channel.id, on.CallerHungUp(), hung_up=True)
             case ari.StasisEnd(channel):
-                self._caller_left(channel.id, on.CallerLeft(), hung_up=False)
+                if self._expected_back(channel.id):
+                    self._calls.spawn(self._follow(channel.id))
+                else:
+                    self._caller_left(channel.id, on.CallerLeft(), hung_up=False)
             case _:
                 pass  # nobody's concern
 
@@ -110,15 +128,65 @@ class Node:
         enter = partial(self.entrance.enter, channel.id, (INBOUND,), answered=True)
         self._calls.spawn(self._placing.begin(channel.id, enter))
 
+    def _referred(self, channel: ari.Channel, status: str, sip: str) -> None:
+        """A caller is back from a REFER that the dialplan made."""
+        if not self._told_of_refer(channel, status, sip):
+            log.info("back from a REFER, to the dialplan", channel=channel.id, status=status)
+            self._calls.spawn(self._pbx.to_dialplan(channel.id))
+
+    def _told_of_refer(self, channel: ari.Channel, status: str, sip: str) -> bool:
+        call_id = self._calls.call_of(channel.id)
+        number = int(sip) if sip.isascii() and sip.isdigit() else 0
+        return call_id is not None and self._handoffs.referred(call_id, status, number)
+
+    def _expected_back(self, channel_id: str) -> bool:
+        call_id = self._calls.call_of(channel_id)
+        return call_id is not None and self._handoffs.asking(call_id)
+
+    async def _follow(self, channel_id: str) -> None:
+        """In the dialplan a hang-up would not be told."""
+        try:
+            await self._client.follow(channel_id)
+        except PbxError as error:
+            if error.status:  # Asterisk itself says that there is no such channel
+                self._caller_left(channel_id, on.CallerHungUp(), hung_up=True)
+            log.warning("caller cannot be followed", channel=channel_id, error=str(error))
+
+    def _pressed(self, channel: ChannelId, digit: str) -> None:
+        if agent_of(channel) is not None:
+            self._handoffs.agent_key(channel, digit)
+        elif (call := self._call_of(channel)) is not None:
+            self._handoffs.caller_key(call, digit)
+
+    def _call_of(self, channel: str) -> CallId | None:
+        return self._calls.call_of(channel) or self._handoffs.call_of(ChannelId(channel))
+
+    def _bot_replaced(self, bot: str, by: str) -> None:
+        """A hosted bot's REFER that Asterisk did itself: another leg is in its place."""
+        if (call_id := self._pbx.replace_leg(bot, by)) is not None:
+            log.info("hosted bot has transferred the caller", call_id=call_id)
+
     def _leg_gone(self, channel_id: str) -> None:
-        if (call_id := self._pbx.leg_gone(channel_id)) is not None:
+        if (hosted := self._pbx.hosted_call(channel_id)) is not None:
+            self._pbx.leg_gone(channel_id)
+            self._hosted_gone(CallId(hosted))
+        elif (call_id := self._pbx.leg_gone(channel_id)) is not None:
             self._calls.post(CallId(call_id), on.TalkbackLost())
+
+    def _hosted_gone(self, call_id: CallId) -> None:
+        """A bot that hangs up ends the call, unless a handoff has the caller."""
+        view = self._calls.view(call_id)
+        self._handoffs.bot_lost(call_id)
+        lent = view is not None and view.state == "lent"
+        self._calls.post(call_id, on.TalkbackLost() if lent else on.BotHangsUp(None))
 
     def _caller_left(
         self, channel_id: str, event: on.CallerHungUp | on.CallerLeft, *, hung_up: bool
     ) -> None:
-        if (call_id := self._calls.call_of(channel_id)) is not None:
+        if (call_id := self._call_of(channel_id)) is not None:
             self._handoffs.caller_left(call_id, hung_up=hung_up)
+            if hung_up and self._referrals:
+                self._referrals.caller_gone(call_id)
         self._calls.post_to_channel(channel_id, event)
 
     async def compare(self) -> None:

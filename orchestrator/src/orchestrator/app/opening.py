@@ -21,13 +21,15 @@ from orchestrator.app.handing import open_handoffs
 from orchestrator.app.heir import Heir
 from orchestrator.app.node import Node, Readiness
 from orchestrator.app.reaching import open_desk, open_reach
+from orchestrator.app.referrals import Referrals
 from orchestrator.app.replica import open_membership
 from orchestrator.app.routes_file import open_routes
 from orchestrator.app.site import Site, open_sites
 from orchestrator.app.status import Status
 from orchestrator.app.succession import Succession
 from orchestrator.ari.connection import AriConnection
-from orchestrator.config import Settings
+from orchestrator.ari.transfers import ari_only_is_safe
+from orchestrator.config import Refers, Settings
 from orchestrator.fleet.calls import Calls, open_calls
 from orchestrator.fleet.peers import open_peers
 from orchestrator.fleet.rendezvous import open_rendezvous
@@ -143,6 +145,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             name: Node(
                 *(each.client, each.pbx, calls, handoffs, callers),
                 placer=placing,
+                referrals=Referrals(calls, each.pbx, handoffs),
                 site=name,
                 heir=heirs[name],
             )
@@ -164,6 +167,8 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
         work += [meeting.run(), calls.look_after_strangers(), member.run(successions)]
         await stack.enter_async_context(_running(work))
         await _any_connected(connections)
+        for each, connection in zip(sites.values(), connections, strict=True):
+            each.pbx.ari_refers = _refers_by_ari(settings, connection.version)
         await reach.verify()
         await server.serving(True)
         yield Orchestrator(
@@ -193,6 +198,14 @@ def _connection(site: Site, node: Node, metrics: Metrics) -> AriConnection:
     return AriConnection(
         site.rest, site.client, on_event=node.heard, on_connected=node.compare, metrics=metrics
     )
+
+
+def _refers_by_ari(settings: Settings, version: str) -> bool:
+    """Whether hosted bots' REFERs are told to us; by itself only where that is safe."""
+    safe = ari_only_is_safe(version)
+    if settings.refers is Refers.ARI and not safe:
+        log.warning("a REFER with Refer-Sub: false ends this Asterisk", asterisk=version)
+    return settings.refers is Refers.ARI or (settings.refers is Refers.AUTO and safe)
 
 
 async def _any_connected(connections: Sequence[AriConnection]) -> None:

@@ -152,6 +152,11 @@ class AriClient:
         params = {"eventSource": f"channel:{channel_id}"}
         await self._rest.request("POST", "applications", self.app, "subscription", params=params)
 
+    async def transfer_progress(self, channel_id: str, state: str) -> None:
+        """What a channel that asked for a transfer is told of it, by NOTIFY."""
+        params = {"states": state}
+        await self._rest.request("POST", "channels", channel_id, "transfer_progress", params=params)
+
     async def move(self, channel_id: str, args: str = "") -> None:
         """Brings a channel of another application into ours; bridge and music stay as they are.
 

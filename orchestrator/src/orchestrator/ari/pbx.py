@@ -11,9 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from orchestrator.ari.client import AriClient, Place
+from orchestrator.ari.transfers import AriTransfers
 from orchestrator.errors import Conflict, NotFound, PbxError, Unreachable
 
 OWN_LEG = "vf-"
+HOSTED_SECONDS = 8
+"""How long a hosted bot may take to answer."""
 CODECS = ("ulaw", "alaw", "g722")
 """What externalMedia carries both ways (static payload types); the first is the fallback."""
 
@@ -28,6 +31,7 @@ class _Talkback:
 
     call_id: str
     channel_id: str
+    hosted: bool = False  # a phone of the PBX
     entered: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -46,6 +50,8 @@ class AriPbx:
         self._legs: dict[str, _Talkback] = {}  # by call
         self._by_channel: dict[str, _Talkback] = {}
         self._made = 0
+        self.transfers = AriTransfers(client)
+        self.ari_refers = False  # whether a hosted bot's REFER is told to us, and not done
 
     # --- told by the node -------------------------------------------------------------------
 
@@ -186,10 +192,59 @@ class AriPbx:
             raise
         return made.local_host, made.local_port
 
+    async def open_hosted(self, call_id: str, endpoint: str) -> None:
+        """Dials the bot's own phone into the call's bridge, once. Raises PbxError.
+
+        What a REFER of the bot does follows from `transfers`; without us it leads to the queues.
+        """
+        if call_id in self._legs:
+            return  # another worker hears the call now; the bot is the same
+        self._made += 1
+        leg = _Talkback(call_id, f"{OWN_LEG}{call_id}-talkback-{self._made}", hosted=True)
+        self._legs[call_id] = leg
+        self._by_channel[leg.channel_id] = leg
+        variables = {
+            "PJSIP_HEADER(add,X-Voicefork-Fork)": "no",
+            "PJSIP_HEADER(add,X-Voicefork-Call)": call_id,
+            "__TRANSFER_CONTEXT": self._queue.context,
+        }
+        if self.ari_refers:
+            variables["PJSIP_TRANSFER_HANDLING()"] = "ari-only"
+        try:
+            await self._client.originate(
+                leg.channel_id, endpoint, ring_seconds=HOSTED_SECONDS, variables=variables
+            )
+            try:
+                async with asyncio.timeout(HOSTED_SECONDS):
+                    await leg.entered.wait()
+            except TimeoutError as error:
+                path = f"/channels/{leg.channel_id}"
+                raise Unreachable("AWAIT", path, 0, "the hosted bot did not answer") from error
+            await self._client.add_to_bridge(bridge_id(call_id), leg.channel_id)
+        except BaseException:
+            await self._drop(leg)
+            raise
+
+    def hosted_call(self, channel_id: str) -> str | None:
+        """The call whose bot this channel is, if it is a phone."""
+        leg = self._by_channel.get(channel_id)
+        return leg.call_id if leg is not None and leg.hosted else None
+
+    def replace_leg(self, old: str, new: str) -> str | None:
+        """Asterisk itself has put `new` in the place of a hosted bot (core transfer): its call."""
+        leg = self._by_channel.pop(old, None)
+        if leg is None or not leg.hosted:
+            return None
+        leg.channel_id = new
+        self._by_channel[new] = leg
+        return leg.call_id
+
     async def close_talkback(self, call_id: str) -> None:
         leg = self._legs.get(call_id)
         if leg is not None:
             self._forget(leg)
+            if leg.hosted:
+                await self.transfers.close(leg.channel_id)
             await self.hang_up(leg.channel_id)
 
     async def _drop(self, leg: _Talkback) -> None:

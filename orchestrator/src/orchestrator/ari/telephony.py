@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from orchestrator.ari.client import HOLDING, MIXING, AriClient, Place
+from orchestrator.ari.transfers import AriTransfers
 from orchestrator.ari.voice import AriVoice
 from orchestrator.errors import Conflict, NotFound, PbxError, Unprocessable, Unreachable
 from orchestrator.handoff.names import PlaybackId
@@ -42,8 +43,16 @@ _NOT_FORKED = {"PJSIP_HEADER(add,X-Voicefork-Fork)": "no"}
 class AriTelephony:
     """`context` is where extensions are dialled that name none; `trunk` carries SIP URIs."""
 
-    def __init__(self, client: AriClient, *, context: str, trunk: str = "") -> None:
+    def __init__(
+        self,
+        client: AriClient,
+        *,
+        context: str,
+        trunk: str = "",
+        transfers: AriTransfers | None = None,
+    ) -> None:
         self._client = client
+        self._transfers = transfers
         self._context = context
         self._trunk = trunk
         self._voice = AriVoice(client)
@@ -150,6 +159,8 @@ class AriTelephony:
             log.warning("the caller goes to the queue unadorned: %s", error)
 
     async def hang_up(self, node: NodeName, channel: ChannelId) -> None:
+        if self._transfers is not None:  # a bot that asked for this hears that it was done
+            await self._transfers.close(channel)
         with suppress(NotFound):
             await self._client.hang_up(channel)
 

@@ -29,6 +29,7 @@ class EnteredCall:
     codec: str  # of the caller's channel, in Asterisk's words: ulaw, alaw, g722
     direction: str = "in"
     answered: bool = False  # by the dialplan, before Stasis()
+    hosted: str = ""  # a bot that is a SIP endpoint of the PBX and speaks there: PJSIP/bot
     minted: bool = False  # the PBX gave no call id: no fork can be found for it
     node: str = ""  # the PBX node its channel is on; empty where there is only one
 

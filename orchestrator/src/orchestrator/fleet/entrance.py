@@ -33,6 +33,7 @@ QUEUE_ENDED = "queue-ended"
 _CALL = ("VOICEFORK_CALL", "X-Voicefork-Call", "call")
 _TENANT = ("VOICEFORK_TENANT", "X-Voicefork-Tenant", "tenant")
 _HANDOFF = "VOICEFORK_HANDOFF"
+_HOSTED = "VOICEFORK_HOSTED"
 _DIRECTION = ("VOICEFORK_DIRECTION", "X-Voicefork-Direction", "direction")
 
 
@@ -154,7 +155,8 @@ class Entrance:
     async def _identify(
         self, channel_id: str, given: Mapping[str, str], *, answered: bool
     ) -> EnteredCall:
-        asked = tuple(variable for variable, _, _ in _ALL if variable not in given)
+        names = (*(variable for variable, _, _ in _ALL), _HOSTED)
+        asked = tuple(name for name in names if name not in given)
         found = dict(zip(asked, await self._pbx.identity(channel_id, asked), strict=True))
         known = {**found, **given}
         if not known[_CALL[0]]:
@@ -172,6 +174,7 @@ class Entrance:
             codec=await self._pbx.codec(channel_id),
             direction="out" if known[_DIRECTION[0]] == "out" else "in",
             answered=answered,
+            hosted=known[_HOSTED],
             minted=not call_id,
             node=self._node,
         )

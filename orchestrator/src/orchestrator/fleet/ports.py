@@ -37,6 +37,9 @@ class Pbx(Protocol):
     ) -> tuple[str, int]:
         """The bot's leg in the call's bridge; returns where the PBX takes the bot's RTP."""
 
+    async def open_hosted(self, call_id: str, endpoint: str) -> None:
+        """The bot's own phone in the call's bridge, dialled unless it is there already."""
+
     async def close_talkback(self, call_id: str) -> None: ...
 
     async def send_dtmf(self, channel_id: str, digits: str, length_ms: int) -> None: ...

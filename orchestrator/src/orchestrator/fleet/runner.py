@@ -181,6 +181,9 @@ class CallRunner:
                 await pbx.stop_ringing(call.call_id, call.channel_id, answered=answered)
             case do.OpenBridge():
                 await pbx.open_bridge(call.call_id, call.channel_id)
+            case do.OpenTalkback(fork) if call.hosted:
+                await pbx.open_hosted(call.call_id, call.hosted)
+                self.post(on.TalkbackReady(fork.worker_id, RtpAddress("", 0)))
             case do.OpenTalkback(fork):
                 to = fork.talkback
                 where = await pbx.open_talkback(call.call_id, to.host, to.port, call.codec)
@@ -233,6 +236,10 @@ class CallRunner:
     async def _tell(self, effect: WorkerEffect) -> None:
         call, workers = self.call, self._around.workers
         match effect:
+            case do.Attach(fork) if call.hosted:  # it is heard, and speaks in the PBX itself
+                await workers.tell_answered(fork, call.call_id)
+                self.post(on.BotSpoke())
+                self.post(on.Attached(fork.worker_id))
             case do.Attach(fork, address, answered):
                 await workers.attach(fork, call, address, answered=answered)
                 self._around.metrics.to_talkback.observe(self._since_entry())

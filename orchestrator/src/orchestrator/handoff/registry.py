@@ -8,12 +8,15 @@ from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from orchestrator.errors import StoreError
+from orchestrator.handoff.comeback import Comebacks
 from orchestrator.handoff.events import (
     AgentAccepted,
     AgentAnswered,
     AgentKey,
     AgentLost,
     AgentRinging,
+    BotLost,
+    CallerKey,
     CallerLeft,
     CancelRequested,
     ContextAcked,
@@ -21,16 +24,19 @@ from orchestrator.handoff.events import (
     DeadlinePassed,
     Event,
     PhraseEnded,
+    Referred,
 )
 from orchestrator.handoff.intake import Intake
-from orchestrator.handoff.names import agent_of, handoff_of
+from orchestrator.handoff.names import agent_of, owner_of
 from orchestrator.handoff.ports import Calls, Fenced, Ports
 from orchestrator.handoff.refusals import TooLate, UnknownHandoff
 from orchestrator.handoff.roster import Roster
 from orchestrator.handoff.runner import HandoffRunner
 from orchestrator.handoff.state import (
     Accepted,
+    Asking,
     AwaitingKey,
+    Briefing,
     Joining,
     Left,
     Returning,
@@ -41,7 +47,6 @@ from orchestrator.handoff.state import (
 )
 from orchestrator.handoff.steps import agent_channel, attempt_of
 from orchestrator.model import (
-    BridgeId,
     CallId,
     ChannelId,
     Context,
@@ -75,6 +80,8 @@ class Registry:
         self._calls = calls
         self._intake = Intake(self._roster, ports, calls, plan, new_id, WeakValueDictionary())
 
+        self._comebacks = Comebacks(self._roster, ports, new_id)
+
     async def run(self) -> None:
         """Runs the handoffs until it is cancelled; the calls live on in the PBX."""
         await self._roster.run()
@@ -84,7 +91,7 @@ class Registry:
     async def escalate(self, escalation: Escalation) -> Handoff:
         """Takes a wish for a human; answers once it is durable, before anything happens in the PBX.
 
-        Raises Refused: UnknownCall, RequestReused, InProgress, Unsupported.
+        Raises Refused: UnknownCall, RequestReused, InProgress, Forbidden.
         """
         asked_at = self._now()
         taken = await self._intake.escalate(escalation)
@@ -256,10 +263,17 @@ class Registry:
         return runner.state.request.handoff_id
 
     def owns(self, thing: str) -> bool:
-        """Whether this channel is an agent's, or this bridge, of a live handoff."""
-        owner = agent_of(ChannelId(thing))
-        handoff = owner[0] if owner else handoff_of(BridgeId(thing))
-        return handoff is not None and self._roster.live(handoff) is not None
+        """Whether this channel or bridge is of a live handoff."""
+        if (handoff := owner_of(thing)) is not None:
+            return self._roster.live(handoff) is not None
+        return self.call_of(ChannelId(thing)) is not None
+
+    def call_of(self, caller: ChannelId) -> CallId | None:
+        """The call of a caller whom a handoff has now; after a queue nobody else knows them."""
+        for runner in self._roster.runners():
+            if runner.state.request.caller == caller and not isinstance(runner.state.caller, Left):
+                return runner.state.request.call_id
+        return None
 
     def agents(self, node: str = "") -> frozenset[ChannelId]:
         """Channels of agents who have answered: those must be up. `node`: only those there."""
@@ -267,7 +281,10 @@ class Registry:
             agent_channel(runner.state, runner.state.agent.attempt)
             for runner in self._roster.runners()
             if node in ("", runner.state.request.place.node)
-            and isinstance(runner.state.agent, AwaitingKey | Accepted | Joining | Waiting | Talking)
+            and isinstance(
+                runner.state.agent,
+                Briefing | AwaitingKey | Accepted | Joining | Waiting | Talking,
+            )
         )
 
     def give_up(self) -> None:
@@ -301,14 +318,38 @@ class Registry:
         """`hung_up` False: the channel only left our application (StasisEnd)."""
         self._post(self._roster.of_call(call), CallerLeft(self._now(), hung_up))
 
+    def caller_key(self, call: CallId, digit: str) -> None:
+        self._post(self._roster.of_call(call), CallerKey(self._now(), digit))
+
+    async def queue_ended(
+        self, handoff: HandoffId, tenant: str, caller: ChannelId, status: str
+    ) -> bool:
+        """A queue gave up a caller whom this handoff sent there, and who is ours again.
+
+        `status`: Asterisk's QUEUESTATUS. False: the caller is nobody's here.
+        """
+        return await self._comebacks.take(handoff, tenant, caller, status)
+
+    def referred(self, call: CallId, status: str, sip_status: int) -> bool:
+        """What became of a REFER. False: no handoff of this call waits for it."""
+        runner = self._roster.of_call(call)
+        if runner is None or not isinstance(runner.state.caller, Asking):
+            return False
+        return self._post(runner, Referred(self._now(), status, sip_status))
+
+    def asking(self, call: CallId) -> bool:
+        """Whether the caller is in the dialplan for a REFER, and expected back."""
+        runner = self._roster.of_call(call)
+        return runner is not None and isinstance(runner.state.caller, Asking)
+
     def phrase_ended(self, call: CallId, utterance: str) -> None:
         runner = self._roster.of_call(call)
         if runner is not None and runner.state.request.say_first == utterance:
             runner.post(PhraseEnded(self._now()))
 
     def bot_lost(self, call: CallId) -> None:
-        """The bot will say nothing more: its phrase is not waited for."""
-        self._post(self._roster.of_call(call), PhraseEnded(self._now()))
+        """The bot will say nothing more: its phrase is not waited for, nobody returns to it."""
+        self._post(self._roster.of_call(call), BotLost(self._now()))
 
     def _of_agent(self, channel: ChannelId, event: Event) -> bool:
         if (owner := agent_of(channel)) is None:
