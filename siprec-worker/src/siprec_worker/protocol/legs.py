@@ -87,13 +87,25 @@ def _kinds_by_participant(
     if marked:
         return _completed(marked, parties), ()
     doubts = () if hints.direction else ("direction of the call unknown, taken as incoming",)
-    caller = next((party for party in parties if party.calling), None)
-    if caller is None:
-        caller = parties[0]
+    caller = _caller(parties)
     caller_kind, other_kind = _caller_and_callee(hints)
     kinds = {party.id: other_kind for party in parties}
     kinds[caller.id] = caller_kind
     return kinds, doubts
+
+
+def _caller(parties: Sequence[Participant]) -> Participant:
+    """Who is said to have called, else the first of whom it is not denied."""
+    said = (party for party in parties if party.calling)
+    possible = (party for party in parties if party.calling is None)
+    return next(said, None) or next(possible, parties[0])
+
+
+def called_party(metadata: RecordingMetadata | None) -> str:
+    """AOR of the last participant who did not call; "" where nobody is known."""
+    parties = metadata.participants if metadata is not None else ()
+    others = [party for party in parties if party is not _caller(parties)]
+    return others[-1].aor if others else ""
 
 
 def _completed(marked: dict[str, str], parties: Sequence[Participant]) -> dict[str, str]:

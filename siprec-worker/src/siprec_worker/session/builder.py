@@ -13,6 +13,7 @@ from siprec_worker.media.deferred import InlineLane, Lane
 from siprec_worker.media.model import AudioFormat, Encoding
 from siprec_worker.media.playout import Playout
 from siprec_worker.protocol.codecs import Capabilities
+from siprec_worker.protocol.legs import called_party
 from siprec_worker.protocol.rs_metadata import RecordingMetadata
 from siprec_worker.protocol.sip.events import DialogId
 from siprec_worker.protocol.sip.message import Request
@@ -54,7 +55,7 @@ class CallBuilder:
         self, dialog_id: DialogId, request: Request, metadata: RecordingMetadata | None, now: float
     ) -> RecordedCall:
         """A call without lines yet. Raises NoPorts."""
-        called = metadata.participants[-1].aor if metadata and metadata.participants else ""
+        called = called_party(metadata)
         identity = identify(
             dict(request.headers.items),
             [metadata.sip_session_id] if metadata and metadata.sip_session_id else [],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from siprec_worker.protocol.legs import LegHints, legs
+from siprec_worker.protocol.legs import LegHints, called_party, legs
 from siprec_worker.protocol.rs_metadata_xml import parse_metadata
 
 from tests.builders.siprec import ALICE, BOB, Party, metadata
@@ -103,3 +103,27 @@ def test_three_lines_without_associations_are_unknown_but_named() -> None:
     found = legs(parse_metadata(document), ["1", "0", "2"], IN)
     assert {leg.kind for leg in found} == {"unknown"}
     assert found[2].aor == "sip:carol@h"
+
+
+def calling(truth: str) -> str:
+    return f"<x:callingParty xmlns:x='urn:x'>{truth}</x:callingParty>"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("false", "true"), ("false", ""), ("", "true")], ids=str
+)
+def test_who_is_said_to_call_or_not_to_call_beats_the_order(first: str, second: str) -> None:
+    marks = [calling(truth) if truth else "" for truth in (first, second)]
+    parties = [
+        Party(party.aor, party.label, extension=mark)
+        for party, mark in zip((ALICE, BOB), marks, strict=True)
+    ]
+    assert kinds(parties, ["1", "0"]) == ["pbx", "customer"]
+    assert called_party(parse_metadata(metadata(parties))) == ALICE.aor
+
+
+def test_the_called_party_is_the_last_of_those_who_did_not_call() -> None:
+    third = Party("sip:third@h", "2")
+    assert called_party(parse_metadata(metadata([ALICE, BOB, third]))) == third.aor
+    assert called_party(parse_metadata(metadata([ALICE]))) == ""
+    assert called_party(None) == ""
