@@ -41,6 +41,7 @@ OUT = Path(__file__).parent / "out" / "forks.json"
 WORKERS, PICKS, PICK_INTERVAL = 10, 5000, 0.001
 BREAK_SECONDS = 0.4  # without audio: the fork was away
 SETTLE_SECONDS = 2.0
+RUNS_OF_A_LAB = 3  # each takes two workers, and each of those a range of ports
 AIMS = {"kill_back_s_max": 3.0, "drain_samples_lost": 0, "drain_slips": 0, "pick_ms_p99": 0.5}
 
 
@@ -140,14 +141,16 @@ class Moves:
 
 
 async def measure_moves(forks: int, runs: int, figures: Figures, console: Console) -> None:
-    async with open_lab() as lab, open_pooled(lab, "w1") as pooled:
-        moves = Moves(pooled, figures)
-        await moves.begin(forks)
-        for run in range(1, runs + 1):
-            await moves.kill()
-            await moves.drain()
-            console.print(f"run {run}: back {max(figures.back_s[-forks:], default=0):.2f} s max")
-        figures.begun_anew = pooled.agent.begun - forks
+    for first in range(0, runs, RUNS_OF_A_LAB):
+        async with open_lab() as lab, open_pooled(lab, "w1") as pooled:
+            moves = Moves(pooled, figures)
+            await moves.begin(forks)
+            for run in range(first, min(first + RUNS_OF_A_LAB, runs)):
+                await moves.kill()
+                await moves.drain()
+                back = max(figures.back_s[-forks:], default=0.0)
+                console.print(f"run {run + 1}: back {back:.2f} s max, lost {figures.lost}")
+            figures.begun_anew += pooled.agent.begun - forks
 
 
 def measure_picks(port: int) -> tuple[list[float], float]:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from voicefork_cli.operator.context import context
+from voicefork_cli.operator.drain import drain
 from voicefork_cli.operator.routes import PASSED_ON, routes
 from voicefork_cli.sim.cli import fail, sim
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(sim, name="sim")
 app.command()(context)
+app.command()(drain)
 app.command(context_settings=PASSED_ON, add_help_option=False)(routes)
 
 

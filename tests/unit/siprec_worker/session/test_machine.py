@@ -463,3 +463,39 @@ def test_in_every_history_an_ai_is_dialled_once_closed_once_and_told_only_while_
     assert len(closed) == len(set(closed))
     assert set(closed) <= set(dialled)
     assert voice == call.speaking
+
+
+# --- a call of another worker -------------------------------------------------------------------
+
+
+def adopted(*seats: Seat, **how: object) -> list[fx.Effect]:
+    call = Conversation(seats, **how)  # type: ignore[arg-type]
+    return call.handle(ev.Adopted((CUSTOMER, PBX)))
+
+
+def test_an_adopted_call_dials_who_was_there_and_gives_them_what_they_had_chosen() -> None:
+    wide = AudioFormat(Encoding.PCM_S16LE, 16_000)
+    opened = Opened(wide, 40, NARROWBAND, (2,), resume_token="t")
+    there = Seat(Role.PRIMARY, False, stage=Stage.OPEN, opened=opened)
+    assert adopted(there) == [fx.Dial(0), fx.UseForm(0, wide, 40), fx.Listen(0, (2,))]
+
+
+def test_an_adopted_call_leaves_those_alone_who_wait_or_have_gone() -> None:
+    waiting, gone = Seat(Role.PRIMARY, False), Seat(Role.SHADOW, False, stage=Stage.OVER)
+    assert adopted(waiting, gone) == []
+
+
+def test_an_ai_that_cannot_resume_is_dialled_as_in_a_new_call() -> None:
+    assert adopted(Seat(Role.PRIMARY, False, stage=Stage.OPEN, opened=OPENED)) == [fx.Dial(0)]
+
+
+def test_what_was_withheld_stays_so_in_an_adopted_call() -> None:
+    assert adopted(sensitive=True) == [fx.Withhold(GapCause.REDACTED)]
+
+
+def test_an_ai_that_is_being_resumed_is_told_what_is_missing() -> None:
+    opened = replace(OPENED, resume_token="t")
+    call = Conversation((Seat(Role.PRIMARY, False, stage=Stage.OPEN, opened=opened),))
+    call.handle(ev.Adopted((CUSTOMER, PBX)))
+    gap = Gap(1, 0, 160, GapCause.SOURCE_SWITCH)
+    assert call.handle(ev.Heard(gap)) == [fx.Tell(0, gap)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import ip_address
 
 from siprec_worker.errors import SipError
 from siprec_worker.protocol.sip.events import Strayed
@@ -56,6 +57,11 @@ def _hops_left(request: Request) -> int:
 
 
 def _target(uri: str) -> Target:
+    """Raises SipError for what is no SIP URI with an address; names are not looked up."""
     parsed = parse_uri(uri)
+    try:
+        ip_address(parsed.host)
+    except ValueError as error:
+        raise SipError(f"owner {uri!r}", status=480, reason="Temporarily Unavailable") from error
     transport = dict(parsed.params).get("transport", TCP).lower()
     return Target(transport, parsed.host, parsed.port or 5060)

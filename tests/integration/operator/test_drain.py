@@ -1,0 +1,43 @@
+"""`voicefork drain` at a real worker."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+
+from rich.console import Console
+from voicefork_cli.lab.processes import Lab
+from voicefork_cli.operator.drain import DrainPlan, run_drain
+
+from tests.builders.moving_forks import open_pooled
+
+
+def screens() -> tuple[Console, Console, io.StringIO]:
+    text = io.StringIO()
+    console = Console(file=text, width=100)
+    return console, console, text
+
+
+async def test_a_worker_is_drained_by_its_name_and_its_calls_go_on(lab: Lab) -> None:
+    async with open_pooled(lab, "w1", "w2") as pooled:
+        for _ in range(2):
+            await pooled.begin([pooled.uri("w1")])
+        await pooled.listening()
+        await pooled.stored(2)
+        program = pooled.workers.pop("w1").program
+        screen, complaints, text = screens()
+        assert await run_drain(DrainPlan("w1", pooled.redis.url), screen, complaints) == 0
+        assert await program.wait() == 0
+        assert "w1: draining, 2 calls" in text.getvalue()
+        assert "w1: ended" in text.getvalue()
+        assert await pooled.owners() == {pooled.uri("w2")}
+        await asyncio.sleep(0.5)
+        assert all((h.missing(), h.gaps) == (0, []) for h in pooled.agent.heard.values())
+
+
+async def test_a_worker_that_nobody_knows_is_told_with_those_there_are(lab: Lab) -> None:
+    async with open_pooled(lab, "w1") as pooled:
+        await asyncio.sleep(0.5)
+        screen, complaints, text = screens()
+        assert await run_drain(DrainPlan("w9", pooled.redis.url), screen, complaints) == 1
+        assert "no worker 'w9' in the pool; there: w1" in text.getvalue()

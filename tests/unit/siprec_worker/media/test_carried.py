@@ -1,0 +1,69 @@
+"""A leg that another worker heard before goes on at its place."""
+
+from __future__ import annotations
+
+from siprec_worker.media.carried import Carried, Tie
+from siprec_worker.media.model import Gap, GapCause
+
+from tests.builders.listening import Call, shape
+from tests.builders.rtp import PACKET, rtp
+
+
+def moved(first: int, carried: Carried, silent_ticks: int = 0) -> list[object]:
+    """What another call hears that begins with packet `first`, its clock at the same place."""
+    call = Call()
+    call.ticks = first + silent_ticks
+    call.audio.carry_on(0, carried)
+    return shape(call.tick(rtp(first)) + call.tick(rtp(first + 1)))
+
+
+def tie_after(packets: int) -> Tie | None:
+    call = Call()
+    call.play(*range(packets))
+    return call.audio.tie(0)
+
+
+def test_a_leg_has_no_tie_before_its_first_packet() -> None:
+    assert Call().audio.tie(0) is None
+
+
+def test_the_audio_goes_on_at_the_sample_where_it_was_left() -> None:
+    tie = tie_after(10)
+    assert tie is not None
+    assert tie.pts == 10 * PACKET
+    assert moved(10, Carried(tie)) == [(10, 10), (11, 11)]
+
+
+def test_packets_that_waited_take_the_places_they_had() -> None:
+    assert moved(12, Carried(tie_after(10)), silent_ticks=40) == [(12, 12), (13, 13)]
+
+
+def test_what_nobody_heard_is_told_as_a_switch_of_the_source() -> None:
+    out = moved(60, Carried(tie_after(10), since=9 * PACKET))
+    assert out == [Gap(0, 9 * PACKET, 60 * PACKET, GapCause.SOURCE_SWITCH), (60, 60), (61, 61)]
+
+
+def test_without_a_tie_the_clock_gives_the_place() -> None:
+    assert moved(60, Carried()) == [(60, 60), (61, 61)]
+
+
+def test_a_tie_of_another_source_is_not_believed() -> None:
+    assert moved(60, Carried(Tie(99, 0, 8000 * 3600))) == [(60, 60), (61, 61)]
+
+
+def test_a_tie_that_is_far_off_is_not_believed() -> None:
+    tie = tie_after(1)
+    assert tie is not None
+    assert moved(900, Carried(tie._replace(pts=0, timestamp=0))) == [
+        (900, 900 % 251),
+        (901, 901 % 251),
+    ]
+
+
+def test_a_leg_that_stays_silent_after_the_switch_is_told_so_while_it_lasts() -> None:
+    call = Call()
+    call.ticks = 100
+    call.audio.carry_on(0, Carried(None, since=0))
+    gaps = [item for item in call.idle(60) if isinstance(item, Gap)]
+    assert gaps
+    assert {gap.cause for gap in gaps} == {GapCause.SOURCE_SWITCH}
