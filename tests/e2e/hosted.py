@@ -1,0 +1,120 @@
+"""A PBX with a bot of its own, which is one of its phones and makes REFERs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+from voicefork_cli.lab.asterisk import AsteriskPlan, open_asterisk
+from voicefork_cli.lab.ours import Service, WorkerPlan, open_worker
+from voicefork_cli.lab.processes import Lab
+from voicefork_cli.lab.redis import open_redis
+from voicefork_cli.lab.rtpengine import open_rtpengine
+from voicefork_cli.measure.heard import hear
+from voicefork_cli.measure.tones import tone_timeline
+from voicefork_cli.sim.caller import CarrierCaller, open_caller
+from voicefork_cli.sim.edge import Edge
+from voicefork_cli.sim.phone import AgentPhone, Behaviour, PhoneCall, open_phone
+from voicefork_cli.sim.source import Tone
+
+from tests.e2e.ears import BOT, CALLER, TONES, until_hears
+from tests.e2e.stage import Stage
+from tests.fakes.puppet_agent import open_puppet
+
+STASIS, DIALPLAN = "920", "921"
+SOON = 5.0
+SWITCH_GAP_MS = 60.0
+RULES = {
+    "default": {
+        "targets": ["PJSIP/agent-1"],
+        "ring_seconds": 4,
+        "fallbacks": ["return_to_bot"],
+    },
+    "queues": {"voicefork": {}},
+}
+
+
+@dataclass(slots=True)
+class House:
+    """All that stays up for a module."""
+
+    stage: Stage
+    edge: Edge
+    bot: AgentPhone
+    agent: AgentPhone
+    orchestrator: Service
+    worker: Service
+
+    @asynccontextmanager
+    async def talking(self, number: str) -> AsyncIterator[tuple[CarrierCaller, PhoneCall]]:
+        """A caller who hears the bot, and the bot's own leg. In the end nothing is left."""
+        self.bot.behaviour = Behaviour(ring_seconds=0.1, source=Tone(BOT))
+        async with open_caller() as caller:
+            await caller.dial(self.edge.uri.replace("sip:", f"sip:{number}@"), Tone(CALLER))
+            bot = await self.bot.next_call()
+            await until_hears(caller, BOT)
+            yield caller, bot
+            await caller.hang_up()
+        for call in (*self.bot.calls, *self.agent.calls):
+            await call.hang_up()
+        await self.stage.wait_empty(self.orchestrator, self.worker)
+
+    def uri(self, user: str) -> str:
+        return f"sip:{user}@{self.stage.asterisk.sip}"
+
+
+@asynccontextmanager
+async def open_house(lab: Lab, refers: str) -> AsyncIterator[House]:
+    """`refers`: who does REFERs, as --refers says."""
+    async with AsyncExitStack() as opened:
+        vendor = await opened.enter_async_context(open_puppet())
+        bot = await opened.enter_async_context(open_phone("bot"))
+        agent = await opened.enter_async_context(open_phone("agent-1"))
+        plan = AsteriskPlan(
+            agents={"bot": bot.uri, "agent-1": agent.uri}, queues={"voicefork": ("agent-1",)}
+        )
+        stage = Stage(
+            lab,
+            await opened.enter_async_context(open_redis(lab)),
+            await opened.enter_async_context(open_rtpengine(lab)),
+            await opened.enter_async_context(open_asterisk(lab, plan)),
+            {},
+            {},
+            await opened.enter_async_context(aiohttp.ClientSession()),
+        )
+        routing = lab.folder / "routing.yaml"
+        routing.write_text(json.dumps(RULES))  # JSON is YAML
+        orchestrator = await opened.enter_async_context(
+            stage.orchestrator("--refers", refers, "--routing", str(routing))
+        )
+        worker_plan = WorkerPlan(
+            agent=f"grpc://{vendor.address}",
+            redis=stage.redis.url,
+            orchestrator=orchestrator.addresses["grpc"],
+        )
+        worker = await opened.enter_async_context(open_worker(lab, worker_plan))
+        edge = await opened.enter_async_context(stage.edge(worker))
+        yield House(stage, edge, bot, agent, orchestrator, worker)
+
+
+async def told(bot: PhoneCall, status: int) -> None:
+    """The bot's REFER has come to this."""
+    async with asyncio.timeout(SOON):
+        while not any(f" {status} " in f"{line} " for line in bot.notified):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+def assert_seamless(caller: CarrierCaller, from_ns: int) -> None:
+    """No silent frame, and no gap that is longer than a switch may make it."""
+    heard = hear(caller.heard, from_ns, time.time_ns())
+    assert heard.silent_ms == 0
+    assert heard.longest_gap_ms <= SWITCH_GAP_MS + 20
+
+
+def order(caller: CarrierCaller) -> list[set[float]]:
+    return [set(each.hz) for each in tone_timeline(caller.heard[-400:], TONES) if each.hz]
