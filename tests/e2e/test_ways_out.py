@@ -6,6 +6,7 @@ Caller 440 Hz, bot 1000, music 350, agent 600; the menu's announcement 1600.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 
@@ -13,6 +14,7 @@ import pytest
 import pytest_asyncio
 from voicefork.handoff.v1 import handoff_pb2 as pb
 from voicefork_cli.lab.processes import Lab
+from voicefork_cli.lab.tones import write_tone
 from voicefork_cli.sim.source import Mute
 
 from tests.e2e.ears import AGENT, INTRO, MUSIC, until_hears
@@ -43,7 +45,7 @@ RULES = {
             fallbacks=["holding_menu", "voicemail"],
             voicemail="2000@voicefork-voicemail",
             menu={
-                "announcement": "tone:!1600/600",
+                "announcement": "sound:@MENU@",
                 "keys": {"1": "next_target", "2": "voicemail"},
                 "every_seconds": 2,
                 "lasts_seconds": 3.5,
@@ -68,7 +70,10 @@ RULES = {
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def board(stage_lab: Lab) -> AsyncIterator[Switchboard]:
-    async with open_switchboard(stage_lab, RULES) as board:
+    menu = stage_lab.folder / "menu"
+    write_tone(menu.with_suffix(".wav"), INTRO, seconds=1)
+    rules = json.loads(json.dumps(RULES).replace("@MENU@", str(menu)))
+    async with open_switchboard(stage_lab, rules) as board:
         yield board
 
 
