@@ -31,6 +31,11 @@ class Authority:
             f" -keyout {self._key} -out {self.certificate}"
         )
 
+    @property
+    def own(self) -> tuple[Path, Path]:
+        """Its own certificate, signed by itself, and the key."""
+        return self.certificate, self._key
+
     def sign(self, name: str, into: Signed | None = None) -> Signed:
         """A new key and certificate; `into` overwrites the files of an earlier one."""
         made = into or Signed(self._folder / f"{name}.pem", self._folder / f"{name}.key")

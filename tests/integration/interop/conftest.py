@@ -8,7 +8,7 @@ from _pytest.terminal import TerminalReporter
 
 _COUNTED = {
     "interop corpus": re.compile(r"interop/test_(?:\w+_corpus|worker_transports)\.py"),
-    "interop forms": re.compile(r"interop/test_(?:forms|messages)\.py"),
+    "interop forms": re.compile(r"interop/test_(?:forms|messages|flows)\.py"),
 }
 
 

@@ -112,6 +112,35 @@ async def test_without_a_client_certificate_nobody_is_heard(
             assert (await Caller(known).ask("OPTIONS")).status == 200
 
 
+@pytest.mark.parametrize("by_whom", ["another authority", "oneself"])
+async def test_a_client_certificate_of_somebody_else_opens_nothing(
+    tmp_path: Path, authority: Authority, files: TlsFiles, by_whom: str
+) -> None:
+    other = Authority(tmp_path, "other")
+    shown = other.sign("edge") if by_whom == "another authority" else Signed(*other.own)
+    asked = TlsFiles(files.certificate, files.key, files.ca, client_certificates=True)
+    async with listening(asked) as (endpoint, listener):
+        at = ("tls", "127.0.0.1", endpoint.tls_port)
+        async with connected_peer(*at, client(authority, shown)) as stranger:
+            stranger.send(Caller(stranger).request("OPTIONS"))
+            async with asyncio.timeout(5):
+                await stranger.closed.wait()
+            assert stranger.inbox.empty()
+        async with connected_peer(*at, client(authority, authority.sign("known"))) as known:
+            assert (await Caller(known).ask("OPTIONS")).status == 200
+        assert listener.events == []
+
+
+async def test_a_certificate_that_nobody_asks_for_does_no_harm(
+    authority: Authority, files: TlsFiles
+) -> None:
+    own = authority.sign("unasked")
+    async with listening(files) as (endpoint, _):
+        at = ("tls", "127.0.0.1", endpoint.tls_port)
+        async with connected_peer(*at, client(authority, own)) as peer:
+            assert (await Caller(peer).ask("OPTIONS")).status == 200
+
+
 async def test_new_files_count_for_new_connections_while_old_ones_go_on(
     tmp_path: Path, authority: Authority
 ) -> None:
