@@ -70,7 +70,8 @@ def plan(**changes: Any) -> Plan:
 def request(**changes: Any) -> Request:
     """A request for ATTENDED to alice; `changes` are of the plan or of the request."""
     own = {name: changes.pop(name) for name in list(changes) if name in Request.__slots__}
-    place = replace(PLACE, bot=ChannelId(""), bridge=BridgeId("")) if own.get("came_back") else PLACE
+    alone = replace(PLACE, bot=ChannelId(""), bridge=BridgeId(""))
+    place = alone if own.get("came_back") else PLACE
     return replace(Request(HANDOFF, "r1", place, plan(**changes)), **own)
 
 

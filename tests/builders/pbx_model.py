@@ -74,6 +74,7 @@ class PbxModel:
         self.own_bridges: set[BridgeId] = set()
         # "bot", a bridge's id, "queue", "gone", or "music" of the channel's own
         self._caller = "music" if request.came_back else "bot"
+        self._hold_failed = False
         self._briefed: BriefAgent | None = None
         self._mixed: set[ChannelId] = set()
         self._bot_bridge = True
@@ -189,6 +190,8 @@ class PbxModel:
                 or (isinstance(effect, HangUp) and effect.channel == self._request.caller)
                 for effect in self._todo
             )
+            # Where neither music nor dialplan can be had, a new try soon is all there is.
+            helped |= self._hold_failed and Deadline.RETRY in self._deadlines
             return bool(self._mixed) or helped
         return self._caller in self.own_bridges
 
@@ -238,6 +241,7 @@ class PbxModel:
         if isinstance(effect, HangUp | TearDown):
             done, failed = True, False  # retried by the adapter; nothing here depends on it
         answer = self._effect(effect) if done else None
+        self._hold_failed = failed and (isinstance(effect, HoldCaller) or self._hold_failed)
         if failed:
             self._feed(AriFailed(101.0, effect.id, Outcome.PBX_ERROR))  # type: ignore[union-attr]
         elif answer is not None:

@@ -15,7 +15,7 @@ from orchestrator.ari.client import AriClient
 from orchestrator.ari.events import Bridge, Channel
 from orchestrator.ari.pbx import OWN_LEG
 from orchestrator.errors import NotFound
-from orchestrator.handoff.names import agent_of
+from orchestrator.handoff.names import agent_of, is_voice, owner_of
 from orchestrator.model import ChannelId
 
 _TALKBACK = "-talkback-"
@@ -81,13 +81,14 @@ def _is_replicas(bridge: Bridge) -> bool:
 
 
 def _is_talk(bridge: Bridge) -> bool:
-    """A caller and an agent are in it."""
-    agents = sum(agent_of(ChannelId(channel)) is not None for channel in bridge.channels)
-    return 0 < agents < len(bridge.channels)
+    """A caller and an agent are in it; a voice that briefs the agent is no caller."""
+    people = [channel for channel in bridge.channels if not is_voice(ChannelId(channel))]
+    agents = sum(agent_of(ChannelId(channel)) is not None for channel in people)
+    return 0 < agents < len(people)
 
 
 def _is_leg(channel: str) -> bool:
-    return _TALKBACK in channel or agent_of(ChannelId(channel)) is not None
+    return _TALKBACK in channel or owner_of(channel) is not None
 
 
 async def clear_up(client: AriClient, leftovers: Leftovers) -> None:

@@ -79,3 +79,12 @@ def test_a_leg_of_ours_of_another_kind_is_left_alone() -> None:
 def test_every_channel_of_the_node_counts_as_living() -> None:
     elsewhere = Channel("x", app_data="Queue")
     assert sort_out(APP, [CALLER, elsewhere], [], nobody).living == {"caller", "x"}
+
+
+def test_an_agent_whose_briefing_a_predecessor_began_is_a_leftover() -> None:
+    voice = Channel(f"{AGENT.id}-voice", app_data=APP)
+    briefing = Bridge("vf-h1-brief", f"{APP} vf-h1-brief", (AGENT.id, voice.id))
+    found = sort_out(APP, [CALLER, AGENT, voice], [HOLD, MIX, briefing], nobody)
+    assert found.waiting == (CALLER,)
+    assert found.legs == (AGENT.id, voice.id)
+    assert briefing.id in found.bridges
