@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     ari_nodes: dict[str, str] = _setting(
         {}, "further Asterisk nodes: name -> HTTP address (same user and password)"
     )
+    ari_socket_rest: bool = _setting(
+        True, "requests on the events' websocket where the node can do that"
+    )
     app: str = _setting("", "Stasis application, this replica's fixed slot; empty: a free one")
     slots: int = _setting(4, "slots voicefork-0 .. that replicas lease", ge=1, le=64)
     node: str = _setting("asterisk", "name of the Asterisk node, as workers know it")

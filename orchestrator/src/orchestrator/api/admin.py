@@ -1,4 +1,4 @@
-"""The operator's HTTP: /healthz, /readyz, /metrics, /calls, /routes."""
+"""The operator's HTTP: /healthz, /readyz, /metrics, /nodes, /calls, /routes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class AdminSources:
     missing: Callable[[], Awaitable[Sequence[str]]]  # what keeps us from taking calls
     calls: Callable[[], Sequence[Mapping[str, object]]]
     routes: Callable[[], Mapping[str, object]]
+    nodes: Callable[[], Awaitable[Mapping[str, object]]]  # our slot, the nodes, what they can do
 
 
 @asynccontextmanager
@@ -46,6 +47,9 @@ async def open_admin(host: str, port: int, sources: AdminSources) -> AsyncIterat
     async def routes(_: web.Request) -> web.Response:
         return web.json_response(sources.routes())
 
+    async def nodes(_: web.Request) -> web.Response:
+        return web.json_response(await sources.nodes())
+
     app = web.Application()
     app.add_routes(
         [
@@ -54,6 +58,7 @@ async def open_admin(host: str, port: int, sources: AdminSources) -> AsyncIterat
             web.get("/metrics", metrics),
             web.get("/calls", calls),
             web.get("/routes", routes),
+            web.get("/nodes", nodes),
         ]
     )
     runner = web.AppRunner(app, shutdown_timeout=_FAREWELL_SECONDS)

@@ -17,10 +17,11 @@ from orchestrator.ari.client import AriClient
 from orchestrator.ari.connection import AriConnection
 from orchestrator.ari.leftovers import clear_up, sort_out
 from orchestrator.ari.pbx import OWN_LEG, AriPbx
-from orchestrator.errors import PbxError, StoreError
+from orchestrator.errors import Conflict, NotFound, PbxError, StoreError
 from orchestrator.fleet import events as on
 from orchestrator.fleet import placing
 from orchestrator.fleet.calls import Calls
+from orchestrator.fleet.claims import patience
 from orchestrator.fleet.entrance import INBOUND, Entrance
 from orchestrator.fleet.placing import Placing
 from orchestrator.fleet.rendezvous import Rendezvous
@@ -92,6 +93,8 @@ class Node:
                     answered=channel.answered,
                     variables=dict(channel.variables),
                 )
+            case ari.CallBroadcast(channel):
+                self._calls.spawn(self._claim(channel.id))
             case ari.Dial(peer, "RINGING"):
                 self._handoffs.agent_ringing(ChannelId(peer.id))
             case ari.ChannelDtmfReceived(channel, digit):
@@ -119,6 +122,20 @@ class Node:
                     self._caller_left(channel.id, on.CallerLeft(), hung_up=False)
             case _:
                 pass  # nobody's concern
+
+    async def _claim(self, channel_id: str) -> None:
+        """A call is offered to all replicas: the least busy of them answers first."""
+        if not self._calls.has_room():
+            return
+        await asyncio.sleep(patience(len(self._calls)))
+        try:
+            await self._client.claim(channel_id)
+            # Where a queue that gives up brings the caller back to (deploy/asterisk).
+            await self._client.set_variable(channel_id, f"__{ari.OWNER}", self._client.app)
+        except (NotFound, Conflict):
+            log.debug("another replica has claimed the call", channel=channel_id)
+        except PbxError as error:
+            log.warning("call is not claimed", channel=channel_id, error=str(error))
 
     def _placed(self, channel: ari.Channel) -> None:
         """A call of ours was answered: on to its bot, unless nobody wants it any more."""

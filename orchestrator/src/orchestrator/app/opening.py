@@ -95,7 +95,9 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             open_admin(
                 settings.admin.host,
                 settings.admin.port,
-                AdminSources(metrics.registry, status.missing, status.listed, routes.report),
+                AdminSources(
+                    metrics.registry, status.missing, status.listed, routes.report, status.nodes
+                ),
             )
         )
         member = await stack.enter_async_context(open_membership(settings, address, peers))
@@ -151,7 +153,10 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             )
             for name, each in sites.items()
         }
-        connections = [_connection(each, nodes[name], metrics) for name, each in sites.items()]
+        connections = [
+            _connection(each, nodes[name], metrics, requests=settings.ari_socket_rest)
+            for name, each in sites.items()
+        ]
         successions = [
             Succession(each, nodes[name], heirs[name], calls, metrics)
             for name, each in sites.items()
@@ -161,7 +166,11 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
         reports = Reports(calls, handoffs, in_stream(handoffs), where)
         service = HandoffService(handoffs, settings.tenant, desk)
         await server.serve(CallEvents(reports, metrics), service, reflect=settings.dev)
-        status.calls = calls
+        status.calls, status.tenure = calls, tenure
+        status.sites = {
+            name: (each, connection)
+            for (name, each), connection in zip(sites.items(), connections, strict=True)
+        }
         status.readiness = Readiness(connections, list(nodes.values()), meeting, calls)
         work = [each.run() for each in connections]
         work += [meeting.run(), calls.look_after_strangers(), member.run(successions)]
@@ -194,9 +203,14 @@ async def _running(forever: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterato
                 task.cancel()
 
 
-def _connection(site: Site, node: Node, metrics: Metrics) -> AriConnection:
+def _connection(site: Site, node: Node, metrics: Metrics, *, requests: bool) -> AriConnection:
     return AriConnection(
-        site.rest, site.client, on_event=node.heard, on_connected=node.compare, metrics=metrics
+        site.rest,
+        site.client,
+        on_event=node.heard,
+        on_connected=node.compare,
+        metrics=metrics,
+        requests=requests,
     )
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orchestrator.app.node import Readiness
+from orchestrator.app.site import Site
+from orchestrator.ari.connection import AriConnection
+from orchestrator.errors import PbxError
 from orchestrator.fleet.calls import Calls
+from orchestrator.fleet.tenure import Tenure
 
 
 @dataclass(slots=True)
@@ -15,9 +19,24 @@ class Status:
 
     calls: Calls | None = None
     readiness: Readiness | None = None
+    tenure: Tenure | None = None
+    sites: Mapping[str, tuple[Site, AriConnection]] = field(default_factory=dict)
 
     async def missing(self) -> Sequence[str]:
         return ("slot",) if self.readiness is None else await self.readiness.missing()
+
+    async def nodes(self) -> Mapping[str, object]:
+        """Our slot, the other replicas, and what each Asterisk node can do."""
+        tenure = self.tenure
+        return {
+            "app": tenure.app if tenure else "",
+            "fence": tenure.fence if tenure else 0,
+            "replicas": {
+                app: {"address": holder.address, "alive": holder.alive}
+                for app, holder in (tenure.others if tenure else {}).items()
+            },
+            "nodes": {name: await _node(*each) for name, each in self.sites.items()},
+        }
 
     def listed(self) -> Sequence[Mapping[str, object]]:
         if self.calls is None:
@@ -35,3 +54,17 @@ class Status:
             }
             for view in self.calls.views()
         ]
+
+
+async def _node(site: Site, connection: AriConnection) -> Mapping[str, object]:
+    broadcast: bool | None
+    try:
+        broadcast = await site.client.has_module("app_stasis_broadcast.so")
+    except PbxError:
+        broadcast = None  # it does not answer just now
+    return {
+        "connected": connection.connected,
+        "asterisk": connection.version,
+        "stasis_broadcast": broadcast,
+        "rest_over_websocket": connection.takes_requests,
+    }

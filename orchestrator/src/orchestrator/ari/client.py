@@ -15,7 +15,7 @@ import aiohttp
 
 from orchestrator.ari.events import Bridge, Channel, parse_bridge, parse_channel
 from orchestrator.ari.rest import AriRest
-from orchestrator.errors import PbxError
+from orchestrator.errors import Conflict, NotFound, PbxError
 
 MIXING = "mixing,dtmf_events,proxy_media"
 """Type of every bridge people talk in. Plain `mixing` would let two SIP legs' RTP past the core
@@ -66,6 +66,14 @@ class AriClient:
         described = await self._rest.request("GET", "asterisk", "info", params={"only": "system"})
         system = described.get("system") if isinstance(described, dict) else None
         return str(system.get("version", "")) if isinstance(system, dict) else ""
+
+    async def has_module(self, name: str) -> bool:
+        """Whether a module is loaded and runs, e.g. "app_stasis_broadcast.so"."""
+        try:
+            module = await self._rest.request("GET", "asterisk", "modules", name)
+        except (NotFound, Conflict):
+            return False
+        return isinstance(module, dict) and module.get("status") == "Running"
 
     async def channels(self) -> list[Channel]:
         """All channels of the node, of whatever application or dialplan."""

@@ -18,6 +18,7 @@ import structlog
 from orchestrator.ari.client import AriClient
 from orchestrator.ari.events import ApplicationReplaced, AriEvent, parse_event
 from orchestrator.ari.rest import AriRest
+from orchestrator.ari.socket_rest import SocketBroken, SocketRest
 from orchestrator.errors import PbxError
 from orchestrator.telemetry import Metrics
 
@@ -26,13 +27,15 @@ log = structlog.stdlib.get_logger(__name__)
 _HEARTBEAT_SECONDS = 5.0  # aiohttp's ping; a dead node is noticed within 7.5 s
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _REPLACED_PAUSE = 10.0
+_TRY_SECONDS, _OK = 0.5, 200
+_ANSWER = "RESTResponse"
 OLDEST_VERSION = 18
 
 
 class AriConnection:
     """Call `run` in a task of the owner. `connected` says whether events arrive right now."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords, most of them
         self,
         rest: AriRest,
         client: AriClient,
@@ -40,7 +43,9 @@ class AriConnection:
         on_event: Callable[[AriEvent], None],
         on_connected: Callable[[], Awaitable[None]],
         metrics: Metrics,
+        requests: bool = False,
     ) -> None:
+        """`requests`: the websocket also carries `rest`'s requests, where the node can do that."""
         self._rest = rest
         self._client = client
         self._on_event = on_event
@@ -49,6 +54,8 @@ class AriConnection:
         self._unknown: set[str] = set()
         self._up = asyncio.Event()
         self._pause = _FIRST_PAUSE
+        self._requests = requests
+        self._socket_rest: SocketRest | None = None
         self.version = ""
 
     @property
@@ -84,16 +91,46 @@ class AriConnection:
         log.info("ari connected", app=self._client.app, asterisk=self.version)
         try:
             async with asyncio.TaskGroup() as work:
-                comparing = work.create_task(self._compare())
+                comparing = work.create_task(self._begin(socket))
                 async for message in socket:
                     if message.type is aiohttp.WSMsgType.TEXT:
                         self._received(message.data)
                 comparing.cancel()
         finally:
+            self._end_requests()
             self._up.clear()
             self._metrics.ari_connected.dec()
             log.warning("ari disconnected", app=self._client.app)
             await socket.close()
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether the node answers requests on the websocket."""
+        return self._rest.socket is not None and self._rest.socket is self._socket_rest
+
+    async def _begin(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        if self._requests:
+            await self._try_requests(socket)
+        await self._compare()
+
+    async def _try_requests(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Asked, not looked up: an older Asterisk leaves it unanswered."""
+        self._socket_rest = tried = SocketRest(socket.send_str)
+        try:
+            async with asyncio.timeout(_TRY_SECONDS):
+                status, _ = await tried.ask("GET", "asterisk/ping")
+        except (TimeoutError, SocketBroken):
+            log.info("requests go by HTTP alone: no answer on the websocket")
+            return
+        if status == _OK:
+            self._rest.socket = tried
+
+    def _end_requests(self) -> None:
+        if self._socket_rest is not None:
+            self._socket_rest.close()
+            if self._rest.socket is self._socket_rest:
+                self._rest.socket = None
+            self._socket_rest = None
 
     async def _compare(self) -> None:
         try:
@@ -106,6 +143,9 @@ class AriConnection:
             message = json.loads(text)
         except ValueError:
             log.warning("ari event is not JSON")
+            return
+        if self._socket_rest and isinstance(message, dict) and message.get("type") == _ANSWER:
+            self._socket_rest.answered(message)
             return
         event = parse_event(message)
         if event is None:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import aiohttp
 
+from orchestrator.ari.socket_rest import SocketBroken, SocketRest
 from orchestrator.errors import Conflict, NotFound, PbxError, Unprocessable, Unreachable
 from orchestrator.telemetry import Metrics
 
@@ -41,6 +42,7 @@ class AriRest:
         self._limit = limit_seconds
         self._metrics = metrics
         self._permit = permit
+        self.socket: SocketRest | None = None  # where the node takes requests on a websocket
 
     async def request(
         self,
@@ -84,6 +86,11 @@ class AriRest:
 
         Repeating is harmless: what we create carries ids of our own.
         """
+        if (socket := self.socket) is not None and socket.free:
+            try:
+                return await socket.ask(method, where, params, body)
+            except SocketBroken:
+                pass  # by HTTP, then: the node may live although its websocket does not
         try:
             return await self._once(method, where, params, body)
         except aiohttp.ServerDisconnectedError:

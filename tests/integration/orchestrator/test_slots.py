@@ -1,0 +1,179 @@
+"""Slots at a real redis-server: one holder each, and a fence that only grows."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+from orchestrator.errors import StoreError
+from orchestrator.fleet.slots import LEASE_SECONDS, Lease, Replica, Slots
+from orchestrator.fleet.tenure import Tenure
+from redis.asyncio import Redis
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    connection: Redis = Redis.from_url(redis_url, protocol=2)
+    await connection.flushdb()
+    yield connection
+    await connection.aclose()
+
+
+@pytest.fixture
+def app() -> str:
+    return f"voicefork-{secrets.token_hex(3)}"
+
+
+def slots_of(redis: Redis, name: str) -> Slots:
+    return Slots(redis, Replica(name, f"{name}:7070"))
+
+
+async def taken(slots: Slots, app: str, broken: int = 0) -> Lease:
+    lease = await slots.take(app, broken)
+    assert lease is not None
+    return lease
+
+
+async def dead(_: str) -> bool:
+    return False
+
+
+async def living(_: str) -> bool:
+    return True
+
+
+async def nothing(_: Lease) -> None: ...
+
+
+async def test_a_slot_has_one_holder(redis: Redis, app: str) -> None:
+    one, other = slots_of(redis, "one"), slots_of(redis, "other")
+    await taken(one, app)
+    assert await other.take(app) is None
+
+
+async def test_of_many_who_want_a_slot_one_gets_it(redis: Redis, app: str) -> None:
+    leases = await asyncio.gather(*(slots_of(redis, str(n)).take(app) for n in range(20)))
+    assert sum(lease is not None for lease in leases) == 1
+
+
+async def test_a_slot_whose_holder_died_names_it(redis: Redis, app: str) -> None:
+    first = await taken(slots_of(redis, "one"), app)
+    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    lease = await taken(slots_of(redis, "other"), app)
+    assert lease.fence > first.fence
+    assert lease.before is not None
+    assert (lease.before.replica, lease.before.address) == ("one", "one:7070")
+
+
+async def test_who_was_replaced_learns_it_at_the_next_renewal(redis: Redis, app: str) -> None:
+    one = slots_of(redis, "one")
+    lease = await taken(one, app)
+    await taken(slots_of(redis, "other"), app, broken=lease.fence)
+    assert not await one.renew(lease)
+
+
+async def test_a_lease_that_ran_out_is_renewed_where_nobody_took_it(redis: Redis, app: str) -> None:
+    one = slots_of(redis, "one")
+    lease = await taken(one, app)
+    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    assert await one.renew(lease)
+
+
+async def test_a_redis_that_lost_its_memory_takes_nobodys_slot(redis: Redis, app: str) -> None:
+    one = slots_of(redis, "one")
+    lease = await taken(one, app)
+    await redis.flushdb()
+    assert await one.renew(lease)
+    assert await slots_of(redis, "other").take(app) is None
+
+
+async def test_a_goodbye_leaves_nothing_to_adopt(redis: Redis, app: str) -> None:
+    one = slots_of(redis, "one")
+    await one.release(await taken(one, app))
+    assert not await one.holders()
+    assert (await taken(slots_of(redis, "other"), app)).before is None
+
+
+async def test_a_replica_takes_a_free_slot_before_a_dead_ones(redis: Redis) -> None:
+    await taken(slots_of(redis, "dead"), "voicefork-0")
+    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    tenure = Tenure(slots_of(redis, "one"), dead, fixed="", count=2)
+    await tenure.settle()
+    assert tenure.app == "voicefork-1"
+
+
+async def test_a_fixed_slot_of_a_dead_process_is_taken_at_once(redis: Redis, app: str) -> None:
+    before = await taken(slots_of(redis, "dead"), app)
+    tenure = Tenure(slots_of(redis, "one"), dead, fixed=app, count=4)
+    async with asyncio.timeout(0.5):
+        await tenure.settle()
+    assert tenure.fence > before.fence
+
+
+async def test_a_fixed_slot_of_a_living_process_is_waited_for(redis: Redis, app: str) -> None:
+    holder = slots_of(redis, "other")
+    lease = await taken(holder, app)
+    tenure = Tenure(slots_of(redis, "one"), living, fixed=app, count=4)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await tenure.settle()
+    assert await holder.renew(lease)
+
+
+async def test_a_dead_replica_is_inherited_once(redis: Redis) -> None:
+    await taken(slots_of(redis, "dead"), "voicefork-9")
+    inherited: asyncio.Queue[str] = asyncio.Queue()
+
+    async def adopt(lease: Lease) -> None:
+        inherited.put_nowait(lease.app)
+
+    heirs = [Tenure(slots_of(redis, str(n)), dead, fixed="", count=4) for n in range(3)]
+    for heir in heirs:
+        await heir.settle()
+    async with asyncio.TaskGroup() as work:
+        tasks = [work.create_task(heir.run(adopt)) for heir in heirs]
+        async with asyncio.timeout(4.0):
+            assert await inherited.get() == "voicefork-9"
+        await asyncio.sleep(LEASE_SECONDS)
+        for task in tasks:
+            task.cancel()
+    assert inherited.empty()
+    assert "voicefork-9" not in [holder.app for holder in await slots_of(redis, "x").holders()]
+
+
+async def test_a_lease_whose_holder_answers_is_not_inherited(redis: Redis) -> None:
+    await taken(slots_of(redis, "slow"), "voicefork-9")
+
+    async def adopt(lease: Lease) -> None:
+        raise AssertionError(lease)
+
+    heir = Tenure(slots_of(redis, "heir"), living, fixed="", count=4)
+    await heir.settle()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(2 * LEASE_SECONDS):
+            await heir.run(adopt)
+
+
+async def test_a_process_that_stood_still_asks_before_it_touches_anything(
+    redis: Redis, app: str
+) -> None:
+    tenure = Tenure(slots_of(redis, "one"), dead, fixed=app, count=4)
+    await tenure.settle()
+    assert await tenure.permit()
+    await taken(slots_of(redis, "other"), app, broken=tenure.fence)
+    await asyncio.sleep(LEASE_SECONDS + 0.1)  # its own renewals do not run
+    assert not await tenure.permit()
+    assert tenure.lost.is_set()
+
+
+async def test_a_redis_that_is_away_takes_nobodys_permission() -> None:
+    away: Redis = Redis.from_url("redis://127.0.0.1:9", protocol=2)
+    tenure = Tenure(slots_of(away, "one"), dead, fixed="voicefork-0", count=4)
+    await tenure.settle()
+    assert (tenure.app, tenure.lease) == ("voicefork-0", None)
+    assert await tenure.permit()
+    with pytest.raises(StoreError):
+        await slots_of(away, "one").take("voicefork-0")
+    await away.aclose()
