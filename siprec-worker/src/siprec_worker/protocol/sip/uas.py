@@ -10,18 +10,17 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from siprec_worker.errors import MultipartError, SipError
 from siprec_worker.protocol.sip.actions import Acknowledge, Action, Answer, Ask, Resend
-from siprec_worker.protocol.sip.deadlines import Deadlines
 from siprec_worker.protocol.sip.dialog import Dialog
+from siprec_worker.protocol.sip.dialogs import Dialogs, Entry
 from siprec_worker.protocol.sip.events import (
     DialogId,
     DialogState,
     Strayed,
     UasEvent,
-    dialog_id,
 )
 from siprec_worker.protocol.sip.flow import Flow, Outgoing, Target
 from siprec_worker.protocol.sip.gate import Gate
@@ -44,16 +43,6 @@ def _new_token() -> str:
     return secrets.token_hex(8)
 
 
-_InviteId = tuple[str, str, int]  # Call-ID, From tag, CSeq
-
-
-@dataclass(slots=True)
-class _Entry:
-    dialog: Dialog
-    flow: Flow | None  # None: adopted, and the peer has not spoken to us yet
-    invite: _InviteId | None
-
-
 class Uas:
     """Answers calls. Not thread-safe; commands on a dialog that is gone return False."""
 
@@ -65,9 +54,7 @@ class Uas:
         self.unreadable = 0  # messages that were no SIP, or could not be answered
         self.gate = Gate(settings.networks, settings.realm, new_token)
         self._new_token = new_token
-        self._entries: dict[DialogId, _Entry] = {}
-        self._invites: dict[_InviteId, TransactionKey] = {}
-        self._deadlines: Deadlines[DialogId] = Deadlines()
+        self._dialogs = Dialogs()
         self._transactions = Transactions(settings.max_transactions)
         self._strays = Strays(new_token)
         self._outbox: list[Outgoing] = []
@@ -127,10 +114,9 @@ class Uas:
             return None
         if (asked := self.gate.challenge(request, now)) is not None:
             return asked
-        if not request.to_tag and request.method == "INVITE":
-            merged = self._invites.get(_invite_id(request))
-            if merged is not None and merged != key:  # section 8.2.2.2
-                return request.reply(482)
+        begins = request.method == "INVITE" and not request.to_tag
+        if begins and self._dialogs.merged(request, key):
+            return request.reply(482)
         return refusal(request)
 
     def _serve(self, request: Request, key: TransactionKey, flow: Flow, now: float) -> None:
@@ -152,10 +138,9 @@ class Uas:
             self._respond(key, request.reply(481), now)
             return
         self._respond(key, request.reply(200), now)
-        for entry in list(self._entries.values()):
-            if entry.dialog.owes(invite_key):
-                entry.dialog.cancelled(invite_key)
-                self._pump(entry, now)
+        for entry in self._dialogs.owing(invite_key):
+            entry.dialog.cancelled(invite_key)
+            self._pump(entry, now)
 
     def _receive_invite(self, invite: Request, key: TransactionKey, flow: Flow, now: float) -> None:
         if not self.available or self.dialog_count >= self.settings.max_dialogs:
@@ -175,15 +160,12 @@ class Uas:
             log.debug("INVITE refused: %s", error)
             self._respond(key, invite.reply(400), now)
             return
-        entry = _Entry(dialog, flow, _invite_id(invite))
-        self._entries[state.id] = entry
-        self._invites[_invite_id(invite)] = key
-        self._pump(entry, now)
+        self._pump(self._dialogs.begin(dialog, invite, key, flow), now)
 
     def _receive_in_dialog(
         self, request: Request, key: TransactionKey, flow: Flow, now: float
     ) -> None:
-        entry = self._entry_of(request)
+        entry = self._dialogs.asked_in(request)
         if self.passes_on and (entry is None or entry.dialog.leaves_to_owner(request.method)):
             self._events.append(Strayed(request, key))
             return
@@ -195,12 +177,9 @@ class Uas:
         self._pump(entry, now)
 
     def _receive_ack(self, ack: Request, now: float) -> None:
-        if (entry := self._entry_of(ack)) is not None:
+        if (entry := self._dialogs.asked_in(ack)) is not None:
             entry.dialog.acknowledged(ack)
             self._pump(entry, now)
-
-    def _entry_of(self, request: Request) -> _Entry | None:
-        return self._entries.get(dialog_id(request.call_id, request.to_tag, request.from_tag))
 
     def _receive_response(self, response: Response, now: float) -> None:
         if self._strays.awaits(response):
@@ -210,7 +189,7 @@ class Uas:
         if len(response.headers.values("via")) != 1:  # section 8.1.3.3: not for us
             raise SipError("a response with several Vias")
         answered = self._transactions.receive_response(response, now)
-        entry = self._entries.get(dialog_id(response.call_id, response.from_tag, response.to_tag))
+        entry = self._dialogs.answered_in(response)
         if entry is None:
             return
         if answered is not None:
@@ -257,7 +236,7 @@ class Uas:
         return self._command(of, now, lambda dialog: dialog.request_metadata(reason))
 
     def _command(self, of: DialogId, now: float, command: Callable[[Dialog], bool]) -> bool:
-        entry = self._entries.get(of)
+        entry = self._dialogs.get(of)
         if entry is None:
             return False
         done = command(entry.dialog)
@@ -275,7 +254,10 @@ class Uas:
             self.answer_stray(stray, error.sip_status, now)
             return
         self._transactions.ask(request, target, None, now)
-        if stray.request.method == "BYE" and (entry := self._entry_of(stray.request)) is not None:
+        if (
+            stray.request.method == "BYE"
+            and (entry := self._dialogs.asked_in(stray.request)) is not None
+        ):
             entry.dialog.bye("")  # one that was handed over; nothing is sent
             self._pump(entry, now)
 
@@ -289,15 +271,14 @@ class Uas:
 
     def dialog_state(self, of: DialogId) -> DialogState | None:
         """What to store, so that another worker can adopt the dialog."""
-        entry = self._entries.get(of)
+        entry = self._dialogs.get(of)
         return entry.dialog.state if entry else None
 
     def adopt(self, state: DialogState, now: float) -> DialogId:
         """Takes over another worker's dialog; reinvite() then makes the media come here."""
         stored = replace(state, local_cseq=state.local_cseq + _CSEQ_JUMP)
-        entry = _Entry(Dialog(stored, self.settings, self._new_token), None, None)
-        self._entries[state.id] = entry
-        self._pump(entry, now)
+        dialog = Dialog(stored, self.settings, self._new_token)
+        self._pump(self._dialogs.adopt(dialog), now)
         return state.id
 
     def hand_over(self, of: DialogId, now: float) -> bool:
@@ -311,18 +292,13 @@ class Uas:
     def _respond(self, key: TransactionKey, response: Response, now: float) -> None:
         self._transactions.respond(key, response.tagged(self._new_token()), now)
 
-    def _pump(self, entry: _Entry, now: float) -> None:
-        dialog, of = entry.dialog, entry.dialog.state.id
-        for action in dialog.actions():
+    def _pump(self, entry: Entry, now: float) -> None:
+        for action in entry.dialog.actions():
             self._perform(action, entry, now)
-        self._events += dialog.events()
-        self._deadlines.set(of, dialog.next_timeout())
-        if dialog.ended:
-            self._entries.pop(of, None)
-            if entry.invite is not None:
-                self._invites.pop(entry.invite, None)
+        self._events += entry.dialog.events()
+        self._dialogs.settle(entry)
 
-    def _perform(self, action: Action, entry: _Entry, now: float) -> None:
+    def _perform(self, action: Action, entry: Entry, now: float) -> None:
         match action:
             case Answer(key, response):
                 self._respond(key, response, now)
@@ -351,27 +327,21 @@ class Uas:
 
     @property
     def dialog_ids(self) -> tuple[DialogId, ...]:
-        return tuple(of for of, e in self._entries.items() if not e.dialog.handed_over)
+        return self._dialogs.own_ids
 
     def next_timeout(self) -> float | None:
-        times = (self._deadlines.earliest(), self._transactions.next_timeout())
+        times = (self._dialogs.next_timeout(), self._transactions.next_timeout())
         return min((time for time in times if time is not None), default=None)
 
     def handle_timeout(self, now: float) -> None:
         for request in self._transactions.handle_timeout(now):
             self._stray_answered(request, None, now)
-            of = dialog_id(request.call_id, request.from_tag, request.to_tag)
-            if (entry := self._entries.get(of)) is not None:
+            if (entry := self._dialogs.answered_in(request)) is not None:
                 entry.dialog.answered(request, None, now)
                 self._pump(entry, now)
-        for due in list(self._deadlines.due(now)):
-            if (entry := self._entries.get(due)) is not None:
-                entry.dialog.handle_timeout(now)
-                self._pump(entry, now)
-
-
-def _invite_id(request: Request) -> _InviteId:
-    return (request.call_id, request.from_tag, request.cseq.number)
+        for entry in self._dialogs.due(now):
+            entry.dialog.handle_timeout(now)
+            self._pump(entry, now)
 
 
 def _same_way(flow: Flow | None, target: Target) -> Flow | None:
