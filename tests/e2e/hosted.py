@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
+import grpc
 from voicefork_cli.lab.asterisk import AsteriskPlan, open_asterisk
 from voicefork_cli.lab.ours import Service, WorkerPlan, open_worker
 from voicefork_cli.lab.processes import Lab
@@ -24,9 +25,11 @@ from voicefork_cli.sim.source import Tone
 
 from tests.e2e.ears import BOT, CALLER, TONES, until_hears
 from tests.e2e.stage import Stage
+from tests.e2e.watch import Handoffs
 from tests.fakes.puppet_agent import open_puppet
 
-STASIS, DIALPLAN = "920", "921"
+STASIS, DIALPLAN, AMI = "920", "921", "922"
+AMI_NODE = "old"
 SOON = 5.0
 SWITCH_GAP_MS = 60.0
 RULES = {
@@ -49,6 +52,7 @@ class House:
     agent: AgentPhone
     orchestrator: Service
     worker: Service
+    service: Handoffs
 
     @asynccontextmanager
     async def talking(self, number: str) -> AsyncIterator[tuple[CarrierCaller, PhoneCall]]:
@@ -76,7 +80,9 @@ async def open_house(lab: Lab, refers: str) -> AsyncIterator[House]:
         bot = await opened.enter_async_context(open_phone("bot"))
         agent = await opened.enter_async_context(open_phone("agent-1"))
         plan = AsteriskPlan(
-            agents={"bot": bot.uri, "agent-1": agent.uri}, queues={"voicefork": ("agent-1",)}
+            agents={"bot": bot.uri, "agent-1": agent.uri},
+            queues={"voicefork": ("agent-1",)},
+            ami=True,
         )
         stage = Stage(
             lab,
@@ -90,7 +96,10 @@ async def open_house(lab: Lab, refers: str) -> AsyncIterator[House]:
         routing = lab.folder / "routing.yaml"
         routing.write_text(json.dumps(RULES))  # JSON is YAML
         orchestrator = await opened.enter_async_context(
-            stage.orchestrator("--refers", refers, "--routing", str(routing))
+            stage.orchestrator(
+                *("--refers", refers, "--routing", str(routing)),
+                *("--ami-nodes", json.dumps({AMI_NODE: f"127.0.0.1:{stage.asterisk.ami_port}"})),
+            )
         )
         worker_plan = WorkerPlan(
             agent=f"grpc://{vendor.address}",
@@ -99,7 +108,10 @@ async def open_house(lab: Lab, refers: str) -> AsyncIterator[House]:
         )
         worker = await opened.enter_async_context(open_worker(lab, worker_plan))
         edge = await opened.enter_async_context(stage.edge(worker))
-        yield House(stage, edge, bot, agent, orchestrator, worker)
+        channel = await opened.enter_async_context(
+            grpc.aio.insecure_channel(orchestrator.addresses["grpc"])
+        )
+        yield House(stage, edge, bot, agent, orchestrator, worker, Handoffs(channel))
 
 
 async def told(bot: PhoneCall, status: int) -> None:

@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     ami_user: str = _setting("voicefork", "user of manager.conf")
     ami_password: SecretStr = _setting(SecretStr(""), "its secret; empty: the one of ARI")
     ami_password_file: Path | None = _setting(None, "file that holds the secret")
+    ami_nodes: dict[str, str] = _setting(
+        {}, "nodes driven by AMI alone: name -> HOST:PORT (same user and secret)"
+    )
     ari_nodes: dict[str, str] = _setting(
         {}, "further Asterisk nodes: name -> HTTP address (same user and password)"
     )

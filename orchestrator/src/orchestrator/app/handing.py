@@ -11,10 +11,12 @@ from functools import partial
 
 import redis.asyncio as redis
 
+from orchestrator.app.ami_site import AmiSite
 from orchestrator.app.callers import Callers
 from orchestrator.app.planning import NoQueueStates, Planner, Whose
 from orchestrator.app.routes_file import Routes
 from orchestrator.app.site import Site
+from orchestrator.ari.ami_pbx import AmiTelephony
 from orchestrator.ari.pbx import bridge_id
 from orchestrator.ari.telephony import AriTelephony
 from orchestrator.bus.audit import AuditTrail
@@ -52,6 +54,7 @@ async def open_handoffs(  # noqa: PLR0913 - what a handoff touches
     metrics: Metrics,
     callers: Callers,
     queues: QueueStates | None = None,
+    stasisless: Mapping[str, AmiSite] | None = None,
 ) -> AsyncIterator[Registry]:
     """Runs handoffs while the block runs; those under way live on in the PBX and in Redis."""
     connection: redis.Redis = redis.Redis.from_url(
@@ -77,6 +80,7 @@ async def open_handoffs(  # noqa: PLR0913 - what a handoff touches
         )
         for name, site in sites.items()
     }
+    others = {NodeName(name): site.telephony for name, site in (stasisless or {}).items()}
     registry = Registry(
         Ports(
             telephony=nodes[NodeName(settings.node)],
@@ -86,9 +90,11 @@ async def open_handoffs(  # noqa: PLR0913 - what a handoff touches
             clock=clock,
             tally=metrics,
             speech=open_speech(settings.voice),
-            nodes=nodes,
+            nodes={**nodes, **others},
         ),
-        CallPlaces(calls, settings.node, partial(_talkback, sites), bridge_id),
+        CallPlaces(
+            calls, settings.node, partial(_talkback, sites), partial(_bridge, calls, others)
+        ),
         planner,
         new_handoff_id,
     )
@@ -105,6 +111,12 @@ async def open_handoffs(  # noqa: PLR0913 - what a handoff touches
                     task.cancel()
     finally:
         await connection.aclose()
+
+
+def _bridge(calls: Calls, stasisless: Mapping[NodeName, AmiTelephony], call_id: str) -> str:
+    """Empty on a node where nothing is in a bridge of ours."""
+    view = calls.view(CallId(call_id))
+    return "" if view is not None and view.node in stasisless else bridge_id(call_id)
 
 
 def _talkback(sites: Mapping[str, Site], call_id: str) -> str | None:

@@ -16,6 +16,7 @@ from orchestrator.api.call_events import CallEvents
 from orchestrator.api.forwarding import Forwarding
 from orchestrator.api.handoff_service import HandoffService, in_stream
 from orchestrator.api.server import HANDOFF_SERVICE, GrpcServer, Tls, open_server
+from orchestrator.app.ami_site import ami_sites
 from orchestrator.app.callers import Callers
 from orchestrator.app.handing import open_handoffs
 from orchestrator.app.heir import Heir
@@ -106,6 +107,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             open_sites(settings, tenure.app, metrics, tenure.permit)
         )
         site = sites[settings.node]
+        stasisless = ami_sites(settings, metrics)
         meeting = await stack.enter_async_context(open_rendezvous(settings.redis))
         workers = await stack.enter_async_context(
             open_worker_controls(settings.node, credentials=credentials)
@@ -119,7 +121,10 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             orchestrator=address,
             node=settings.node,
             app=tenure.app,
-            nodes={name: each.pbx for name, each in sites.items()},
+            nodes={
+                **{name: each.pbx for name, each in sites.items()},
+                **{name: each.pbx for name, each in stasisless.items()},
+            },
             book=member.book,
         )
         calls = await stack.enter_async_context(open_calls(around, settings.max_calls))
@@ -134,6 +139,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
                 metrics=metrics,
                 callers=callers,
                 queues=reach.queues,
+                stasisless=stasisless,
             )
         )
         desk, placing = await stack.enter_async_context(
@@ -174,6 +180,9 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
         status.readiness = Readiness(connections, list(nodes.values()), meeting, calls)
         work = [each.run() for each in connections]
         work += [meeting.run(), calls.look_after_strangers(), member.run(successions)]
+        for other in stasisless.values():
+            other.calls, other.handoffs = calls, handoffs
+            work += [other.client.run(), other.queues.keep_up(other.client)]
         await stack.enter_async_context(_running(work))
         await _any_connected(connections)
         for each, connection in zip(sites.values(), connections, strict=True):

@@ -1,0 +1,173 @@
+"""Calls of a node that allows no Stasis, or is too old for it: by AMI, with its own dialplan.
+
+The dialplan connects caller and bot (`voicefork-hosted` of the shipped include), plays music and
+queues; of a handoff's steps only the way into the dialplan is ours, which AMI's Redirect is. What
+needs a bridge of ours is refused, and the handoff takes the queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from orchestrator.ari.ami import AmiClient
+from orchestrator.errors import NotFound, PbxError
+from orchestrator.handoff.names import PlaybackId
+from orchestrator.handoff.ports import ChannelGone, Sound
+from orchestrator.model import BridgeId, ChannelId, DialplanEntry, NodeName, Target
+
+
+class AmiPbx:
+    """Implements fleet.ports.Pbx: what the dialplan does by itself is nothing here."""
+
+    def __init__(self, client: AmiClient, queue: DialplanEntry) -> None:
+        self._client = client
+        self._queue = queue
+
+    async def answer(self, channel_id: str) -> None: ...
+
+    async def start_music(self, channel_id: str) -> None: ...
+
+    async def stop_music(self, channel_id: str) -> None: ...
+
+    async def start_ringing(self, call_id: str, channel_id: str, *, answered: bool) -> None: ...
+
+    async def stop_ringing(self, call_id: str, channel_id: str, *, answered: bool) -> None: ...
+
+    async def open_bridge(self, call_id: str, channel_id: str) -> None: ...
+
+    async def close_bridge(self, call_id: str) -> None: ...
+
+    async def open_talkback(
+        self, call_id: str, host: str, port: int, codec: str
+    ) -> tuple[str, int]:
+        raise PbxError("AMI", "talkback", 0, "a node without Stasis has hosted bots only")
+
+    async def open_hosted(self, call_id: str, endpoint: str) -> None:
+        """The dialplan has dialled it."""
+
+    async def close_talkback(self, call_id: str) -> None: ...
+
+    async def send_dtmf(self, channel_id: str, digits: str, length_ms: int) -> None:
+        for digit in digits:
+            fields = {"Channel": channel_id, "Digit": digit, "Duration": str(length_ms)}
+            await self._client.action("PlayDTMF", fields)
+
+    async def to_queue(self, channel_id: str) -> None:
+        await redirect(self._client, channel_id, self._queue)
+
+    async def hang_up(self, channel_id: str) -> None:
+        with suppress(NotFound):
+            await self._client.action("Hangup", {"Channel": channel_id})
+
+
+class AmiTelephony:
+    """Implements handoff.ports.Telephony. `left` is told of callers whom the dialplan has now."""
+
+    def __init__(
+        self, client: AmiClient, queue: DialplanEntry, left: Callable[[ChannelId], None]
+    ) -> None:
+        self._client = client
+        self._queue = queue
+        self._left = left
+
+    async def make_holding(self, node: NodeName, bridge: BridgeId, music: str) -> None:
+        raise _bridgeless("bridge")
+
+    async def hold(self, node: NodeName, caller: ChannelId, bridge: BridgeId) -> None:
+        raise _bridgeless("bridge")
+
+    async def make_mix(self, node: NodeName, bridge: BridgeId) -> None:
+        raise _bridgeless("bridge")
+
+    async def dial(  # noqa: PLR0913 - one originate request
+        self,
+        node: NodeName,
+        channel: ChannelId,
+        target: Target,
+        *,
+        caller: ChannelId,
+        ring_seconds: float,
+        variables: Mapping[str, str],
+    ) -> None:
+        raise _bridgeless("dial")
+
+    async def play(
+        self, node: NodeName, channel: ChannelId, playback: PlaybackId, media: str
+    ) -> None:
+        raise _bridgeless("play")
+
+    async def stop_playing(self, node: NodeName, playback: PlaybackId) -> None: ...
+
+    async def brief(
+        self,
+        node: NodeName,
+        agent: ChannelId,
+        bridge: BridgeId,
+        sound: Sound,
+        began: Callable[[], None],
+    ) -> None:
+        raise _bridgeless("briefing")
+
+    async def whisper(self, node: NodeName, agent: ChannelId, sound: Sound) -> None:
+        raise _bridgeless("whisper")
+
+    async def add_agent(self, node: NodeName, channel: ChannelId, bridge: BridgeId) -> None:
+        raise _bridgeless("bridge")
+
+    async def move_caller(self, node: NodeName, caller: ChannelId, bridge: BridgeId) -> None:
+        raise _bridgeless("bridge")
+
+    async def return_to_bot(self, node: NodeName, caller: ChannelId, bridge: BridgeId) -> None:
+        raise _bridgeless("bridge")
+
+    async def continue_in_dialplan(
+        self,
+        node: NodeName,
+        caller: ChannelId,
+        entry: DialplanEntry | None,
+        *,
+        variables: Mapping[str, str],
+        music: str,
+    ) -> None:
+        """Variables, then Redirect: the caller leaves the bot in the same step, Queue() has music.
+
+        The bot's leg ends with its Dial().
+        """
+        place = entry or self._queue
+        try:
+            for name, value in {**variables, "CHANNEL(musicclass)": music}.items():
+                fields = {"Channel": caller, "Variable": name, "Value": _one_line(value)}
+                await self._client.action("Setvar", fields)
+            await redirect(self._client, caller, place)
+        except NotFound as error:
+            raise ChannelGone(caller) from error
+        self._left(caller)
+
+    async def hang_up(self, node: NodeName, channel: ChannelId) -> None:
+        with suppress(NotFound):
+            await self._client.action("Hangup", {"Channel": channel})
+
+    async def destroy_bridge(self, node: NodeName, bridge: BridgeId) -> None:
+        """There are none."""
+
+
+async def redirect(client: AmiClient, channel: str, place: DialplanEntry) -> None:
+    """Raises NotFound: the caller is gone; PbxError."""
+    await client.action(
+        "Redirect",
+        {
+            "Channel": channel,
+            "Context": place.context,
+            "Exten": place.extension,
+            "Priority": str(place.priority),
+        },
+    )
+
+
+def _bridgeless(what: str) -> PbxError:
+    return PbxError("AMI", what, 0, "a node without Stasis has its dialplan only")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.splitlines())
