@@ -34,14 +34,14 @@ PATTERNS = {
     "worker.agent": r"^$|^(discard:|(grpcs?|grpcs?\+aio|wss?)://.+)$",
     "pbx.ari.url": r"^$|^https?://.+$",
 }
-# Fractions and strings with units are what Kubernetes makes of them.
-EITHER = {"resources"}
+# What others make of: Kubernetes of a pod's needs, the orchestrator of its rules.
+FREE = {"resources", "routing"}
 
 
 def schema(values: object, path: str = "") -> dict[str, Any]:
     """A JSON schema of what may stand in the place of `values`."""
     match values:
-        case dict() if path.rpartition(".")[2] in EITHER or not values:
+        case dict() if path.rpartition(".")[2] in FREE or not values:
             return {"type": "object"}
         case dict():
             return {

@@ -6,13 +6,13 @@ import asyncio
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
 
-from siprec_worker.config import Settings
+from siprec_worker.config import Route, Settings
 from siprec_worker.net.admin import AdminPages, open_admin
 from siprec_worker.net.ari_escape import PATIENCE_SECONDS, AriEscape, open_nodes
 from siprec_worker.net.ari_node import QueuePlace
@@ -23,6 +23,7 @@ from siprec_worker.net.lease import Situation
 from siprec_worker.net.media_sockets import TickedSockets
 from siprec_worker.net.membership import Around, open_membership
 from siprec_worker.net.registry import RedisRegistry, Reporters
+from siprec_worker.net.routes_file import RoutesFile
 from siprec_worker.net.sip_endpoint import SipEndpoint, open_sip_endpoint
 from siprec_worker.net.sip_tls import TlsFiles, TlsListening
 from siprec_worker.protocol.sip.digest import DigestRealm
@@ -76,7 +77,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[tuple[Worker, Address
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         reporter = _reporter(worker, control, escape, stack, tasks)
         stack.push_async_callback(_report_the_rest, worker)
-        _connectors(worker, stack)
+        routes = _connectors(worker, stack)
         endpoint, intake = await _sip(worker, reporter, stack)
         await _join(worker, endpoint, intake, control, stack)
         pages = AdminPages(
@@ -91,7 +92,10 @@ async def open_worker(settings: Settings) -> AsyncIterator[tuple[Worker, Address
         worker.tick.add_listener(worker.on_tick)
         worker.tick.add_listener(worker.flush, order=FLUSH_ORDER)
         stack.enter_context(worker.tick)
-        for watch in (_end_silent_calls(worker, intake), endpoint.watch_tls_files()):
+        watches = [_end_silent_calls(worker, intake), endpoint.watch_tls_files()]
+        if routes is not None:
+            watches.append(routes.watch())
+        for watch in watches:
             stack.callback(tasks.create_task(watch).cancel)
         stack.callback(_end_all, worker)
         tls_port = endpoint.tls_port
@@ -154,13 +158,28 @@ def _reporter(
     return Reporters(*reporters) if reporters else NoOrchestrator()
 
 
-def _connectors(worker: Worker, stack: AsyncExitStack) -> None:
+def _connectors(worker: Worker, stack: AsyncExitStack) -> RoutesFile | None:
+    """A connector for every AI of the routes, also of those that come with another file.
+
+    What a new file no longer names stays: calls may be on it, and idle it holds no connection.
+    """
     settings = worker.settings
-    urls = {settings.agent, *(agent.url for route in settings.routes for agent in route.agents)}
     options = AgentOptions(opening_seconds=settings.open_seconds, ca_file=settings.agent_ca)
-    for url in sorted(urls):
-        worker.connectors[url] = connector_for(url, options)
-        stack.push_async_callback(worker.connectors[url].aclose)
+
+    def connect(urls: Iterable[str]) -> None:
+        new = {url: connector_for(url, options) for url in urls if url not in worker.connectors}
+        worker.connectors.update(new)
+        for connector in new.values():
+            stack.push_async_callback(connector.aclose)
+
+    def take(listed: tuple[Route, ...]) -> None:
+        connect(sorted({agent.url for route in listed for agent in route.agents}))
+        worker.routes.listed = listed
+
+    connect(sorted(worker.routes.urls()))
+    if settings.routes_file is None:
+        return None
+    return RoutesFile(settings.routes_file, take, worker.metrics)
 
 
 async def _sip(
@@ -180,6 +199,7 @@ async def _sip(
         host=settings.media_host,
         sockets=TickedSockets(worker.ports, worker.tick),
         around=around,
+        routes=worker.routes,
         metrics=worker.metrics,
         fresh_id=uuid7,
         lane=stack.enter_context(DecodeThread()),

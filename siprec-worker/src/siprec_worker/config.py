@@ -184,6 +184,9 @@ class Settings(BaseSettings):
     vad: bool = _setting(True, "look for speech in the audio at all")
     language: str = _setting("", "language hint for the --agent")
     routes: tuple[Route, ...] = _setting((), "routes (YAML): did, tenant, trunk -> agents")
+    routes_file: Path | None = _setting(
+        None, "the same in a YAML file of its own, read again when it changes"
+    )
     allowed_headers: tuple[str, ...] = _setting(
         ("X-Voicefork-Trunk", "X-Voicefork-DID"), "SIP headers the AI may see"
     )
@@ -222,6 +225,12 @@ class Settings(BaseSettings):
         return {**self.ari_nodes, **({"": self.ari} if self.ari else {})}
 
     @model_validator(mode="after")
+    def _routed(self) -> Settings:
+        if self.routes and self.routes_file is not None:
+            raise ValueError("--routes and --routes-file: say it in one place")
+        return self
+
+    @model_validator(mode="after")
     def _secured(self) -> Settings:
         if self.sip_tls is not None and not (self.sip_tls_certificate and self.sip_tls_key):
             raise ValueError("--sip-tls needs --sip-tls-certificate and --sip-tls-key")
@@ -240,11 +249,9 @@ class Settings(BaseSettings):
     def media_host(self) -> str:
         return self.advertise or self.sip.host
 
-    def route_for(self, did: str, tenant: str, trunk: str, hint: str) -> Route:
-        """The route of a call: the first that takes it, else --agent for all."""
-        for route in self.routes:
-            if route.takes(did, tenant, trunk, hint):
-                return route
+    @property
+    def usual_route(self) -> Route:
+        """Of calls that no other route takes: --agent."""
         choice = AgentChoice(url=self.agent, uplink=self.uplink)
         return Route(agents=(choice,), dial=self.dial, language=self.language)
 

@@ -80,6 +80,11 @@ class Metrics:
         self.moved = self._counter("moved", "Forks given to other workers", ["result"])
         self.forks_lost = self._counter("forks_lost", "Forks that others took while we slept")
         self.strays = self._counter("strays", "Requests for other workers' dialogs", ["result"])
+        self.routes_stale = Gauge(
+            "voicefork_worker_routes_stale",
+            "1 = the routes' file is wrong, and the routes before it are in force",
+            registry=self.registry,
+        )
         self.registry_errors = self._counter("registry_errors", "Registry writes that failed")
 
     def _counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:

@@ -26,6 +26,7 @@ from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.model import CloseReason, HandoffUpdate
 from siprec_worker.session.ports import AgentConnector
 from siprec_worker.session.registry import Calls
+from siprec_worker.session.routes import Routes
 from siprec_worker.sinks.resuming import Resuming
 from siprec_worker.telemetry import Metrics
 
@@ -49,6 +50,7 @@ class Worker:
         limits = Limits(settings.max_calls, settings.max_lag_ms / 1000)
         self.admission = Admission(limits, interval, self.ports, lambda: len(self.calls))
         self.worker_id = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
+        self.routes = Routes(settings.routes, settings.usual_route)
         self.connectors: dict[str, AgentConnector] = {}
         self.registry: RedisRegistry | None = None
         self.events: CallEventsClient | None = None

@@ -30,6 +30,7 @@ from siprec_worker.session.model import (
     ToAgent,
 )
 from siprec_worker.session.registry import Calls
+from siprec_worker.session.routes import Routes
 from siprec_worker.telemetry import Metrics
 
 HOST = "127.0.0.1"
@@ -189,6 +190,7 @@ async def open_recorder(agent: Agent, **settings: object) -> AsyncIterator[Recor
             host=HOST,
             sockets=TickedSockets(RtpPorts(HOST, *PORTS), tick),
             around=Surroundings({"test:": agent}, _Quiet(), lambda: 0.0, lambda *_: None),
+            routes=Routes((), chosen.usual_route),
             metrics=Metrics(),
             fresh_id=lambda: "fresh",
             lane=stack.enter_context(DecodeThread()),

@@ -78,18 +78,15 @@ def test_two_primaries_on_a_route_are_refused() -> None:
         Route.model_validate({"agents": [{"url": "grpc://a:1"}, {"url": "grpc://b:1"}]})
 
 
-def test_the_agent_flag_serves_what_no_route_takes() -> None:
-    settings = Settings(agent="grpc://a:1", routes=(Route(name="r", did=("+1",)),))
-    route = settings.route_for("+2", "default", "", "")
-    assert [(agent.url, agent.role) for agent in route.agents] == [
-        ("grpc://a:1", AgentRole.PRIMARY)
-    ]
-
-
 def test_a_worker_with_a_registry_waits_for_the_talkback() -> None:
     alone, met = Settings(), Settings(redis="redis://x")
     assert alone.dials_on_fork(Route())
     assert not met.dials_on_fork(Route())
+
+
+def test_routes_are_said_in_one_place() -> None:
+    with pytest.raises(ValueError, match="one place"):
+        Settings(routes=(Route(),), routes_file=Path("routes.yaml"))
 
 
 def test_addresses_and_ranges_are_parsed() -> None:

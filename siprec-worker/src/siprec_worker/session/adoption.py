@@ -171,9 +171,7 @@ class Adoption:
     def _revive(self, fork: StoredFork, now: float) -> RecordedCall:
         builder, identity = self._builder, fork.identity
         settings = builder.settings
-        route = settings.route_for(
-            identity.did, identity.tenant, identity.trunk, identity.route_hint
-        )
+        route = builder.routes.of(identity)
         on_fork = settings.dials_on_fork(route)
         seats = tuple(_seat(agent, on_fork, fork) for agent in route.agents)
         begun = now - (builder.around.wall() - fork.started_at)

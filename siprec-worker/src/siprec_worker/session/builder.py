@@ -23,6 +23,7 @@ from siprec_worker.session.identity import identify
 from siprec_worker.session.machine import Conversation
 from siprec_worker.session.model import NARROWBAND, Limits, Role, SessionId
 from siprec_worker.session.ports import MediaSockets
+from siprec_worker.session.routes import Routes
 from siprec_worker.session.seats import Seat
 from siprec_worker.telemetry import Metrics
 
@@ -46,6 +47,7 @@ class CallBuilder:
     host: str  # for our SDP
     sockets: MediaSockets
     around: Surroundings
+    routes: Routes
     metrics: Metrics
     fresh_id: Callable[[], str]
     capabilities: Capabilities = field(default_factory=installed_capabilities)
@@ -63,9 +65,7 @@ class CallBuilder:
             self.fresh_id,
             self.settings.allowed_headers,
         )
-        route = self.settings.route_for(
-            identity.did, identity.tenant, identity.trunk, identity.route_hint
-        )
+        route = self.routes.of(identity)
         on_fork = self.settings.dials_on_fork(route)
         limits = Limits()
         playout = Playout(NARROWBAND, buffer_ms=limits.playout_buffer_ms)

@@ -1,0 +1,125 @@
+"""What the chart tells the services is what they understand."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from orchestrator.config import load as load_orchestrator
+from siprec_worker.config import load as load_worker
+from siprec_worker.net.routes_file import read_routes
+
+from tests.chart.conftest import CHART, ROOT, VALUES, Rendered, template
+
+SECRETS = {"VOICEFORK_REDIS": "redis://:x@redis:6379/0", "VOICEFORK_ARI_PASSWORD": "x"}
+
+
+def environ(rendered: Rendered, component: str) -> dict[str, str]:
+    """The container's environment, as a kubelet would fill it in."""
+    container = rendered.one("Deployment", component)["spec"]["template"]["spec"]["containers"][0]
+    plain = {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
+    filled = {
+        name: value.replace("$(POD_IP)", "10.1.2.3").replace("$(HOST_IP)", "192.0.2.1")
+        for name, value in plain.items()
+    }
+    return {**filled, **SECRETS}
+
+
+def setenv(monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_the_worker_starts_with_its_settings(
+    values: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered = template(values)
+    data = rendered.one("ConfigMap", "-worker")["data"]
+    for name in ("worker.yaml", "routes.yaml"):
+        (tmp_path / name).write_text(data[name])
+    pod = rendered.one("Deployment", "-worker")["spec"]["template"]["spec"]
+    arguments = [
+        argument.replace("/etc/voicefork", str(tmp_path))
+        for argument in pod["containers"][0]["args"]
+    ]
+
+    setenv(monkeypatch, environ(rendered, "-worker"))
+
+    settings = load_worker(arguments, os.environ)
+
+    read_routes(tmp_path / "routes.yaml")
+    assert settings.advertise in {"10.1.2.3", "192.0.2.1"}
+    assert settings.drain_seconds < pod["terminationGracePeriodSeconds"]
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_the_orchestrator_starts_with_its_settings(
+    values: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered = template(values)
+    data = rendered.one("ConfigMap", "-orchestrator")["data"]
+    settings_file, routes = tmp_path / "orchestrator.yaml", tmp_path / "routing.yaml"
+    settings_file.write_text(data["orchestrator.yaml"])
+    routes.write_text(data["routing.yaml"])
+
+    setenv(monkeypatch, environ(rendered, "-orchestrator"))
+
+    settings = load_orchestrator(["--config", str(settings_file)], os.environ)
+    checked = subprocess.run(
+        [sys.executable, "-m", "orchestrator.app.routes", "check", routes],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert settings.advertise == "10.1.2.3:7070"
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_the_edge_renders_its_configuration(values: str, tmp_path: Path) -> None:
+    """By the init container's own command, on the files of the ConfigMap."""
+    rendered = template(values)
+    if not rendered.all("ConfigMap", "-edge"):
+        return
+    mounted = tmp_path / "edge"
+    (mounted / "routes").mkdir(parents=True)
+    for name, text in rendered.one("ConfigMap", "-edge")["data"].items():
+        path = (
+            mounted / "routes" / name.removeprefix("routes.")
+            if name.startswith("routes.")
+            else mounted / name
+        )
+        path.write_text(text)
+    pod = next(spec for name, spec in rendered.pods() if name.endswith("-edge"))
+    command = [
+        part.replace("/etc/voicefork/edge", str(mounted))
+        .replace("/run/opensips/etc", str(tmp_path / "etc"))
+        .replace("$(EDGE_ADDRESS)", "192.0.2.1")
+        .replace("$(REDIS_PASSWORD)", "x")
+        for part in pod["initContainers"][0]["command"]
+    ]
+
+    done = subprocess.run(
+        [sys.executable, *command[1:]], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "socket=udp:192.0.2.1:5060" in "".join(
+        path.read_text() for path in (tmp_path / "etc").rglob("*.cfg")
+    )
+
+
+def test_the_configmap_holds_the_repositorys_files() -> None:
+    data = template().one("ConfigMap", "-edge")["data"]
+
+    for path in (ROOT / "opensips").glob("routes/*.cfg"):
+        assert data[f"routes.{path.name}"].rstrip() == path.read_text().rstrip()
+    for name in ("opensips.cfg.tmpl", "render.py", "edge_values.py", "pool.lua", "drain.sh"):
+        assert data[name].rstrip() == (ROOT / "opensips" / name).read_text().rstrip()
+    assert json.loads(data["values.json"])["trunks"][0]["name"] == "carrier"
+    assert set(yaml.safe_load((CHART / "Chart.yaml").read_text())) >= {"kubeVersion", "appVersion"}
