@@ -70,6 +70,10 @@ class Described:
 
 
 _DIRECTIONS = frozenset(direction.value for direction in Direction)
+# Attributes that are read here, in whatever case some write them (RFC 8866 section 9: in this).
+_READ = _DIRECTIONS | {
+    "label", "rtpmap", "fmtp", "ptime", "maxptime", "rtcp", "rtcp-mux", "crypto",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +219,7 @@ def _with_session_line(session: SessionDescription, kind: str, value: str) -> Se
 
 def _split_lines(body: bytes) -> Iterator[tuple[str, str]]:
     for raw in re.split(r"\r\n|\n|\r", body.decode("utf-8", "surrogateescape")):
-        if not (line := raw.rstrip(" \t")):
+        if not (line := raw.rstrip(" \t\0")):  # some pad a datagram
             continue
         kind, equals, value = line.partition("=")
         if not equals or len(kind.strip()) != 1:
@@ -243,7 +247,10 @@ def _read_connection(value: str) -> str:
 
 def _read_attribute(value: str) -> Attribute:
     name, colon, text = value.partition(":")
-    return Attribute(name.strip(), text.strip(" \t") if colon else None)
+    name = name.strip()
+    if name.lower() in _READ:
+        name = name.lower()
+    return Attribute(name, text.strip(" \t") if colon else None)
 
 
 def _read_rtpmap(value: str) -> tuple[int, tuple[str, int, int] | None]:

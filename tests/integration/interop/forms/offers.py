@@ -104,6 +104,9 @@ OFFERS: Final = (
           "a=rtpmap:8 PCMA/8000|a=rtpmap:0 PCMU/8000", codecs=("PCMA", "PCMU")),
     _form("blanks at the ends of lines", _line("a=rtpmap:0 PCMU/8000 ").replace("|", " |")),
     _form("an empty line between", _line("i=x").replace("|a=label", "||a=label")),
+    _form("attributes in capitals", _line("a=RTPMAP:96 PCMA/8000", "96").replace("send", "Send")
+          .replace("a=label", "a=LABEL"), codecs=("PCMA",)),
+    _form("zeros at the end", _line("i=x") + "|" + _SECOND + "|\0\0\0"),
     _form("recording attributes", _line("a=record:on|a=recordpref:on")),
     _form("IPv6 within IPv4", _line("c=IN IP6 ::1"), sources=("127.0.0.3", "127.0.0.3")),
     _form("nothing but IPv6 within IPv4", _HEAD.replace("IP4 127.0.0.3", "IP6 2001:db8::9")
