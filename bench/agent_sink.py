@@ -5,7 +5,8 @@ HTTP/2 is the h2 library's but for DATA frames, which are taken apart here: a gr
 the worker. (That grpcio's own server understands the worker is the integration tests' business.)
 Acknowledges once a second, as an AI does.
 
-    python -m bench.agent_sink [--legs both|customer] [--stall NUMBER] [--tls CERTIFICATE KEY]
+    python -m bench.agent_sink [--legs both|customer] [--stall NUMBER] [--check-every N]
+                               [--tls CERTIFICATE KEY]
 
 It prints "port P"; each line on stdin is answered by a line of JSON with the sums so far.
 """
@@ -29,7 +30,7 @@ from h2.connection import H2Connection
 from h2.settings import SettingCodes, Settings
 from voicefork.agent.v1 import agent_pb2 as pb
 
-from bench.checker import Checker, Seen
+from bench.checker import FRAME_BYTES, Checker, Seen
 
 PREFACE_BYTES = 24
 FRAME_HEADER_BYTES = 9
@@ -48,10 +49,11 @@ _window = struct.Struct(">IBII")
 class Agent:
     """What all connections share."""
 
-    def __init__(self, both_legs: bool, stalled: int) -> None:
+    def __init__(self, both_legs: bool, stalled: int, check_every: int) -> None:
         self.seen = Seen()
         self.both_legs = both_legs
         self.stalled = stalled
+        self.check_every = check_every  # of the other calls only the bytes are counted
 
 
 class Call:
@@ -66,6 +68,8 @@ class Call:
         self._said = 1
         agent.seen.calls += 1
         self.stalled = agent.seen.calls == agent.stalled  # takes nothing more, once it is open
+        self._checked = agent.seen.calls % agent.check_every == 0
+        self._messages = 0
 
     def take(self, data: bytes) -> None:
         data = self._rest + data if self._rest else data
@@ -74,7 +78,11 @@ class Call:
             end = start + MESSAGE_PREFIX_BYTES + _prefix.unpack_from(data, start)[1]
             if end > size:
                 break
-            self._hear(pb.ConverseRequest.FromString(data[start + MESSAGE_PREFIX_BYTES : end]))
+            self._messages += 1
+            if self._checked or self._checker is None:
+                self._hear(pb.ConverseRequest.FromString(data[start + MESSAGE_PREFIX_BYTES : end]))
+            else:
+                self._count(end - start)
             start = end
         self._rest = data[start:]
 
@@ -86,8 +94,18 @@ class Call:
             return
         self._checker.take(request)
         if request.seq % ACK_EVERY == 0:
-            self._said += 1
-            self._say(pb.ConverseResponse(seq=self._said, ack=pb.Ack(seq=request.seq)))
+            self._acknowledge(request.seq)
+
+    def _count(self, octets: int) -> None:
+        seen = self._agent.seen
+        seen.messages += 1
+        seen.frames += octets // FRAME_BYTES
+        if self._messages % ACK_EVERY == 0:
+            self._acknowledge(self._messages)
+
+    def _acknowledge(self, seq: int) -> None:
+        self._said += 1
+        self._say(pb.ConverseResponse(seq=self._said, ack=pb.Ack(seq=seq)))
 
     def _open(self, told: pb.Open) -> None:
         agent = self._agent
@@ -197,6 +215,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.agent_sink")
     parser.add_argument("--legs", choices=("both", "customer"), default="both")
     parser.add_argument("--stall", type=int, default=0, help="this call, from 1, is never read")
+    parser.add_argument("--check-every", type=int, default=1, help="only every so many-th call")
     parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"))
     options = parser.parse_args()
     tls = None
@@ -204,7 +223,7 @@ def main() -> None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(*options.tls)
         tls.set_alpn_protocols(["h2"])
-    uvloop.run(serve(Agent(options.legs == "both", options.stall), tls))
+    uvloop.run(serve(Agent(options.legs == "both", options.stall, options.check_every), tls))
 
 
 if __name__ == "__main__":

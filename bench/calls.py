@@ -32,6 +32,7 @@ from bench.tools import Tool
 HOST = "127.0.0.1"
 LEGS = 2
 CONTROL_SECONDS = 10.0
+TRY_AGAIN_SECONDS = 1.0
 
 
 class LoadMedia:
@@ -71,6 +72,7 @@ class Calls:
     worker: str  # host:port of SIP
     endpoint: SipEndpoint
     rate: float = 100.0
+    tries: int = 1  # of a call that is answered 503
     clients: dict[str, SiprecClient] = field(default_factory=dict)  # by call id
     failed: list[str] = field(default_factory=list)
 
@@ -87,6 +89,15 @@ class Calls:
 
     async def start(self, media: LoadMedia) -> str:
         """One call; "" when it failed."""
+        for number in range(1, self.tries + 1):
+            call_id = await self._try(media)
+            if call_id or number == self.tries or "503" not in self.failed[-1]:
+                break
+            self.failed.pop()
+            await asyncio.sleep(TRY_AGAIN_SECONDS)
+        return call_id
+
+    async def _try(self, media: LoadMedia) -> str:
         call_id = new_call_id()
         call = RecordedCall(
             f"{secrets.token_hex(8)}@{HOST}",
@@ -113,10 +124,10 @@ class Calls:
 
 
 @asynccontextmanager
-async def open_calls(worker: str, rate: float) -> AsyncIterator[Calls]:
+async def open_calls(worker: str, rate: float, tries: int) -> AsyncIterator[Calls]:
     """The calls end with the worker that the caller ends: without a thousand BYEs."""
     async with open_sip(HOST) as endpoint:
-        yield Calls(worker, endpoint, rate)
+        yield Calls(worker, endpoint, rate, tries)
 
 
 async def attach_voices(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sysconfig
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
+from bench.peers import Peer
 from bench.plot import Bar, bars, curve
 from bench.rig import Measured
 from bench.setups import SetUps
@@ -61,6 +63,8 @@ class Figures:
     memory_calls: int
     kb_per_call: float
     set_ups: SetUps
+    peers: list[Peer]
+    codec_us: dict[str, float]
 
     def cost(self, name: str) -> float:
         return median(run.us_per_packet for run in self.runs[name])
@@ -75,7 +79,7 @@ class Figures:
         main = self.cost("both-legs")
         return {
             "us_per_packet": round(main, 2),
-            "us_per_packet_vad": round(self.cost("both-legs-vad"), 2),
+            **self._by_the_way(),
             "times_limit": round(main / median(self.limit_us), 2),
             "grpc_aio_ratio": round(self.cost("grpc-aio-100-calls") / self.cost("h2-100-calls"), 2),
             "lost_packets": sum(run.lost_packets for run in every),
@@ -87,6 +91,23 @@ class Figures:
             "set_up_failures": len(self.set_ups.failed),
         }
 
+    def _by_the_way(self) -> dict[str, float]:
+        """Of rows that a quick run leaves out."""
+        names = {"us_per_packet_vad": "both-legs-vad", "us_per_packet_bot_call": "bot-call"}
+        return {name: round(self.cost(row), 2) for name, row in names.items() if row in self.runs}
+
+
+def interpreter() -> str:
+    """Version and how it was built, as far as it knows itself."""
+    flags = str(sysconfig.get_config_var("PY_CFLAGS") or "").split()
+    arguments = str(sysconfig.get_config_var("CONFIG_ARGS") or "")
+    return (
+        f"{platform.python_implementation()} {platform.python_version()} "
+        f"({platform.python_compiler()}, {' '.join(f for f in flags if f.startswith('-O'))}"
+        f"{', --enable-optimizations' if '--enable-optimizations' in arguments else ''}"
+        f"{', Debian' if 'Wdate-time' in arguments else ''})"
+    )
+
 
 def machine() -> dict[str, str]:
     model = platform.processor()
@@ -97,7 +118,7 @@ def machine() -> dict[str, str]:
     return {
         "cpu": f"{model}, {os.cpu_count()} cores",
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        "python": interpreter(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "load": " ".join(f"{load:.2f}" for load in os.getloadavg()),
     }
@@ -161,6 +182,8 @@ def write(figures: Figures, out: Path) -> None:
             "resident_kb": done.resident_kb,
         },
         "runs": {name: [asdict(run) for run in runs] for name, runs in figures.runs.items()},
+        "peers": [asdict(peer) for peer in figures.peers],
+        "codec_us": figures.codec_us,
         "curve": [asdict(run) for run in figures.curve],
         "aims_met": aims_met(figures),
     }
@@ -175,4 +198,46 @@ def write(figures: Figures, out: Path) -> None:
         points = [(float(run.calls), 100 * run.core_share) for run in figures.curve]
         written.append(out.with_name(f"{out.stem}-curve.svg"))
         written[-1].write_text(curve("% of a core, by calls", points))
+    written.append(out.with_suffix(".md"))
+    written[-1].write_text(report(figures))
     print("written:", *written)
+
+
+def report(figures: Figures) -> str:
+    """All of it in Markdown, as docs/capacity.md quotes it."""
+    about = machine()
+    done = figures.set_ups
+    lines = [f"{about['cpu']}, Linux {about['kernel']}, {about['python']}, {about['date']}.", ""]
+    lines += ["| figure | measured | aim |", "|---|---|---|"]
+    headline = figures.headline()
+    lines += [f"| {a.name} | {headline[a.name]:g} | {a.text} |" for a in AIMS]
+    lines += ["", f"{figures.calls} calls:", ""]
+    lines += ["| | us/packet | calls/core | p50 ms | p99 ms | lost |", "|---|---|---|---|---|---|"]
+    lines.append(f"| limit (C) | {median(figures.limit_us):.2f} | | | | |")
+    for name, runs in figures.runs.items():
+        lines.append(
+            f"| {name} | {figures.cost(name):.2f} | {median(r.calls_per_core for r in runs):.0f} "
+            f"| {median(r.p50_ms for r in runs):.1f} | {median(r.p99_ms for r in runs):.1f} "
+            f"| {sum(r.lost_packets for r in runs)} |"
+        )
+    if figures.curve:
+        lines += ["", "| calls asked for | recorded | refused | % of a core | p99 ms | lost |"]
+        lines.append("|---|---|---|---|---|---|")
+        lines += [
+            f"| {r.calls + r.refused} | {r.calls} | {r.refused} | {100 * r.core_share:.0f} "
+            f"| {r.p99_ms:.1f} | {r.lost_packets} |"
+            for r in figures.curve
+        ]
+    lines += ["", "| per 20 ms | us |", "|---|---|"]
+    lines += [f"| {name} | {cost:g} |" for name, cost in figures.codec_us.items()]
+    if figures.peers:
+        lines += ["", "| peer | us/packet | |", "|---|---|---|"]
+        lines += [
+            f"| {p.name} | {'-' if p.us_per_packet is None else f'{p.us_per_packet:.2f}'} "
+            f"| {p.note} |"
+            for p in figures.peers
+        ]
+    lines += ["", f"{figures.memory_calls} calls: {figures.kb_per_call:.0f} kB each. "]
+    lines[-1] += f"{done.done} set-ups at {done.rate:.0f}/s: {done.cpu_ms:.2f} ms each, "
+    lines[-1] += f"{len(done.failed)} failed, growth {done.growth_kb_per_call:.2f} kB each."
+    return "\n".join(lines) + "\n"

@@ -17,15 +17,18 @@ from voicefork_cli.lab.ours import ANY_PORT, READY_SECONDS, Service
 from voicefork_cli.lab.processes import Lab, open_lab
 
 from bench.calls import LEGS, Calls, LoadMedia, attach_voices, open_calls
-from bench.tools import Tool, build, cpu_seconds, open_tool, pin, python
+from bench.tools import Tool, build, cpu_seconds, open_tool, pin, python, self_signed
 
 WORKER_CORE, LOAD_CORE = 0, 1
 PORTS_PER_CALL = 6  # RTP and RTCP of two legs and of the voice
 SPARE_PORTS = 200
 PACKETS_PER_SECOND = 50
 OPEN_SECONDS = 15.0
+CALLS_PER_SECOND = 100.0
+TRIES = 5  # a core that others use too makes a worker refuse for a moment
 WARM_SECONDS = 2.0
 SETTLE_SECONDS = 0.6  # the last packets' way to the AI, a reorder delay included
+DRAIN_SECONDS = 15.0  # of an AI whose core is not its own
 READY = re.compile(r"\bready sip=.*")
 ADDRESS = re.compile(r"\b([a-z]+)=['\"]?([\w.\[\]:-]+:\d+)")
 COUNTERS = ("packets", "lost", "late", "duplicates", "flooded", "drift_dropped_ms", "realigned")
@@ -49,6 +52,9 @@ class Plan:
     clean: bool = False  # nothing is lost or out of order on the way to the worker
     options: tuple[str, ...] = ()
     stalled: int = 0  # number of the call, from 1, that the AI opens and never reads
+    check_every: int = 1  # of so many calls the AI looks at the content of one
+    tls: bool = False  # between worker and AI
+    may_refuse: bool = False  # a worker that is full may say so: the calls it took are measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,7 @@ class Measured:
     voice_packets: int = 0  # received back from the worker
     shed_gaps: int = 0
     counted: dict[str, int] = field(default_factory=dict)  # by the worker's tracks
+    refused: int = 0  # calls that the worker answered 503
 
     @property
     def calls_per_core(self) -> int:
@@ -104,13 +111,13 @@ async def open_rig(plan: Plan, streams: int) -> AsyncIterator[Rig]:
     async with AsyncExitStack() as opened:
         lab = await opened.enter_async_context(open_lab())  # its own: the ports go back with it
         legs = "both" if plan.both_legs else "customer"
-        agent = await opened.enter_async_context(
-            open_tool(
-                "agent",
-                python("bench.agent_sink", "--legs", legs, "--stall", plan.stalled),
-                LOAD_CORE,
-            )
+        signed = opened.enter_context(self_signed()) if plan.tls else None
+        tls = ["--tls", signed.certificate, signed.key] if signed else []
+        command = python(
+            *("bench.agent_sink", "--legs", legs, "--stall", plan.stalled),
+            *("--check-every", plan.check_every, *tls),
         )
+        agent = await opened.enter_async_context(open_tool("agent", command, LOAD_CORE))
         agent_port = (await agent.hear()).removeprefix("port ")
         relay = await opened.enter_async_context(
             open_tool("relay", [build("relay"), agent_port], LOAD_CORE)
@@ -121,9 +128,14 @@ async def open_rig(plan: Plan, streams: int) -> AsyncIterator[Rig]:
             open_tool("load", [build("load"), streams, *harm], LOAD_CORE)
         )
         ports = [int(port) for port in (await load.hear()).split()[1:]]
-        url = "discard:" if plan.scheme == "discard" else f"{plan.scheme}://127.0.0.1:{relay_port}"
+        scheme = plan.scheme + ("s" if plan.tls else "")
+        url = "discard:" if plan.scheme == "discard" else f"{scheme}://localhost:{relay_port}"
+        if signed:
+            plan = replace(plan, options=(*plan.options, "--agent-ca", str(signed.certificate)))
         worker = await opened.enter_async_context(_worker(lab, url, plan))
-        calls = await opened.enter_async_context(open_calls(worker.addresses["sip"], 100.0))
+        calls = await opened.enter_async_context(
+            open_calls(worker.addresses["sip"], CALLS_PER_SECOND, TRIES)
+        )
         yield Rig(worker, load, relay, agent, calls, [], ports)
 
 
@@ -153,14 +165,17 @@ async def begin_calls(rig: Rig, plan: Plan) -> None:
         LoadMedia(rig.load, LEGS * n, (rig.ports[LEGS * n], rig.ports[LEGS * n + 1]))
         for n in range(plan.calls)
     ]
+    if plan.may_refuse:
+        rig.calls.tries = 1
+        rig.load.tell("go")  # each call sends from its beginning: the worker feels what it takes
     rig.call_ids = await rig.calls.begin(media)
-    if len(rig.call_ids) != plan.calls:
+    if len(rig.call_ids) != plan.calls and not plan.may_refuse:
         raise BenchError(f"{len(rig.call_ids)} of {plan.calls} calls: {rig.calls.failed[:3]}")
     if plan.scheme != "discard":
         deadline = asyncio.get_running_loop().time() + OPEN_SECONDS
-        while (opened := (await rig.heard())["opened"]) < plan.calls:
+        while (opened := (await rig.heard())["opened"]) < len(rig.call_ids):
             if asyncio.get_running_loop().time() > deadline:
-                raise BenchError(f"the AI has opened {opened} of {plan.calls} calls")
+                raise BenchError(f"the AI has opened {opened} of {len(rig.call_ids)} calls")
             await asyncio.sleep(0.1)
     if plan.voice:
         await attach_voices(rig.worker, rig.call_ids, rig.ports[LEGS * plan.calls :], rig.load)
@@ -179,16 +194,15 @@ async def measure(plan: Plan) -> Measured:
         after = await rig.load.figures("count")
         latency = await rig.relay.figures("report")
         rig.load.tell("stop")
-        await asyncio.sleep(SETTLE_SECONDS)
-        seen = await rig.heard()
+        seen = await _settled(rig)
         packets = after["sent"] - before["sent"]
         us_per_packet = median(costs)
         measured = Measured(
             name=plan.name,
-            calls=plan.calls,
+            calls=len(rig.call_ids),
             us_per_packet=us_per_packet,
             best_us=min(costs),
-            core_share=us_per_packet * streams * PACKETS_PER_SECOND / 1e6,
+            core_share=us_per_packet * packets / plan.seconds / 1e6,
             packets_per_second=packets / plan.seconds,
             lost_packets=await _lost(rig, plan, seen),
             wrong=seen["wrong_order"] + seen["wrong_content"],
@@ -197,12 +211,25 @@ async def measure(plan: Plan) -> Measured:
             max_ms=latency["max_us"] / 1000,
             load_late_ms=after["late_ms"],
             shed_gaps=seen["shed_gaps"],
+            refused=plan.calls - len(rig.call_ids),
         )
         return replace(
             measured,
             voice_packets=after["received"] - before["received"],
             counted=await _counted(rig),
         )
+
+
+async def _settled(rig: Rig) -> dict[str, int]:
+    """What the AI has seen once nothing is on its way to it any more."""
+    deadline = asyncio.get_running_loop().time() + DRAIN_SECONDS
+    frames = -1
+    while True:
+        await asyncio.sleep(SETTLE_SECONDS)
+        seen = await rig.heard()
+        if seen["frames"] == frames or asyncio.get_running_loop().time() > deadline:
+            return seen
+        frames = seen["frames"]
 
 
 async def _costs(rig: Rig, seconds: float) -> list[float]:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from siprec_worker.session.registry import REMEMBERED_CALLS
+
 from bench.calls import LEGS, LoadMedia
 from bench.rig import Plan, Rig, begin_calls, open_rig
 from bench.tools import cpu_seconds, resident_kb
@@ -16,7 +18,8 @@ GROUP_SECONDS = 2.0
 LIFE_SECONDS = 1.0
 SET_UPS_PER_SECOND = 200.0
 PORTS_FOR = 1000  # calls: those that live, and the resting ports of those that have ended
-SAMPLES = 10
+SAMPLES = 20
+PAST_REMEMBERED = 1.2
 
 
 async def kb_per_call(calls: int) -> float:
@@ -48,10 +51,16 @@ class SetUps:
 
     @property
     def growth_kb_per_call(self) -> float:
-        """From the middle of the run to its end, when the pools of the beginning are full."""
-        half = self.resident_kb[len(self.resident_kb) // 2 :]
-        calls = self.done * (len(half) - 1) / max(1, len(self.resident_kb) - 1)
-        return (half[-1] - half[0]) / calls if calls else 0.0
+        """From when the pools of the beginning are full to the end.
+
+        A worker remembers the last REMEMBERED_CALLS that ended, 10 kB each: growth until then is
+        theirs. The samples are of even times.
+        """
+        steps = len(self.resident_kb) - 1
+        full = int(steps * PAST_REMEMBERED * REMEMBERED_CALLS / max(1, self.done))
+        settled = self.resident_kb[max(full, steps // 2) :]
+        calls = self.done * (len(settled) - 1) / max(1, steps)
+        return (settled[-1] - settled[0]) / calls if calls > 0 else 0.0
 
 
 class _Silent(LoadMedia):
@@ -66,7 +75,7 @@ async def set_ups(calls: int) -> SetUps:
     plan = Plan("set-ups", PORTS_FOR, 0.0)
     figures = SetUps()
     async with open_rig(plan, LEGS) as rig:
-        rig.calls.rate = SET_UPS_PER_SECOND
+        rig.calls.rate, rig.calls.tries = SET_UPS_PER_SECOND, 1
         loop = asyncio.get_running_loop()
         cpu, began = cpu_seconds(rig.pid), loop.time()
         async with _sampled(rig, calls / SET_UPS_PER_SECOND / SAMPLES, figures):

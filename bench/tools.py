@@ -7,9 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from voicefork_cli.lab.errors import FailedProgramError, MissingProgramError
 
@@ -92,6 +94,31 @@ async def open_tool(name: str, command: Sequence[object], core: int) -> AsyncIte
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    certificate: Path
+    key: Path
+
+
+@contextmanager
+def self_signed() -> Iterator[Signed]:
+    """A certificate for localhost that is its own authority. Raises MissingProgramError."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        raise MissingProgramError("openssl", "makes the certificate of the AI with TLS")
+    with TemporaryDirectory() as folder:
+        signed = Signed(Path(folder, "certificate.pem"), Path(folder, "key.pem"))
+        command = [
+            openssl,
+            *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost"),
+        ]
+        command += ["-addext", "subjectAltName=DNS:localhost"]
+        command += ["-keyout", str(signed.key), "-out", str(signed.certificate)]
+        subprocess.run(command, check=True, capture_output=True)
+        yield signed
 
 
 def python(module: str, *options: object) -> list[object]:

@@ -10,24 +10,32 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import sys
+import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from voicefork_cli.lab.errors import LabError
 
+from bench.calls import LEGS
 from bench.figures import Figures, aims_met, show, write
-from bench.rig import BenchError, Measured, Plan, measure, measure_limit
+from bench.peers import Peer, measure_peers
+from bench.rig import WORKER_CORE, BenchError, Measured, Plan, measure, measure_limit
 from bench.setups import SetUps, kb_per_call, set_ups
+from bench.tools import open_tool, python
 
 OUT = Path(__file__).parent / "out" / "worker.json"
 AIO_CALLS = 100
 MEMORY_CALLS = 1000
 NO_VAD = ("--vad", "false")
 MESSAGE_BYTES = 690  # what the worker writes for one call and tick: two legs and their frames
-CURVE = (50, 100, 200, 300, 400, 500)
+CURVE = (50, 100, 200, 300, 500, 750, 1000, 1250, 1500)
+CHECKED_OF_CURVE = 10  # one call in so many is looked into: the AI's core must not be what fills
+QUICK_ROWS = ("both-legs", "clean-network", "h2-100-calls", "grpc-aio-100-calls")
+CODECS_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +47,15 @@ class Extent:
     set_ups: int
     memory_calls: int
     curve: tuple[int, ...] = ()
+    rows: tuple[str, ...] = ()  # these alone; () = all
+    peers: bool = True
 
 
-QUICK = Extent(rounds=1, seconds=4, set_ups=600, memory_calls=250)
-USUAL = Extent(rounds=3, seconds=10, set_ups=2000, memory_calls=MEMORY_CALLS)
-LONG = Extent(rounds=5, seconds=20, set_ups=10_000, memory_calls=MEMORY_CALLS, curve=CURVE)
+QUICK = Extent(
+    rounds=1, seconds=3, set_ups=300, memory_calls=250, rows=QUICK_ROWS, peers=False
+)  # fmt: skip
+USUAL = Extent(rounds=2, seconds=8, set_ups=3000, memory_calls=MEMORY_CALLS, curve=CURVE)
+LONG = replace(USUAL, set_ups=10_000)
 
 
 @dataclass(slots=True)
@@ -53,6 +65,7 @@ class Results:
     runs: dict[str, list[Measured]] = field(default_factory=lambda: defaultdict(list))
     limits: list[float] = field(default_factory=list)
     curve: list[Measured] = field(default_factory=list)
+    peers: list[Peer] = field(default_factory=list)
 
 
 def plans(calls: int, seconds: float) -> list[Plan]:
@@ -63,7 +76,10 @@ def plans(calls: int, seconds: float) -> list[Plan]:
         Plan("customer-leg", calls, seconds, both_legs=False, options=NO_VAD),
         Plan("clean-network", calls, seconds, clean=True, options=NO_VAD),
         Plan("bot-call-vad", calls, seconds, both_legs=False, voice=True),
+        Plan("bot-call", calls, seconds, both_legs=False, voice=True, options=NO_VAD),
+        Plan("tls", calls, seconds, tls=True, options=NO_VAD),
         Plan("tick-10ms", calls, seconds, clean=True, options=(*NO_VAD, "--tick-ms", "10")),
+        Plan("tick-5ms", calls, seconds, clean=True, options=(*NO_VAD, "--tick-ms", "5")),
         Plan("h2-100-calls", AIO_CALLS, seconds, options=NO_VAD),
         Plan("grpc-aio-100-calls", AIO_CALLS, seconds, scheme="grpc+aio", options=NO_VAD),
     ]
@@ -76,12 +92,17 @@ async def bench(calls: int, extent: Extent) -> Figures:
         _say(f"round {number} of {extent.rounds}: limit")
         results.limits.append(await measure_limit(calls, extent.seconds, MESSAGE_BYTES))
         for plan in plans(calls, extent.seconds):
-            _say(f"round {number} of {extent.rounds}: {plan.name}")
-            results.runs[plan.name].append(await measure(plan))
+            if not extent.rows or plan.name in extent.rows:
+                _say(f"round {number} of {extent.rounds}: {plan.name}")
+                results.runs[plan.name].append(await measure(plan))
     for count in extent.curve:
         _say(f"curve: {count} calls")
-        plan = Plan(f"curve-{count}", count, extent.seconds, options=NO_VAD)
-        results.curve.append(await measure(plan))
+        results.curve.append(await measure(curve_plan(count, extent.seconds)))
+    if extent.peers:
+        _say("peers")
+        results.peers = await measure_peers(calls, extent.seconds)
+    _say("codecs")
+    codec_us = await codec_costs()
     _say(f"memory of {extent.memory_calls} calls")
     memory = await kb_per_call(extent.memory_calls)
     _say(f"{extent.set_ups} set-ups")
@@ -94,18 +115,40 @@ async def bench(calls: int, extent: Extent) -> Figures:
         memory_calls=extent.memory_calls,
         kb_per_call=memory,
         set_ups=done,
+        peers=results.peers,
+        codec_us=codec_us,
     )
 
 
+def curve_plan(count: int, seconds: float) -> Plan:
+    """So many calls are asked for under load: a worker that is full says 503 to the others."""
+    return Plan(
+        f"curve-{count}",
+        count,
+        seconds,
+        options=NO_VAD,
+        clean=True,
+        check_every=CHECKED_OF_CURVE if count >= CHECKED_OF_CURVE * LEGS else 1,
+        may_refuse=True,
+    )
+
+
+async def codec_costs() -> dict[str, float]:
+    """Microseconds a frame of 20 ms, by codec."""
+    async with open_tool("codecs", python("bench.codecs"), WORKER_CORE) as tool:
+        async with asyncio.timeout(CODECS_SECONDS):
+            return dict(json.loads(await tool.hear()))
+
+
 def _say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.worker", description=__doc__.split("\n\n")[0])
     parser.add_argument("--calls", type=int, default=300)
     parser.add_argument("--quick", action="store_true", help="one short round, for development")
-    parser.add_argument("--long", action="store_true", help="longer rounds, 10,000 set-ups, curve")
+    parser.add_argument("--long", action="store_true", help="10,000 set-ups")
     parser.add_argument("--out", type=Path, default=OUT, help="where the figures are written")
     options = parser.parse_args()
     extent = QUICK if options.quick else LONG if options.long else USUAL
