@@ -69,7 +69,7 @@ async def asterisk(lab: Lab) -> AsyncIterator[Asterisk]:
 
 @pytest.fixture
 async def rtpengine(lab: Lab) -> AsyncIterator[Rtpengine]:
-    async with open_rtpengine(lab) as rtpengine:
+    async with open_rtpengine(lab, rtp_ports=600) as rtpengine:
         yield rtpengine
 
 

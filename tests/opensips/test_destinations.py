@@ -58,14 +58,15 @@ async def test_a_node_that_cannot_is_passed_over_and_the_fork_comes(
     open_edge: Opening, pbx: AgentPhone, second: AgentPhone, recorder: Recorder, status: int
 ) -> None:
     pbx.behaviour = Behaviour(status=status, ring_seconds=0)
-    async with open_edge(pbx=nodes(pbx, second)) as edge:
-        await dial_some(edge.sip, 8)
-        assert len(second.calls) == 8
+    async with open_edge(pbx=nodes(pbx, second), workers=[recorder.uri]) as edge:
+        for _ in range(6):
+            async with open_caller() as caller:
+                await caller.dial(f"sip:901@{edge.sip}", Tone(440))
+                fork = await recorder.fork()
+                await fork.audio("customer", 5)
+                await fork.audio("pbx", 5)
         assert await count(edge, "voicefork_failovers") == len(pbx.calls) > 0
-        async with open_caller() as caller:
-            await caller.dial(f"sip:901@{edge.sip}", Tone(440))
-            fork = await recorder.fork()
-            await fork.audio("customer")
+    assert len(second.calls) == 6
 
 
 async def test_a_node_that_is_silent_costs_two_seconds_and_then_nothing(
@@ -138,16 +139,17 @@ async def test_a_restart_of_rtpengine_costs_the_calls_of_then_and_no_later_one(
     lab: Lab, open_edge: Opening, recorder: Recorder
 ) -> None:
     async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(open_rtpengine(lab))
+        first = await stack.enter_async_context(open_rtpengine(lab, rtp_ports=200))
         address = f"{first.host}:{first.port}"
-        edge = await stack.enter_async_context(open_edge(rtpengines=[address]))
+        values = {"rtpengines": [address], "workers": [recorder.uri]}
+        edge = await stack.enter_async_context(open_edge(**values))
         await dial_some(edge.sip, 1)
         first.program.signal(signal.SIGKILL)
         await first.program.wait()
         # Without a relay there is no fork, but there is a call.
         async with open_caller() as caller:
             await caller.dial(f"sip:901@{edge.sip}", Tone(440))
-        await stack.enter_async_context(open_rtpengine(lab, port=first.port))
+        await stack.enter_async_context(open_rtpengine(lab, rtp_ports=200, port=first.port))
         await asyncio.sleep(14)
         while not recorder.forks.empty():
             recorder.forks.get_nowait()
