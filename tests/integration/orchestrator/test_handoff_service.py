@@ -15,7 +15,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 from grpc_status import rpc_status  # type: ignore[import-untyped]
-from orchestrator.api.desk import Desk, Listed
+from orchestrator.api.desk import Desk, Listed, Stories
 from orchestrator.api.handoff_service import HandoffService
 from orchestrator.bus.handoff_store import RedisHandoffStore
 from orchestrator.bus.outbox import Outbox
@@ -82,6 +82,7 @@ def desk_of(redis: Redis, carrier: Carrier, counted: list[bool]) -> Desk:
         reports=RedisOutcomeReports(redis),
         counted=counted.append,
         placer=carrier.placing,
+        stories=Stories(),
     )
 
 

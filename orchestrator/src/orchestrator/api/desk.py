@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from voicefork.handoff.v1 import handoff_pb2 as pb
 
-from orchestrator.api.handoff_wire import ID_CHARACTERS, InvalidRequest, target_to
+from orchestrator.api.handoff_wire import (
+    ID_CHARACTERS,
+    InvalidRequest,
+    context_from,
+    target_to,
+    wrong_context,
+)
 from orchestrator.handoff.refusals import Refused
-from orchestrator.model import CallId, HandoffId, Queue, QueueState, Target
+from orchestrator.model import CallId, Context, Escalation, HandoffId, Queue, QueueState, Target
 
 TEXT_CHARACTERS = 200
+MOST_STORIES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,25 @@ class Placer(Protocol):
     async def place(self, *, request_id: str, to: str, caller: str, tenant: str) -> CallId: ...
 
 
+class Stories:
+    """What was told with the order of a call, for the handoff it may come to; the oldest go."""
+
+    def __init__(self, most: int = MOST_STORIES) -> None:
+        self._most = most
+        self._told: OrderedDict[CallId, Context] = OrderedDict()
+
+    def put(self, call: CallId, context: Context) -> None:
+        self._told[call] = context
+        if len(self._told) > self._most:
+            self._told.popitem(last=False)
+
+    def added(self, asked: Escalation) -> Escalation:
+        """With what was known before; what is asked with counts more."""
+        if (before := self._told.get(asked.call_id)) is None:
+            return asked
+        return replace(asked, context=before.merged(asked.context))
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """`counted(repeated)` is told of each report once."""
@@ -48,6 +75,7 @@ class Desk:
     reports: Reports
     counted: Callable[[bool], None]
     placer: Placer
+    stories: Stories
 
 
 class ReportedBefore(Refused):
@@ -121,14 +149,17 @@ async def place_call(desk: Desk, usual_tenant: str, request: pb.PlaceCallRequest
         for field in ("request_id", "to", "from", "tenant")
         if len(getattr(request, field)) > ID_CHARACTERS
     ]
+    wrong += wrong_context(request.context)
     wrong += [(field, "required") for field in ("request_id", "to") if not getattr(request, field)]
     if request.route:
         wrong.append(("route", "calls out go by the worker's own routes"))
     if wrong:
         raise InvalidRequest(wrong)
-    return await desk.placer.place(
+    call = await desk.placer.place(
         request_id=request.request_id,
         to=request.to,
         caller=getattr(request, "from"),
         tenant=request.tenant or usual_tenant,
     )
+    desk.stories.put(call, context_from(request.context))
+    return call

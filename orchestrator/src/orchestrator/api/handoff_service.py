@@ -17,7 +17,7 @@ from grpc_status import rpc_status  # type: ignore[import-untyped]
 from voicefork.handoff.v1 import handoff_pb2 as pb
 from voicefork.handoff.v1 import handoff_pb2_grpc
 
-from orchestrator.api.desk import Desk, availability, place_call, report_outcome
+from orchestrator.api.desk import Desk, Stories, availability, place_call, report_outcome
 from orchestrator.api.handoff_wire import (
     InvalidRequest,
     context_from,
@@ -44,7 +44,8 @@ class HandoffService(handoff_pb2_grpc.HandoffServiceServicer):
 
     async def Escalate(self, request: pb.EscalateRequest, context: Any) -> pb.EscalateResponse:  # noqa: N802
         async with _refusals(context):
-            handoff = await self._registry.escalate(escalation_from(request))
+            asked = self._desk.stories.added(escalation_from(request))
+            handoff = await self._registry.escalate(asked)
         return pb.EscalateResponse(handoff=handoff_to(handoff))
 
     async def CancelHandoff(  # noqa: N802
@@ -110,12 +111,14 @@ class HandoffService(handoff_pb2_grpc.HandoffServiceServicer):
         return pb.PlaceCallResponse(call_id=call)
 
 
-def in_stream(registry: Registry) -> Callable[[str, pb.EscalateRequest], Awaitable[str]]:
+def in_stream(
+    registry: Registry, stories: Stories
+) -> Callable[[str, pb.EscalateRequest], Awaitable[str]]:
     """Takes escalations that came in a call's own stream; answers why not, empty = taken."""
 
     async def escalate(call_id: str, request: pb.EscalateRequest) -> str:
         try:
-            await registry.escalate(escalation_from(request, call_id))
+            await registry.escalate(stories.added(escalation_from(request, call_id)))
         except PeerError as error:
             return str(error)
         return ""

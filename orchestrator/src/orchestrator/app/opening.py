@@ -169,7 +169,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
         ]
         where = Whereabouts(calls, handoffs, member.book, tenure, peers, settings.tenant)
         forwarding.whereabouts = where
-        reports = Reports(calls, handoffs, in_stream(handoffs), where)
+        reports = Reports(calls, handoffs, in_stream(handoffs, desk.stories), where)
         service = HandoffService(handoffs, settings.tenant, desk)
         await server.serve(CallEvents(reports, metrics), service, reflect=settings.dev)
         status.calls, status.tenure = calls, tenure

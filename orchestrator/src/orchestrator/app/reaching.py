@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 import redis.asyncio as redis
 import structlog
 
-from orchestrator.api.desk import Desk, Listed
+from orchestrator.api.desk import Desk, Listed, Stories
 from orchestrator.ari.ami import AmiAccount, AmiClient
 from orchestrator.ari.client import AriClient
 from orchestrator.ari.dialler import AriDialler
@@ -121,6 +121,7 @@ async def open_desk(
         reports=RedisOutcomeReports(connection),
         counted=metrics.reported,
         placer=placing,
+        stories=Stories(),
     )
     try:
         yield desk, placing

@@ -10,12 +10,21 @@ from orchestrator.api.desk import (
     Desk,
     Listed,
     ReportedBefore,
+    Stories,
     availability,
     place_call,
     report_outcome,
 )
 from orchestrator.api.handoff_wire import InvalidRequest
-from orchestrator.model import CallId, Endpoint, HandoffId, Queue, QueueState
+from orchestrator.model import (
+    CallId,
+    Context,
+    Endpoint,
+    Escalation,
+    HandoffId,
+    Queue,
+    QueueState,
+)
 from voicefork.handoff.v1 import handoff_pb2 as pb
 
 SUPPORT = Listed(Queue("support"), languages=("en-US", "de"))
@@ -49,6 +58,7 @@ class Office:
             reports=FakeReports(),
             counted=self.counted.append,
             placer=FakePlacer(),
+            stories=Stories(),
         )
 
 
@@ -124,6 +134,23 @@ async def test_a_report_of_any_length_is_refused(office: Office) -> None:
 async def test_a_call_is_placed_for_the_usual_tenant_unless_one_is_named(office: Office) -> None:
     asked = pb.PlaceCallRequest(request_id="r", to="+1", **{"from": "+2"})  # type: ignore[arg-type]
     assert await place_call(office.desk, "usual", asked) == "usual +2 -> +1 (r)"
+
+
+async def test_what_was_told_with_the_order_is_in_the_calls_handoff(office: Office) -> None:
+    asked = pb.PlaceCallRequest(request_id="r", to="+1", context=pb.Context(summary="owes 150"))
+    call = await place_call(office.desk, "usual", asked)
+    plain = office.desk.stories.added(Escalation("r", call))
+    assert plain.context.summary == "owes 150"
+    newer = office.desk.stories.added(Escalation("r", call, context=Context(summary="has paid")))
+    assert newer.context.summary == "has paid"
+    assert office.desk.stories.added(Escalation("r", CallId("other"))).context == Context()
+
+
+def test_of_too_many_stories_the_oldest_go() -> None:
+    stories = Stories(most=1)
+    for name in ("a", "b"):
+        stories.put(CallId(name), Context(summary=name))
+    assert stories.added(Escalation("r", CallId("a"))).context == Context()
 
 
 @pytest.mark.parametrize(
