@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
-# Builds the images, all or those named:  scripts/images.sh [worker|orchestrator|vendor|cli|asterisk|rtpengine ...]
+# Builds the images, all or those named:
 #
+#   scripts/images.sh [worker|orchestrator|vendor|cli|asterisk|rtpengine|opensips ...]
+#
+# opensips only when it is named: its packages are in OpenSIPS' own repository, not in Debian.
 #   BASE_IMAGE=...   another Python image (Debian 12 or newer)
+#   NO_CACHE=1       every step anew
 #   VERSION=0.1.0    tag and label
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,9 +19,11 @@ declare -A FILE=(
   [worker]=siprec-worker/Containerfile [orchestrator]=orchestrator/Containerfile
   [vendor]=sdk/Containerfile [cli]=cli/Containerfile
   [asterisk]=deploy/asterisk/Containerfile [rtpengine]=opensips/rtpengine.Containerfile
+  [opensips]=opensips/Containerfile
 )
 options=(--build-arg "VERSION=$VERSION" --build-arg "REVISION=$REVISION")
 [ -z "${BASE_IMAGE:-}" ] || options+=(--build-arg "BASE_IMAGE=$BASE_IMAGE")
+[ -z "${NO_CACHE:-}" ] || options+=(--no-cache)
 case $ENGINE in
 *podman)
   # The same bytes from the same commit. The machine's own package mirrors and certificates are those
@@ -28,9 +34,9 @@ case $ENGINE in
   done
   ;;
 esac
-for name in "${@:-worker orchestrator vendor cli asterisk rtpengine}"; do
-  for image in $name; do
-    echo "==> voicefork/$image:$VERSION"
-    "$ENGINE" build "${options[@]}" -f "${FILE[$image]}" -t "localhost/voicefork/$image:$VERSION" .
-  done
+[ $# != 0 ] || set -- worker orchestrator vendor cli asterisk rtpengine
+for image; do
+  [ -n "${FILE[$image]:-}" ] || { echo "images: no image '$image'; there: ${!FILE[*]}" >&2; exit 1; }
+  echo "==> voicefork/$image:$VERSION"
+  "$ENGINE" build "${options[@]}" -f "${FILE[$image]}" -t "localhost/voicefork/$image:$VERSION" .
 done

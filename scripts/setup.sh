@@ -89,6 +89,7 @@ make_venv() {
 
 install_packages() {
   local stamp=.venv/.voicefork-setup wanted
+  # shellcheck disable=SC2046 # our own files: no blank is in their names
   wanted=$(cat constraints.txt pyproject.toml ./*/pyproject.toml proto/hatch_build.py \
     $(find proto/voicefork -name '*.proto' | sort) "$0" | sha256sum)
   if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted$PWD" ]; then return; fi
@@ -121,6 +122,7 @@ install_asterisk() {
 PART=${1:-all}
 find_python >/dev/null
 MISSING=$(missing_packages "$PART")
+# shellcheck disable=SC2086 # one word a package
 [ -z "$MISSING" ] || apt_install $MISSING
 make_venv
 install_packages

@@ -1,0 +1,22 @@
+#!/bin/sh
+# In the build stage of an image: /opt/voicefork, a virtual environment with these members, their SBOM
+# (CycloneDX) beside them, and nothing that only development uses.
+#
+#   image-venv.sh ./proto ./siprec-worker
+set -eu
+ENV=/opt/voicefork
+python3 -m venv /opt/sbom
+/opt/sbom/bin/pip install --quiet cyclonedx-bom
+python3 -m venv "$ENV"
+"$ENV/bin/pip" install --quiet "$@"
+"$ENV/bin/pip" uninstall --quiet --yes pip setuptools
+/opt/sbom/bin/cyclonedx-py environment --output-reproducible --of JSON -o "$ENV/sbom.json" "$ENV/bin/python"
+# A third of all: tests, headers, stubs, symbols, and parts of libraries that nothing here imports.
+find "$ENV" -depth \( -name tests -o -name f2py -o -name include -o -name '*.pyi' -o -name '*.pxd' -o -name '*.pyx' \) \
+  -exec rm -rf {} +
+site=$(echo "$ENV"/lib/python3*/site-packages)
+rm -rf "$site"/numpy/distutils "$site"/lxml/html "$site"/lxml/isoschematron "$site"/lxml/includes \
+  "$site"/pydantic/v1 "$site"/pydantic/mypy.py
+find "$ENV" -name '*.so*' -exec strip --strip-unneeded {} +
+# By content, not by time: the same bytes from the same sources.
+"$ENV/bin/python" -m compileall -q -j 0 --invalidation-mode unchecked-hash "$ENV/lib"
