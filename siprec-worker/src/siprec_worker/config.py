@@ -193,7 +193,7 @@ class Settings(BaseSettings):
     max_calls: int = _setting(1000, "more are refused with 503", ge=1)
     max_lag_ms: int = _setting(60, "refuse calls while ticks are that late", ge=1)
     drain_seconds: float = _setting(30.0, "on SIGTERM calls may go on for so long", ge=0)
-    tick_ms: int = _setting(20, "how often received RTP is drained: 10 or 20")
+    tick_ms: int = _setting(20, "how often received RTP is drained: 5, 10 or 20")
     reorder_ms: int = _setting(40, "longest wait for a packet out of order", ge=0, le=200)
     answer_delay_ms: int = _setting(25, "earliest 200 after an INVITE (20 or more)", ge=0, le=1000)
     rtp_silence_seconds: float = _setting(60.0, "no RTP for this long ends the call", gt=0)
@@ -212,8 +212,8 @@ class Settings(BaseSettings):
     def _reachable(self) -> Settings:
         if self.sip.host in ("0.0.0.0", "::", "") and not self.advertise:
             raise ValueError("listening on every address needs --advertise (the address for SDP)")
-        if self.tick_ms not in (10, 20):
-            raise ValueError("tick_ms must be 10 or 20")
+        if self.tick_ms not in (5, 10, 20):
+            raise ValueError("tick_ms must be 5, 10 or 20")
         for url in self.asterisk_nodes.values():
             if not url.startswith(("http://", "https://")):
                 raise ValueError(f"--ari {url}: write it as http://127.0.0.1:8088")
