@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from voicefork_cli.doctor.command import doctor
 from voicefork_cli.operator.context import context
 from voicefork_cli.operator.drain import drain
 from voicefork_cli.operator.routes import PASSED_ON, routes
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(sim, name="sim")
 app.command()(context)
+app.command()(doctor)
 app.command()(drain)
 app.command(context_settings=PASSED_ON, add_help_option=False)(routes)
 

@@ -1,0 +1,93 @@
+"""voicefork doctor: the command."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from voicefork_cli.doctor.asterisk import look_at_asterisk
+from voicefork_cli.doctor.finding import Finding
+from voicefork_cli.doctor.first_call import DEFAULT_DID, CallPlan, place_call
+from voicefork_cli.doctor.orchestrators import look_at_orchestrator
+from voicefork_cli.doctor.places import Places, Tls
+from voicefork_cli.doctor.pool import look_at_redis
+from voicefork_cli.doctor.workers import look_at_workers
+
+WIDTH = 42
+NOTHING = '; "" leaves it out.'
+
+
+def doctor(  # noqa: PLR0913, PLR0917 - each is an option
+    worker: Annotated[
+        str, typer.Option(help=f"HOST:PORT of the workers' SIP{NOTHING}")
+    ] = "127.0.0.1:5080",
+    worker_admin: Annotated[int, typer.Option(help="Port of their admin pages.")] = 8090,
+    orchestrator: Annotated[
+        str, typer.Option(help=f"HOST:PORT of its gRPC{NOTHING}")
+    ] = "127.0.0.1:7070",
+    orchestrator_admin: Annotated[
+        str, typer.Option(help=f"HOST:PORT of its admin pages{NOTHING}")
+    ] = "127.0.0.1:7071",
+    redis: Annotated[
+        str, typer.Option(envvar="VOICEFORK_REDIS", show_default=False, help=f"Its URL{NOTHING}")
+    ] = "redis://127.0.0.1:6379/0",
+    ari: Annotated[
+        str, typer.Option(envvar="VOICEFORK_ARI", help=f"Asterisk's HTTP address{NOTHING}")
+    ] = "http://127.0.0.1:8088",
+    ari_user: Annotated[str, typer.Option(envvar="VOICEFORK_ARI_USER")] = "voicefork",
+    ari_password: Annotated[
+        str, typer.Option(envvar="VOICEFORK_ARI_PASSWORD", show_default=False, hidden=True)
+    ] = "",
+    tls_ca: Annotated[Path | None, typer.Option(help="CA of the orchestrator (PEM).")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Our certificate for it (PEM).")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    call: Annotated[bool, typer.Option("--call", help="Place one simulated call too.")] = False,
+    tenant: Annotated[str, typer.Option(help="Tenant of that call.")] = "",
+    did: Annotated[str, typer.Option(help="The number it is for.")] = DEFAULT_DID,
+) -> None:
+    """Looks at an installation: what is well, what is not, and what to do. Exit code 1: not all is.
+
+    ARI's password is read from VOICEFORK_ARI_PASSWORD.
+    """
+    places = Places(
+        worker=worker,
+        worker_admin=worker_admin,
+        orchestrator=orchestrator,
+        orchestrator_admin=orchestrator_admin,
+        redis=redis,
+        ari=ari,
+        ari_user=ari_user,
+        ari_password=ari_password,
+        tls=Tls(tls_ca, tls_cert, tls_key),
+    )
+    plan = CallPlan(tenant, did) if call else None
+    raise typer.Exit(asyncio.run(examine(places, plan, Console())))
+
+
+async def examine(places: Places, plan: CallPlan | None, screen: Console) -> int:
+    """Looks at everything, shows it, gives the exit code."""
+    looks = (look_at_workers, look_at_orchestrator, look_at_redis, look_at_asterisk)
+    groups = await asyncio.gather(*(look(places) for look in looks))
+    findings = [finding for group in groups for finding in group]
+    if plan is not None:
+        findings += await place_call(places, plan)
+    for finding in findings:
+        show(finding, screen)
+    bad = sum(finding.bad for finding in findings)
+    total = f"{len(findings)} looked at, {bad} wrong" if bad else f"All {len(findings)} are well."
+    screen.print(total, style="red" if bad else "green", markup=False, highlight=False)
+    return 1 if bad else 0
+
+
+def show(finding: Finding, screen: Console) -> None:
+    mark, style = ("BAD", "red") if finding.bad else ("ok ", "green")
+    line = f"{mark} {finding.what:{WIDTH}} {finding.said}"
+    screen.print(
+        line, style=style if finding.bad else "", markup=False, highlight=False, soft_wrap=True
+    )
+    if finding.bad:
+        screen.print(f"    -> {finding.advice}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,148 @@
+"""One simulated SIPREC call to a worker: is it recorded, does its AI open and take the audio?"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from voicefork_cli.doctor.finding import Finding, found
+from voicefork_cli.doctor.places import Places, addresses_of, local_address_towards
+from voicefork_cli.doctor.workers import host_and_port
+from voicefork_cli.sim.edge_call import new_call_id
+from voicefork_cli.sim.endpoint import SipEndpoint, open_sip
+from voicefork_cli.sim.fork_media import DirectMedia, open_direct_media
+from voicefork_cli.sim.pacer import open_pacer
+from voicefork_cli.sim.rs_metadata import RecordedCall, marked_party
+from voicefork_cli.sim.source import Tone
+from voicefork_cli.sim.src import ForkState, SiprecClient, SrcSettings
+
+OPEN_SECONDS = 4.0
+AUDIO_SECONDS = 1.5
+LOOK_SECONDS = 0.2
+SENT_EACH_SECOND = 50  # packets of a leg
+WHAT = "call"
+DEFAULT_DID = "+14155550199"
+Page = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CallPlan:
+    """Whom the call is for, as far as the worker's routes ask."""
+
+    tenant: str = ""
+    did: str = DEFAULT_DID
+
+
+async def place_call(places: Places, plan: CallPlan) -> list[Finding]:
+    if not places.worker:
+        return [Finding(WHAT, "no worker is named", "say where one is with --worker")]
+    advice = "look at the worker's log: it names the call"
+    seconds = OPEN_SECONDS + AUDIO_SECONDS + 3.0
+    return await found(WHAT, advice, lambda: _call(places, plan), seconds)
+
+
+async def _call(places: Places, plan: CallPlan) -> list[Finding]:
+    """Raises SimError, OSError, aiohttp.ClientError."""
+    host, port = host_and_port(places.worker)
+    address = (await addresses_of(host))[0]
+    ours = local_address_towards(address)
+    with open_pacer() as pacer:
+        tones = Tone(440), Tone(660)
+        with open_direct_media(pacer, *tones, host=ours) as media:
+            async with open_sip(ours) as endpoint, aiohttp.ClientSession() as session:
+                call = _FirstCall(endpoint, media, plan, ours)
+                admin = f"http://{address}:{places.worker_admin}"
+                try:
+                    return await call.run(f"sip:{address}:{port};transport=tcp", session, admin)
+                finally:
+                    await call.client.stop()
+
+
+class _FirstCall:
+    def __init__(
+        self, endpoint: SipEndpoint, media: DirectMedia, plan: CallPlan, host: str
+    ) -> None:
+        recorded = RecordedCall(
+            f"{secrets.token_hex(8)}@{host}",
+            marked_party(f"sip:+14155550100@{host}", "Doctor", "customer"),
+            marked_party(f"sip:{plan.did}@{host}", "", "pbx"),
+            plan.tenant,
+        )
+        self.client = SiprecClient(endpoint, media, recorded, SrcSettings(no_answer_seconds=3.0))
+        self._call_id = new_call_id()
+        headers = {
+            "X-Voicefork-Call": self._call_id,
+            "X-Voicefork-Direction": "in",
+            "X-Voicefork-Tenant": plan.tenant,
+            "X-Voicefork-DID": plan.did,
+        }
+        self._headers = [(name, value) for name, value in headers.items() if value]
+
+    async def run(self, worker: str, session: aiohttp.ClientSession, admin: str) -> list[Finding]:
+        state = await self.client.start([worker], self._headers)
+        if state is not ForkState.RECORDING:
+            advice = "503: it is full or draining; 403: see --sip-allow; silence: see its log"
+            return [Finding(f"{WHAT}: recorded", self.client.reason or state.value, advice)]
+        findings = [Finding(f"{WHAT}: recorded", f"as {self._call_id}")]
+        page = await self._opened(session, admin)
+        findings.append(_ai(page))
+        if findings[-1].bad:
+            return findings
+        before = _packets(page)
+        await asyncio.sleep(AUDIO_SECONDS)
+        page = await self._page(session, admin)
+        findings.append(_audio(_packets(page) - before, page))
+        return findings
+
+    async def _opened(self, session: aiohttp.ClientSession, admin: str) -> Page:
+        """The call once an AI of it has opened, or when that has lasted too long."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + OPEN_SECONDS
+        while True:
+            page = await self._page(session, admin)
+            if "open" in _stages(page) or loop.time() > end:
+                return page
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _page(self, session: aiohttp.ClientSession, admin: str) -> Page:
+        async with session.get(f"{admin}/calls/{self._call_id}") as response:
+            response.raise_for_status()
+            page: Page = await response.json()
+            return page
+
+
+def _stages(page: Page) -> list[str]:
+    return [agent["stage"] for agent in page["agents"]]
+
+
+def _packets(page: Page) -> int:
+    return sum(int(leg["counters"].get("packets", 0)) for leg in page["legs"])
+
+
+def _ai(page: Page) -> Finding:
+    what = f"{WHAT}: AI"
+    seats = ", ".join(f"{agent['url']} {agent['stage']}" for agent in page["agents"])
+    if "open" in _stages(page):
+        return Finding(what, seats)
+    if not page["agents"]:
+        return Finding(what, "none", "the worker's --agent, or a route, must name one")
+    return Finding(
+        what, seats, "the worker does not get it open: its address, its health, its TLS?"
+    )
+
+
+def _audio(packets: int, page: Page) -> Finding:
+    what = f"{WHAT}: audio"
+    wanted = AUDIO_SECONDS * SENT_EACH_SECOND
+    said = f"{packets} packets in {AUDIO_SECONDS:g} s"
+    if "open" not in _stages(page):
+        return Finding(what, f"{said}, but the AI left", "see the AI's log for this call")
+    if packets < wanted:
+        advice = "RTP does not reach the worker: the address in its SDP (--advertise), firewalls"
+        return Finding(what, said, advice)
+    return Finding(what, f"{said}, the AI has it")

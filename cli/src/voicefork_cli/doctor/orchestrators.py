@@ -1,0 +1,59 @@
+"""The orchestrator: readiness, and the health of its gRPC."""
+
+from __future__ import annotations
+
+import aiohttp
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from voicefork_cli.doctor.finding import Finding, found
+from voicefork_cli.doctor.places import Places, Tls
+
+READY, HEALTH = "orchestrator: ready", "orchestrator: gRPC health"
+ANSWER_SECONDS = 3.0
+
+
+async def look_at_orchestrator(places: Places) -> list[Finding]:
+    findings: list[Finding] = []
+    if places.orchestrator_admin:
+        advice = f"its admin pages at {places.orchestrator_admin} are not reached: does it run?"
+        findings += await found(READY, advice, lambda: readiness(places.orchestrator_admin))
+    if places.orchestrator:
+        advice = (
+            f"gRPC at {places.orchestrator} is not reached: does it run, and does it want a "
+            "certificate (--tls-ca, --tls-cert, --tls-key)?"
+        )
+        findings += await found(HEALTH, advice, lambda: health(places))
+    return findings
+
+
+async def readiness(admin: str) -> list[Finding]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{admin}/readyz") as response,
+    ):
+        told = await response.json()
+    if told.get("ready"):
+        return [Finding(READY, "yes")]
+    missing = ", ".join(told.get("missing", []))
+    return [Finding(READY, f"no: {missing}", "it gets no calls from Asterisk until that is there")]
+
+
+async def health(places: Places) -> list[Finding]:
+    async with _channel(places.orchestrator, places.tls) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        asked = health_pb2.HealthCheckRequest()
+        answer = await stub.Check(asked, timeout=ANSWER_SECONDS)  # type: ignore[attr-defined]
+    status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    if answer.status == health_pb2.HealthCheckResponse.SERVING:
+        return [Finding(HEALTH, status)]
+    return [Finding(HEALTH, status, "its /readyz says what it waits for")]
+
+
+def _channel(address: str, tls: Tls) -> grpc.aio.Channel:
+    """Raises OSError: a file cannot be read."""
+    if tls.ca is None:
+        return grpc.aio.insecure_channel(address)
+    pair = (tls.key.read_bytes() if tls.key else None, tls.cert.read_bytes() if tls.cert else None)
+    credentials = grpc.ssl_channel_credentials(tls.ca.read_bytes(), *pair)
+    return grpc.aio.secure_channel(address, credentials)
