@@ -10,12 +10,17 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 from orchestrator.ari.ami import AmiAccount, AmiClient
+from orchestrator.ari.client import AriClient
 from orchestrator.ari.queue_states import QueueStates, dialplan_has, open_queue_states
+from orchestrator.ari.rest import open_rest
 from orchestrator.errors import NotFound, PbxError
 from orchestrator.model import DialplanEntry, QueueState
 from orchestrator.telemetry import Metrics
 from voicefork_cli.lab.asterisk import Asterisk, AsteriskPlan, open_asterisk
+from voicefork_cli.lab.errors import FailedProgramError
+from voicefork_cli.lab.ours import OrchestratorPlan, open_orchestrator
 from voicefork_cli.lab.processes import Lab
+from voicefork_cli.lab.redis import open_redis
 from voicefork_cli.sim.caller import CarrierCaller, open_caller
 from voicefork_cli.sim.phone import AgentPhone, Behaviour, open_phone
 from voicefork_cli.sim.source import Silence
@@ -117,6 +122,35 @@ async def test_a_channel_that_is_not_there_is_not_found(office: Office) -> None:
     fields = {"Channel": "PJSIP/nobody-1", "Context": "internal", "Exten": "s", "Priority": "1"}
     with pytest.raises(NotFound):
         await office.client.action("Redirect", fields)
+
+
+async def test_an_orchestrator_does_not_start_where_the_dialplan_lacks_a_place(
+    office: Office, stage_lab: Lab
+) -> None:
+    options = ("--ami", f"127.0.0.1:{office.asterisk.ami_port}", "--queue-context", "nowhere")
+    async with open_redis(stage_lab) as redis:
+        plan = OrchestratorPlan(redis.url, office.asterisk, options=options)
+        with pytest.raises(FailedProgramError, match="the dialplan lacks s@nowhere"):
+            async with open_orchestrator(stage_lab, plan):
+                pass
+
+
+async def test_what_device_states_tell_of_a_queue_agrees_with_ami(office: Office) -> None:
+    office.phone.behaviour = Behaviour(status=None)
+    account = office.asterisk.ari_user, office.asterisk.ari_password
+    async with (
+        open_rest(office.asterisk.http_url, *account, limit_seconds=2.0, metrics=Metrics()) as rest,
+        open_caller() as caller,
+    ):
+        client = AriClient(rest, "voicefork-9")
+        await _waits(office, caller)
+        await office.until(lambda state: state.waiting == 1)
+        assert await client.device_state("Queue:voicefork") == "RINGING"
+        await caller.hang_up()
+        await office.until(lambda state: state.waiting == 0 and state.available == 1)
+        assert await client.device_state("Queue:voicefork") == "NOT_INUSE"
+        assert await client.device_state("Queue:voicefork_avail") == "NOT_INUSE"
+        assert await client.device_state("Queue:nowhere_avail") == "INVALID"
 
 
 async def test_a_wrong_secret_is_refused(office: Office) -> None:

@@ -128,7 +128,9 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             book=member.book,
         )
         calls = await stack.enter_async_context(open_calls(around, settings.max_calls))
-        reach = await stack.enter_async_context(open_reach(settings, metrics, lambda: routes.table))
+        reach = await stack.enter_async_context(
+            open_reach(settings, site.client, metrics, lambda: routes.table)
+        )
         handoffs = await stack.enter_async_context(
             open_handoffs(
                 settings,

@@ -16,6 +16,7 @@ from orchestrator.api.desk import Desk, Listed, Stories
 from orchestrator.ari.ami import AmiAccount, AmiClient
 from orchestrator.ari.client import AriClient
 from orchestrator.ari.dialler import AriDialler
+from orchestrator.ari.queue_devices import QueueDevices
 from orchestrator.ari.queue_states import QueueStates, dialplan_has, open_queue_states
 from orchestrator.bus.outcome_reports import RedisOutcomeReports
 from orchestrator.bus.placed import RedisLedger
@@ -24,6 +25,7 @@ from orchestrator.errors import SetupError
 from orchestrator.fleet.placing import PLACED, Dialling, Placing
 from orchestrator.model import DialplanEntry, Queue
 from orchestrator.routing.offers import offers
+from orchestrator.routing.situation import QueueStates as KnowsQueues
 from orchestrator.routing.table import RoutingTable
 from orchestrator.telemetry import Metrics
 
@@ -69,9 +71,9 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What is known of a node by AMI; nothing, where it is not configured."""
+    """What is known of a node: by AMI, or what ARI can tell of it."""
 
-    queues: QueueStates
+    queues: KnowsQueues
     places: Places | None = None
 
     async def verify(self) -> None:
@@ -82,13 +84,19 @@ class Reach:
 
 @asynccontextmanager
 async def open_reach(
-    settings: Settings, metrics: Metrics, table: Callable[[], RoutingTable]
+    settings: Settings, client: AriClient, metrics: Metrics, table: Callable[[], RoutingTable]
 ) -> AsyncIterator[Reach]:
     """Runs while the block runs."""
-    queues = QueueStates()
     if settings.ami is None:
-        yield Reach(queues)
+        devices = QueueDevices(client, lambda: _queues(settings, table()))
+        async with asyncio.TaskGroup() as work:
+            looking = work.create_task(devices.run())
+            try:
+                yield Reach(devices)
+            finally:
+                looking.cancel()
         return
+    queues = QueueStates()
     places = Places(lambda: entries_of(settings, table()), metrics)
     account = AmiAccount(
         settings.ami.host, settings.ami.port, settings.ami_user, settings.ami_secret()
@@ -102,7 +110,7 @@ async def open_desk(
     settings: Settings,
     client: AriClient,
     table: Callable[[], RoutingTable],
-    queues: QueueStates,
+    queues: KnowsQueues,
     metrics: Metrics,
 ) -> AsyncIterator[tuple[Desk, Placing]]:
     """ListTargets, ReportOutcome and PlaceCall, while the block runs."""
@@ -112,7 +120,7 @@ async def open_desk(
     placing = Placing(
         AriDialler(client, PLACED),
         RedisLedger(connection),
-        Dialling(settings.dial_out, settings.app, settings.dial_out_seconds),
+        Dialling(settings.dial_out, client.app, settings.dial_out_seconds),
         allowed_by(settings.dial_out_allow),
     )
     desk = Desk(
@@ -134,6 +142,10 @@ def listed(table: RoutingTable, tenant: str, now: datetime) -> Sequence[Listed]:
     return [Listed(each.target, each.open, each.languages) for each in offers(table, tenant, now)]
 
 
+def _queues(settings: Settings, table: RoutingTable) -> Sequence[str]:
+    return [each.name for each in table.named(settings.tenant) if isinstance(each, Queue)]
+
+
 def allowed_by(patterns: str) -> Callable[[str, str], bool]:
     """Whether somebody may be called: `+1* sip:*@desk.example`; without a pattern, nobody."""
     known = patterns.split()
@@ -142,8 +154,7 @@ def allowed_by(patterns: str) -> Callable[[str, str], bool]:
 
 def entries_of(settings: Settings, table: RoutingTable) -> Sequence[DialplanEntry]:
     """Every place of the dialplan that a caller may be sent to."""
-    named = [each.name for each in table.named(settings.tenant) if isinstance(each, Queue)]
-    queues = [settings.queue_extension, *named]
+    queues = [settings.queue_extension, *_queues(settings, table)]
     places = [DialplanEntry(settings.queue_context, queue) for queue in queues]
     places.append(DialplanEntry("voicefork-refer", "s"))
     if settings.dial_out:

@@ -75,6 +75,11 @@ class AriClient:
             return False
         return isinstance(module, dict) and module.get("status") == "Running"
 
+    async def device_state(self, name: str) -> str:
+        """NOT_INUSE, INUSE, RINGING, ..., INVALID for one that is not there."""
+        got = await self._rest.request("GET", "deviceStates", name)
+        return str(got.get("state", "")) if isinstance(got, dict) else ""
+
     async def channels(self) -> list[Channel]:
         """All channels of the node, of whatever application or dialplan."""
         listed = await self._rest.request("GET", "channels")
