@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
-from orchestrator.handoff.ports import ContextBus, Ports, Store
+from orchestrator.handoff.ports import ContextBus, Mute, Ports, Speech, Store
 from orchestrator.handoff.registry import Registry
 from orchestrator.model import CallId, Context, Escalation, Handoff, HandoffId, Place
 from orchestrator.routing.policy import plan_for
@@ -58,6 +58,7 @@ async def running(
     store: Store | None = None,
     bus: ContextBus | None = None,
     prefix: str = "h",
+    speech: Speech | None = None,
     **treatment: Any,
 ) -> AsyncIterator[Lab]:
     usual = replace(Treatment(targets=(ALICE, BOB), queue="support"), **treatment)
@@ -75,7 +76,8 @@ async def running(
         table=RoutingTable(usual),
         place=place,
     )
-    ports = Ports(pbx, worker, lab.bus, lab.store, LoopClock(), counts)
+    clock = LoopClock()
+    ports = Ports(pbx, worker, lab.bus, lab.store, clock, counts, speech=speech or Mute())
     lab.registry = pbx.registry = Registry(
         ports,
         calls,

@@ -34,7 +34,8 @@ PHRASE, PHRASE_MS = "goodbye", 800
 RULES = {
     "default": {"targets": ["PJSIP/agent-1"], "ring_seconds": 6},
     "rules": [
-        {"name": "frozen", "use": "dispute"},
+        # By intent alone: the words of the story here would fit it, too.
+        {"name": "frozen", "use": "dispute", "when": {"intent": ["dispute"]}},
         {"name": "key", "when": {"intent": ["key"]}, "accept_key": "1", "accept_seconds": 5},
     ],
 }

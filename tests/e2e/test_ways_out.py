@@ -9,6 +9,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -99,11 +100,10 @@ async def successor(scene: Scene, watch: Watch) -> Watch:
     """The handoff that goes on with the caller after the queue."""
     async with asyncio.timeout(FOUND_SECONDS):
         while True:
-            answer = await scene.board.service.GetHandoff(
-                pb.GetHandoffRequest(call_id=scene.call_id)
-            )
-            if answer.handoff.handoff_id != watch.handoff_id:
-                return scene.watch(answer.handoff.handoff_id)
+            request = pb.GetHandoffRequest(call_id=scene.call_id)
+            answer: Any = scene.board.service.GetHandoff(request)
+            if (latest := (await answer).handoff.handoff_id) != watch.handoff_id:
+                return scene.watch(latest)
             await asyncio.sleep(0.02)
 
 

@@ -134,7 +134,9 @@ async def test_when_all_are_busy_the_queue_has_the_caller() -> None:
         lab.pbx.phones = {ALICE: BUSY, BOB: BUSY}
         done = await lab.settled(await lab.escalate(intent="dispute"))
         assert (done.outcome, done.sip_status) == (Outcome.QUEUED, 486)
-        assert lab.pbx.in_dialplan[lab.place.caller].extension == "support"
+        entry = lab.pbx.in_dialplan[lab.place.caller]
+        assert entry is not None
+        assert entry.extension == "support"
         assert lab.pbx.variables[lab.place.caller]["VOICEFORK_INTENT"] == "dispute"
         assert lab.pbx.bridges == {}
 
