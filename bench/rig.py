@@ -259,6 +259,8 @@ async def _lost(rig: Rig, plan: Plan, seen: dict[str, int]) -> int:
     """Packets that were sent and never reached the AI: those of legs that it hears."""
     if plan.scheme == "discard":
         return 0
+    if plan.may_refuse:  # what a leg brought before the AI had asked for it is not sent: no loss
+        return (await _counted(rig))["lost"] + seen["shed_gaps"]
     step = 1 if plan.both_legs else LEGS  # the customer's leg is the first of each pair
     sent = await rig.load.figures(f"sum 0 {LEGS * plan.calls} {step}")
     counted = await _counted(rig)
