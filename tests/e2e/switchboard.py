@@ -238,15 +238,18 @@ ANYBODY = {"allow": {"endpoint": "PJSIP/*", "queue": "*", "extension": "*@*", "s
 
 
 @asynccontextmanager
-async def open_switchboard(lab: Lab, rules: Mapping[str, Any]) -> AsyncIterator[Switchboard]:
-    """Every program and phone. `rules`: the orchestrator's routing."""
+async def open_switchboard(
+    lab: Lab, rules: Mapping[str, Any], *, record: bool = False
+) -> AsyncIterator[Switchboard]:
+    """Every program and phone. `rules`: the orchestrator's routing; `record`: by MixMonitor."""
     async with AsyncExitStack() as opened:
         enter: Callable[[Any], Awaitable[Any]] = opened.enter_async_context
         vendor = await enter(open_puppet())
         phones = {name: await enter(open_phone(name)) for name in PHONES}
         away = lab.ports.single()
         contacts = {name: phone.uri for name, phone in phones.items()}
-        plan = AsteriskPlan(agents={**contacts, NOWHERE: f"sip:{NOWHERE}@127.0.0.1:{away}"})
+        agents = {**contacts, NOWHERE: f"sip:{NOWHERE}@127.0.0.1:{away}"}
+        plan = AsteriskPlan(agents=agents, record=record)
         stage = Stage(
             lab,
             await enter(open_redis(lab)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from orchestrator.model import CallId, Fallback, Handoff, HandoffId, Outcome, Pattern
 
@@ -10,7 +11,11 @@ from tests.builders.handoffs import ALICE, BOB
 from tests.builders.running import CALL, Lab, running
 from tests.fakes.handoff_ports import FakeStore
 
-QUEUE = {"pattern": Pattern.DIALPLAN, "fallbacks": (Fallback.BACKUP_CENTRE,), "backup": BOB}
+QUEUE: dict[str, Any] = {
+    "pattern": Pattern.DIALPLAN,
+    "fallbacks": (Fallback.BACKUP_CENTRE,),
+    "backup": BOB,
+}
 
 
 async def queued(lab: Lab) -> Handoff:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from orchestrator.handoff import names
@@ -14,7 +15,7 @@ from tests.builders.handoffs import ALICE, BOB
 from tests.builders.running import running
 from tests.fakes.telephony import Phone
 
-WHISPER = {"pattern": Pattern.WARM_WHISPER, "targets": (ALICE,)}
+WHISPER: dict[str, Any] = {"pattern": Pattern.WARM_WHISPER, "targets": (ALICE,)}
 
 
 class Voice:
