@@ -13,7 +13,7 @@ from siprec_worker.media.track import Track
 from tests.builders.listening import Call
 from tests.builders.rtp import rtp
 
-PACKETS = 60
+PACKETS = 120
 
 
 def arrivals(seed: int) -> list[list[int]]:
@@ -25,7 +25,10 @@ def arrivals(seed: int) -> list[list[int]]:
         if chance.random() < 0.05:
             continue
         waiting.append(number)
-        if chance.random() < 0.1:
+        if chance.random() < 0.1:  # held up for a tick, or for long
+            ticks += [[]] * (1 if chance.random() < 0.9 else 40)
+            continue
+        if chance.random() < 0.03:  # a burst: time does not pass
             continue
         if chance.random() < 0.1:
             waiting.reverse()
