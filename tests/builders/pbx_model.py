@@ -50,12 +50,14 @@ from orchestrator.handoff.events import (
     MixReady,
     PhraseEnded,
     QueueEntered,
+    Referred,
     Requested,
     Superseded,
     WitnessEnded,
     WitnessReported,
 )
 from orchestrator.handoff.machine import begin, step
+from orchestrator.handoff.referring import ENTRY
 from orchestrator.handoff.state import Request
 from orchestrator.model import BridgeId, ChannelId, Outcome, Witness
 
@@ -72,7 +74,8 @@ class PbxModel:
         self.finishes = 0
         self.agents_up: set[ChannelId] = set()
         self.own_bridges: set[BridgeId] = set()
-        # "bot", a bridge's id, "queue", "gone", or "music" of the channel's own
+        # "bot", a bridge's id, "queue", "gone", "music" of the channel's own, or "asked": with music
+        # in the dialplan, which asks the carrier
         self._caller = "music" if request.came_back else "bot"
         self._hold_failed = False
         self._briefed: BriefAgent | None = None
@@ -104,6 +107,7 @@ class PbxModel:
             *(f"deadline:{which.value}" for which in sorted(self._deadlines, key=str)),
             *(f"{what}:{channel}" for channel in sorted(self.agents_up)
               for what in ("ring", "answer", "answer", "answer", "key", "key", "lose")),
+            *(["referred:SUCCESS", "referred:FAILURE"] * 2 if self._caller == "asked" else []),
             *wishes,
         ]  # fmt: skip
 
@@ -123,7 +127,12 @@ class PbxModel:
                 self._feed(PhraseEnded(101.0))
             case "deadline":
                 self._deadlines.discard(Deadline(which))
+                if self._caller == "asked" and Deadline(which) is Deadline.REFER:
+                    self._caller = "queue"  # where the dialplan goes on by itself
                 self._feed(DeadlinePassed(101.0, Deadline(which)))
+            case "referred":
+                self._caller = "music"
+                self._feed(Referred(101.0, which, 486))
             case "briefed":
                 self._end_briefing()
             case "heard":
@@ -162,6 +171,8 @@ class PbxModel:
                 self.do("briefed")
             elif self._context:
                 self.do("context")
+            elif self._caller == "asked":
+                self.do("referred:FAILURE")
             elif self._deadlines:
                 # The menu would be announced for ever.
                 others = self._deadlines - {Deadline.ANNOUNCE} or self._deadlines
@@ -180,7 +191,7 @@ class PbxModel:
 
     def caller_is_cared_for(self) -> bool:
         """The caller hears the bot, music, an agent or the queue, or help is already on the way."""
-        if self._caller in {"gone", "queue", "music"}:
+        if self._caller in {"gone", "queue", "music", "asked"}:
             return True
         if self._caller == "bot":
             return self._bot_bridge
@@ -270,8 +281,8 @@ class PbxModel:
             case ReturnToBot(_, move) if not gone:
                 self._caller = "bot"
                 return CallerReturned(101.0, move)
-            case ContinueInDialplan(_, move) if not gone:
-                self._caller = "queue"
+            case ContinueInDialplan(_, move, _, entry) if not gone:
+                self._caller = "asked" if entry == ENTRY else "queue"
                 return QueueEntered(101.0, move)
             case HangUp(_, channel):
                 if channel == self._request.caller:

@@ -50,6 +50,7 @@ from orchestrator.handoff.events import (
     MixReady,
     PhraseEnded,
     QueueEntered,
+    Referred,
     Requested,
     Superseded,
     WitnessEnded,
@@ -77,6 +78,7 @@ CLEANUP = (
     | Notify | SetDeadline | ClearDeadline
 )  # fmt: skip
 
+OUTSIDE = SipUri("sip:desk@example.org")
 MENU = Menu(
     "sound:menu",
     {"1": Fallback.NEXT_TARGET, "2": Fallback.VOICEMAIL, "3": Fallback.HOLDING_MENU},
@@ -84,12 +86,14 @@ MENU = Menu(
 
 requests: st.SearchStrategy[Request] = st.builds(
     request,
-    pattern=st.sampled_from([Pattern.ATTENDED, Pattern.WARM_WHISPER, Pattern.DIALPLAN]),
+    pattern=st.sampled_from(
+        [Pattern.ATTENDED, Pattern.WARM_WHISPER, Pattern.DIALPLAN, Pattern.REFER]
+    ),
     came_back=st.sampled_from([Outcome.UNSPECIFIED, Outcome.UNSPECIFIED, Outcome.QUEUE_CLOSED]),
     voicemail=st.sampled_from([None, DialplanEntry("voicemail", "s")]),
     backup=st.sampled_from([None, SipUri("sip:centre@example.org")]),
     menu=st.sampled_from([None, MENU]),
-    targets=st.sampled_from([(ALICE, BOB), (ALICE,)]),
+    targets=st.sampled_from([(ALICE, BOB), (ALICE,), (OUTSIDE,), (OUTSIDE, ALICE)]),
     fallbacks=st.sampled_from(
         [
             (Fallback.NEXT_TARGET,),
@@ -119,6 +123,7 @@ effect_ids = st.one_of(
 )
 at = st.just(AT)
 events: st.SearchStrategy[Event] = st.one_of(
+    st.builds(Referred, at, st.sampled_from(["SUCCESS", "FAILURE", "TIMEOUT"]), st.just(486)),
     *(
         st.builds(kind, at)
         for kind in (
