@@ -74,8 +74,8 @@ class PbxModel:
         self.finishes = 0
         self.agents_up: set[ChannelId] = set()
         self.own_bridges: set[BridgeId] = set()
-        # "bot", a bridge's id, "queue", "gone", "music" of the channel's own, or "asked": with music
-        # in the dialplan, which asks the carrier
+        # "bot", a bridge's id, "queue", "gone", "music" of the channel's own, or "asked": in the
+        # dialplan, with music, while it asks the carrier
         self._caller = "music" if request.came_back else "bot"
         self._hold_failed = False
         self._briefed: BriefAgent | None = None
