@@ -28,7 +28,7 @@ from orchestrator.handoff.events import (
 )
 from orchestrator.handoff.intake import Intake
 from orchestrator.handoff.names import agent_of, owner_of
-from orchestrator.handoff.ports import Calls, Fenced, Ports
+from orchestrator.handoff.ports import Calls, Fenced, Ports, Sound
 from orchestrator.handoff.refusals import TooLate, UnknownHandoff
 from orchestrator.handoff.roster import Roster
 from orchestrator.handoff.runner import HandoffRunner
@@ -36,6 +36,7 @@ from orchestrator.handoff.state import (
     Accepted,
     Asking,
     AwaitingKey,
+    Bridged,
     Briefing,
     Joining,
     Left,
@@ -120,6 +121,21 @@ class Registry:
         if runner is None:
             raise TooLate(f"handoff {handoff} has ended")
         return view(await runner.patch(patch, expected))
+
+    async def whisper(self, handoff: HandoffId, said: str | Sound) -> None:
+        """Tells the agent of a running conversation something; the caller hears nothing of it.
+
+        Returns when it has been said. Raises UnknownHandoff, TooLate: nobody talks (any more);
+        Unspoken, PbxError.
+        """
+        runner = self._runner(handoff)
+        state = None if runner is None else runner.state
+        attempt = None if state is None else attempt_of(state.agent)
+        if state is None or attempt is None or not isinstance(state.caller, Bridged):
+            raise TooLate(f"handoff {handoff}: caller and agent do not talk")
+        node, agent = state.request.place.node, agent_channel(state, attempt)
+        sound = said if isinstance(said, Sound) else await self._ports.speech.render(said)
+        await self._ports.telephony_at(node).whisper(node, agent, sound)
 
     def _runner(self, handoff: HandoffId) -> HandoffRunner | None:
         """None when it ended not long ago. Raises UnknownHandoff."""

@@ -9,6 +9,7 @@ import pytest
 from orchestrator.handoff import names
 from orchestrator.handoff.narrator import SPEECH_SECONDS
 from orchestrator.handoff.ports import Sound, Unspoken
+from orchestrator.handoff.refusals import TooLate
 from orchestrator.model import Context, Handoff, Outcome, Pattern, Phase
 
 from tests.builders.handoffs import ALICE, BOB
@@ -110,3 +111,19 @@ async def test_an_agent_who_hangs_up_while_briefed_is_followed_by_one_who_is_bri
         )
         assert second.outcome is Outcome.AGENT_HUNG_UP
         assert len(lab.pbx.said) == 2
+
+
+async def test_an_agent_who_talks_with_the_caller_can_be_told_something() -> None:
+    async with running(speech=Voice(), targets=(ALICE,)) as lab:
+        handoff = await lab.escalate()
+        await lab.until(handoff, connected)
+        await lab.registry.whisper(handoff.handoff_id, "their card was stolen")
+        assert lab.pbx.said == [Sound(b"their card was stolen", 16000)]
+
+
+async def test_nobody_is_told_anything_before_they_talk() -> None:
+    async with running(speech=Voice(), targets=(ALICE,)) as lab:
+        lab.pbx.slow["dial"] = asyncio.Event()
+        handoff = await lab.escalate()
+        with pytest.raises(TooLate):
+            await lab.registry.whisper(handoff.handoff_id, "too early")

@@ -1,0 +1,64 @@
+"""An agent is told something in mid-call on a real Asterisk; the caller hears only the agent."""
+
+from __future__ import annotations
+
+import asyncio
+
+from orchestrator.ari.client import AriClient
+from orchestrator.ari.rest import open_rest
+from orchestrator.ari.voice import AriVoice
+from orchestrator.handoff.names import agent_channel
+from orchestrator.handoff.ports import Sound
+from orchestrator.model import HandoffId
+from orchestrator.telemetry import Metrics
+from voicefork_cli.lab.asterisk import AsteriskPlan, open_asterisk
+from voicefork_cli.lab.processes import Lab
+from voicefork_cli.measure.pcm import tone
+from voicefork_cli.measure.tones import tone_timeline
+from voicefork_cli.sim.phone import AgentPhone, Behaviour, PhoneCall, open_phone
+from voicefork_cli.sim.source import Tone
+
+from tests.e2e.ears import AGENT, CALLER, INTRO, TONES
+
+AGENTS, CALLERS = agent_channel(HandoffId("h1"), 1), "caller"
+SECONDS = 1.5
+
+
+def heard(call: PhoneCall) -> list[set[float]]:
+    return [set(each.hz) for each in tone_timeline(call.heard, TONES)]
+
+
+async def test_a_whisper_is_the_agents_alone_and_leaves_nothing_behind(
+    lab: Lab, phone: AgentPhone
+) -> None:
+    async with open_phone("agent-2") as caller:
+        phone.behaviour = Behaviour(ring_seconds=0.0)
+        caller.behaviour = Behaviour(ring_seconds=0.0, source=Tone(CALLER))
+        plan = AsteriskPlan(agents={"agent-1": phone.uri, "agent-2": caller.uri})
+        async with (
+            open_asterisk(lab, plan) as asterisk,
+            open_rest(
+                asterisk.http_url,
+                asterisk.ari_user,
+                asterisk.ari_password,
+                limit_seconds=2.0,
+                metrics=Metrics(),
+            ) as rest,
+        ):
+            client = AriClient(rest, "voicefork-0")
+            events = await rest.connect(client.app, 20)
+            await client.originate(AGENTS, "PJSIP/agent-1")
+            await client.originate(CALLERS, "PJSIP/agent-2")
+            await asyncio.sleep(0.5)
+            await client.create_bridge("talk")
+            for channel in (AGENTS, CALLERS):
+                await client.add_to_bridge("talk", channel)
+            await asyncio.sleep(0.4)
+            said = Sound(tone(INTRO, round(8000 * SECONDS)).tobytes(), 8000)
+            await AriVoice(client).whisper(AGENTS, said)
+            await asyncio.sleep(0.4)
+            assert heard(phone.calls[0]) == [{CALLER}, {CALLER, INTRO}, {CALLER}]
+            assert heard(caller.calls[0]) == [{AGENT}]
+            assert {channel.id for channel in await client.channels()} == {AGENTS, CALLERS}
+            assert [bridge.id for bridge in await client.bridges()] == ["talk"]
+            await events.close()
