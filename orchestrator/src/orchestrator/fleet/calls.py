@@ -160,11 +160,11 @@ class Calls:
         self._early_forks.pop(call_id)
         self.post(call_id, on.ForkEnded(worker_id, why))
 
-    def fork_moved(self, call_id: CallId) -> None:
-        """Another worker has the call: its half says which."""
+    def fork_moved(self, call_id: CallId, from_worker: str) -> None:
+        """Another worker has the call: its half says which, once it is no more `from_worker`'s."""
         runner = self._runners.get(call_id)
         if runner is not None:
-            self.spawn(self._look_again(runner))
+            self.spawn(self._look_again(runner, from_worker))
 
     def worker_connected(self, worker_id: str) -> None:
         self._connected.add(worker_id)
@@ -259,14 +259,15 @@ class Calls:
         except PeerError as error:
             log.warning("rescue failed", error=str(error))
 
-    async def _look_again(self, runner: CallRunner) -> None:
+    async def _look_again(self, runner: CallRunner, from_worker: str) -> None:
         call = runner.call
         try:
             fork = await self._around.meeting.fork_half(call.tenant, call.call_id)
         except StoreError as error:
             log.warning("moved fork not found", call_id=call.call_id, error=str(error))
             return
-        if fork is not None:
+        # The half may be the old one still: then ForkStarted, which comes too, says more.
+        if fork is not None and fork.worker_id != from_worker:
             runner.post(on.ForkArrived(fork))
 
     async def _worker_lost(self, worker_id: str) -> None:

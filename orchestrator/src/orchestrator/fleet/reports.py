@@ -110,7 +110,7 @@ class Reports:
             case "fork_started":
                 self._fork_started(call_id, report.worker_id, report.fork_started)
             case "fork_moved":
-                calls.fork_moved(call_id)
+                calls.fork_moved(call_id, report.fork_moved.from_worker)
             case "fork_ended":
                 self._handoffs.bot_lost(call_id)
                 calls.fork_ended(call_id, report.worker_id, report.fork_ended.reason)
