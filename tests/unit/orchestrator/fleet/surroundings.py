@@ -75,6 +75,9 @@ class MemoryPbx:
         await self._ask("talkback", call_id)
         return "127.0.0.1", 5000
 
+    async def open_hosted(self, call_id: str, endpoint: str) -> None:
+        await self._ask("hosted", f"{call_id} {endpoint}")
+
     async def close_talkback(self, call_id: str) -> None:
         await self._ask("no-talkback", call_id)
 

@@ -28,6 +28,25 @@ async def test_a_call_is_shown_with_its_worker_once_it_talks() -> None:
         assert (view.state, view.worker_id, view.answered) == ("talking", "w1", True)
 
 
+async def test_a_hosted_bot_is_dialled_and_talks_without_a_voice_of_the_workers() -> None:
+    async with open_stage() as stage:
+        stage.calls.enter(replace(CALL, hosted="PJSIP/bot"))
+        await stage.pbx.until("hosted c1 PJSIP/bot")
+        await stage.pbx.until("no-music ch1")
+        view = stage.calls.view(C1)
+        assert view is not None
+        assert view.state == "talking"
+        assert "talkback c1" not in stage.pbx.asked
+        assert stage.workers.attached.empty()
+
+
+async def test_a_hosted_bot_that_cannot_be_reached_means_the_queue() -> None:
+    async with open_stage() as stage:
+        stage.pbx.failing["hosted"] = Unreachable("POST", "/channels/x", 0, "")
+        stage.calls.enter(replace(CALL, hosted="PJSIP/bot"))
+        await stage.pbx.until("queue ch1")
+
+
 async def test_a_caller_who_is_gone_before_the_answer_leaves_nothing_behind() -> None:
     async with open_stage() as stage:
         stage.pbx.failing["answer"] = NotFound("POST", "/channels/ch1/answer", 404, "")
