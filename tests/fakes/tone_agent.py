@@ -3,9 +3,9 @@
     python tone_agent.py --listen 127.0.0.1:0 [--hz 1000] [--open-after 2.5] [--legs both] ...
 
 Once the call is ANSWERED it speaks for ever: INTRO_MS of its intro tone, then its own. Keys the
-caller presses give orders: `*` clears and is silent, `#` hangs up, `0` fails, `9` escalates. The
-diary goes to stdout as one JSON object a line, {"t": seconds since the epoch, "call": id,
-"event": ..., ...}:
+caller presses give orders: `*` clears and is silent, `1` speaks again, `#` hangs up, `0` fails,
+`9` escalates. The diary goes to stdout as one JSON object a line, {"t": seconds since the epoch,
+"call": id, "event": ..., ...}:
 
     open    role, route, legs, customer (address of record)
     heard   leg, hz: the tones of WINDOW_MS of that leg, pts
@@ -87,12 +87,12 @@ class ToneCall:
         async for event in self._call.events():
             self._react(event)
 
-    async def _talk(self) -> None:
+    async def _talk(self, spoken: str = SPOKEN) -> None:
         """Until it is cleared, or the call is over."""
         await self._call.answered()
         words = self._intro
         while await self._call.speak(
-            SPOKEN, words.tobytes(), last=False, barge=Barge.NOT_INTERRUPTIBLE
+            spoken, words.tobytes(), last=False, barge=Barge.NOT_INTERRUPTIBLE
         ):
             words = self._second
 
@@ -127,6 +127,8 @@ class ToneCall:
                 self._call.hang_up("the caller pressed #")
             case "9":
                 self._call.spawn(self._escalate())
+            case "1":
+                self._call.spawn(self._talk("again"))
             case "0":
                 raise RuntimeError("told to fail")
             case _:
@@ -165,7 +167,7 @@ async def run(arguments: argparse.Namespace) -> None:
         downlink=(PCM_8K,),
         legs=LEGS[arguments.legs],
         ahead_ms=arguments.ahead_ms,
-        resume_seconds=0.0,
+        resume_seconds=arguments.resume,
     )
     on_call = partial(attend, arguments=arguments)
     server = LateServer(on_call, listen=arguments.listen, options=options)
@@ -190,6 +192,7 @@ def main() -> None:
     parser.add_argument("--hz", type=int, default=1000, help="its voice")
     parser.add_argument("--intro-hz", type=int, default=1600, help="its first words")
     parser.add_argument("--candidates", type=float, nargs="+", default=[350, 440, 1000, 1600])
+    parser.add_argument("--resume", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--open-after", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--never-open", action="store_true")
     parser.add_argument("--silent", action="store_true", help="opens and says nothing")

@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 Done = Callable[[int], None]
 """Called with the status of the re-INVITE; below 300 the RTP comes here."""
 
+MOST_UNPLAYED = 8
 REFUSED_HERE = 606  # the answer to our re-INVITE is not one that we can use
 
 
@@ -66,6 +67,7 @@ def stored_fork(call: RecordedCall, dialog: DialogState) -> StoredFork:
         paused=talk.paused,
         sdp_version=call.sdp_version,
         peer_host=call.peer_host,
+        unplayed=talk.voice.unplayed[:MOST_UNPLAYED],
         ties={handle: tie for handle, tie in ties.items() if tie is not None},
     )
 
@@ -190,6 +192,7 @@ class Adoption:
                 party=fork.party,
                 sensitive=fork.sensitive,
                 paused=fork.paused,
+                cut=fork.unplayed,
             ),
             agents=tuple(agent.url for agent in route.agents),
             audio=builder.feeds(route, begun),

@@ -30,6 +30,11 @@ class BotVoice:
     _watched_phrases: set[str] = field(default_factory=set)
     _over_already: dict[str, bool] = field(default_factory=dict)  # utterance -> was it cut?
 
+    @property
+    def unplayed(self) -> tuple[str, ...]:
+        """Utterances with something left to play: lost with the worker, should it die."""
+        return tuple(self._unplayed)
+
     def attach(self, codec: TalkbackCodec) -> None:
         self.codec = codec
         self._announced = False  # a new orchestrator must hear it again

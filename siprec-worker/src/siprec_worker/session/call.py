@@ -174,9 +174,12 @@ class RecordedCall:
         """One event for the conversation; what it wants is done at once, in order."""
         self._now = now
         self.conversation.now_pts = self.audio.position(now)
+        unplayed = self.conversation.voice.unplayed
         for effect in self.conversation.handle(event):
             self._do(effect)
         match event:
+            case _ if self.conversation.voice.unplayed != unplayed:
+                self.around.keep(self)
             case ev.Heard() | ev.Played() | ev.Ended():
                 pass
             case ev.AgentSaid(_, Opened() | AgentLost() | Sensitive()):

@@ -81,6 +81,7 @@ class Conversation:
     paused: bool = False  # the orchestrator did
     ended: bool = False
     now_pts: int = 0
+    cut: tuple[str, ...] = ()  # what another worker had still to play, and its AI must be told
     _given_up: bool = False  # by the caller, before the answer
 
     @property
@@ -252,6 +253,8 @@ class Conversation:
         effects.append(fx.Listen(agent, self._wanted(seat)))
         if seat.role is Role.PRIMARY:
             effects.append(fx.SetDownlink(opened.downlink))
+            effects += [fx.Tell(agent, PlayState(name, PlayStatus.CUT)) for name in self.cut]
+            self.cut = ()
         if self.status is not None:
             effects.append(fx.Tell(agent, CallState(self.status)))
         return effects + self._start_voice()

@@ -61,6 +61,7 @@ class StoredFork:
     sdp_version: int = 0
     peer_host: str = ""
     ties: Mapping[int, Tie] = field(default_factory=dict)
+    unplayed: tuple[str, ...] = ()  # utterances of the bot that nobody will play any more
 
     def encode(self) -> bytes:
         fields = {
@@ -79,6 +80,7 @@ class StoredFork:
             "paused": self.paused,
             "version": self.sdp_version,
             "peer": self.peer_host,
+            "unplayed": self.unplayed,
             "ties": {str(handle): list(tie) for handle, tie in self.ties.items()},
         }
         return zlib.compress(json.dumps(fields, separators=(",", ":")).encode("ascii"), 6)
@@ -122,6 +124,7 @@ def _read(fields: dict[str, Any]) -> StoredFork:
         paused=bool(fields["paused"]),
         sdp_version=int(fields["version"]),
         peer_host=fields["peer"],
+        unplayed=tuple(fields.get("unplayed", ())),
         ties={int(handle): Tie(*map(int, tie)) for handle, tie in fields["ties"].items()},
     )
 

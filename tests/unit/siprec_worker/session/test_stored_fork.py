@@ -102,6 +102,7 @@ FORKS = st.builds(
     NUMBER,
     TEXT,
     st.dictionaries(st.integers(1, 9), st.builds(Tie, NUMBER, NUMBER, NUMBER), max_size=2),
+    st.lists(TEXT, max_size=3).map(tuple),
 )
 
 
@@ -123,7 +124,7 @@ def test_what_inflates_beyond_measure_is_refused() -> None:
 
 def test_a_usual_fork_takes_less_than_two_kilobytes() -> None:
     dialog = DialogState(
-        "B2B.379.7268341.1763800000", "0123456789abcdef",
+        "B2B.379.7268341.1763800000", "0123456789abcdef", "B2B.214.1763800000",
         "<sip:srs@127.0.0.1:5080>",
         "<sip:edge@127.0.0.1:5060>;tag=B2B.214.1763800000", "sip:127.0.0.1:5060;transport=tcp",
         (), 3, 5, SDP, "tcp", "127.0.0.1", 44_444,
