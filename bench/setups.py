@@ -20,6 +20,7 @@ SET_UPS_PER_SECOND = 200.0
 PORTS_FOR = 1000  # calls: those that live, and the resting ports of those that have ended
 SAMPLES = 20
 PAST_REMEMBERED = 1.2
+SIP_REMEMBERS_SECONDS = 36.0
 
 
 async def kb_per_call(calls: int) -> float:
@@ -54,11 +55,12 @@ class SetUps:
         """From when the pools of the beginning are full to the end.
 
         A worker remembers the last REMEMBERED_CALLS that ended, 10 kB each: growth until then is
-        theirs. The samples are of even times.
+        theirs, and so is what SIP remembers of a transaction for 32 s. The samples are of even times.
         """
         steps = len(self.resident_kb) - 1
         full = int(steps * PAST_REMEMBERED * REMEMBERED_CALLS / max(1, self.done))
-        settled = self.resident_kb[max(full, steps // 2) :]
+        remembered = int(steps * SIP_REMEMBERS_SECONDS / self.seconds) if self.seconds else 0
+        settled = self.resident_kb[min(max(full, remembered, steps // 2), steps) :]
         calls = self.done * (len(settled) - 1) / max(1, steps)
         return (settled[-1] - settled[0]) / calls if calls > 0 else 0.0
 

@@ -54,8 +54,8 @@ class Extent:
 QUICK = Extent(
     rounds=1, seconds=3, set_ups=300, memory_calls=250, rows=QUICK_ROWS, peers=False
 )  # fmt: skip
-USUAL = Extent(rounds=2, seconds=8, set_ups=3000, memory_calls=MEMORY_CALLS, curve=CURVE)
-LONG = replace(USUAL, set_ups=10_000)
+USUAL = Extent(rounds=2, seconds=8, set_ups=10_000, memory_calls=MEMORY_CALLS, curve=CURVE)
+LONG = replace(USUAL, set_ups=30_000)
 
 
 @dataclass(slots=True)
@@ -148,7 +148,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.worker", description=__doc__.split("\n\n")[0])
     parser.add_argument("--calls", type=int, default=300)
     parser.add_argument("--quick", action="store_true", help="one short round, for development")
-    parser.add_argument("--long", action="store_true", help="10,000 set-ups")
+    parser.add_argument("--long", action="store_true", help="30,000 set-ups")
     parser.add_argument("--out", type=Path, default=OUT, help="where the figures are written")
     options = parser.parse_args()
     extent = QUICK if options.quick else LONG if options.long else USUAL

@@ -103,8 +103,11 @@ class Audience:
         return (0, 0) if listener is None else listener.plain.outstanding
 
     def clear(self) -> None:
+        """At the call's end. It tells nobody more, and so holds the call no more: no cycle is left
+        of it for the collector, which looks seldom."""
         self._listeners.clear()
         self._main = ()
+        self._tell = _nobody
 
     def tick(self, now: float) -> None:
         """Passes on what the legs brought since the last tick."""
@@ -181,3 +184,7 @@ class Audience:
             self._speech_form = form
             self._speech = None if form is None else SpeechWatch(form.uplink)
             self._watching = form == self._feeds.form
+
+
+def _nobody(event: ev.Heard, now: float) -> None:
+    """Who an audience tells when the call is over."""
