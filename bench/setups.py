@@ -55,7 +55,7 @@ class SetUps:
         """From when the pools of the beginning are full to the end.
 
         A worker remembers the last REMEMBERED_CALLS that ended, 10 kB each: growth until then is
-        theirs, and so is what SIP remembers of a transaction for 32 s. The samples are of even times.
+        theirs, and so is what SIP remembers of a transaction for 32 s. Samples are evenly spread.
         """
         steps = len(self.resident_kb) - 1
         full = int(steps * PAST_REMEMBERED * REMEMBERED_CALLS / max(1, self.done))
