@@ -32,6 +32,14 @@ case $ENGINE in
   for path in /etc/pip.conf /etc/ssl/certs; do
     [ ! -e "$path" ] || options+=(-v "$path:$path:ro")
   done
+  # How this machine's apt reaches its mirror: a proxy, or a mirror that is a snapshot of a day.
+  if command -v apt-config >/dev/null; then
+    apt_conf=$(mktemp)
+    trap 'rm -f "$apt_conf"' EXIT
+    apt-config dump | grep -E '^Acquire::(Check-Valid-Until|https?::Proxy)' >"$apt_conf" || true
+    chmod 644 "$apt_conf"
+    options+=(-v "$apt_conf:/etc/apt/apt.conf.d/99machine:ro")
+  fi
   ;;
 esac
 [ $# != 0 ] || set -- worker orchestrator vendor cli asterisk rtpengine

@@ -15,8 +15,8 @@ from=/etc/voicefork
 [ -d "$from/trial" ] || from=/opt/voicefork/asterisk
 : "${ARI_PASSWORD:?the password of the ARI user}"
 
-mkdir -p /var/spool/asterisk/lib /var/spool/asterisk/cache
-cp -L "$from"/*.conf "$from"/trial/*.conf /opt/voicefork/asterisk/modules.conf "$etc/"
+mkdir -p /var/spool/asterisk/lib/keys /var/spool/asterisk/cache
+cp -L "$from"/*.conf "$from"/trial/*.conf /opt/asterisk/modules.conf "$etc/"
 # Files Asterisk logs an error about where they are missing; empty means its defaults.
 for name in acl ccss cdr cel chan_websocket features indications pjproject queuerules udptl websocket_client; do
   : >"$etc/$name.conf"

@@ -46,6 +46,9 @@ def doctor(  # noqa: PLR0913, PLR0917 - each is an option
     tls_cert: Annotated[Path | None, typer.Option(help="Our certificate for it (PEM).")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
     call: Annotated[bool, typer.Option("--call", help="Place one simulated call too.")] = False,
+    pbx: Annotated[
+        str, typer.Option(help="HOST:PORT of Asterisk's SIP: the call is there too, as the edge's.")
+    ] = "",
     tenant: Annotated[str, typer.Option(help="Tenant of that call.")] = "",
     did: Annotated[str, typer.Option(help="The number it is for.")] = DEFAULT_DID,
 ) -> None:
@@ -64,7 +67,7 @@ def doctor(  # noqa: PLR0913, PLR0917 - each is an option
         ari_password=ari_password,
         tls=Tls(tls_ca, tls_cert, tls_key),
     )
-    plan = CallPlan(tenant, did) if call else None
+    plan = CallPlan(tenant, did, pbx) if call else None
     raise typer.Exit(asyncio.run(examine(places, plan, Console())))
 
 

@@ -1,10 +1,15 @@
-"""One simulated SIPREC call to a worker: is it recorded, does its AI open and take the audio?"""
+"""One simulated call to a worker: is it recorded, does its AI open, take the audio, and speak?
+
+The fork alone where no PBX is named. An AI that speaks waits for its way into Asterisk then, so
+`pbx` also calls Asterisk as the edge would, with the same X-Voicefork-Call.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,16 +18,19 @@ import aiohttp
 from voicefork_cli.doctor.finding import Finding, found
 from voicefork_cli.doctor.places import Places, addresses_of, local_address_towards
 from voicefork_cli.doctor.workers import host_and_port
+from voicefork_cli.measure.heard import is_silent
+from voicefork_cli.sim.caller import CarrierCaller, Identity, open_caller
 from voicefork_cli.sim.edge_call import new_call_id
 from voicefork_cli.sim.endpoint import SipEndpoint, open_sip
 from voicefork_cli.sim.fork_media import DirectMedia, open_direct_media
-from voicefork_cli.sim.pacer import open_pacer
+from voicefork_cli.sim.pacer import Pacer, open_pacer
 from voicefork_cli.sim.rs_metadata import RecordedCall, marked_party
 from voicefork_cli.sim.source import Tone
 from voicefork_cli.sim.src import ForkState, SiprecClient, SrcSettings
 
 OPEN_SECONDS = 4.0
 AUDIO_SECONDS = 1.5
+VOICE_SECONDS = 4.0
 LOOK_SECONDS = 0.2
 SENT_EACH_SECOND = 50  # packets of a leg
 WHAT = "call"
@@ -36,13 +44,14 @@ class CallPlan:
 
     tenant: str = ""
     did: str = DEFAULT_DID
+    pbx: str = ""  # HOST:PORT of Asterisk's SIP (UDP); empty: the fork alone
 
 
 async def place_call(places: Places, plan: CallPlan) -> list[Finding]:
     if not places.worker:
         return [Finding(WHAT, "no worker is named", "say where one is with --worker")]
     advice = "look at the worker's log: it names the call"
-    seconds = OPEN_SECONDS + AUDIO_SECONDS + 3.0
+    seconds = OPEN_SECONDS + AUDIO_SECONDS + VOICE_SECONDS + 5.0
     return await found(WHAT, advice, lambda: _call(places, plan), seconds)
 
 
@@ -57,10 +66,29 @@ async def _call(places: Places, plan: CallPlan) -> list[Finding]:
             async with open_sip(ours) as endpoint, aiohttp.ClientSession() as session:
                 call = _FirstCall(endpoint, media, plan, ours)
                 admin = f"http://{address}:{places.worker_admin}"
+                worker = f"sip:{address}:{port};transport=tcp"
                 try:
-                    return await call.run(f"sip:{address}:{port};transport=tcp", session, admin)
+                    async with _in_asterisk(plan, call.headers, pacer) as caller:
+                        return await call.run(worker, caller, session, admin)
                 finally:
                     await call.client.stop()
+
+
+@asynccontextmanager
+async def _in_asterisk(
+    plan: CallPlan, headers: Mapping[str, str], pacer: Pacer
+) -> AsyncIterator[CarrierCaller | None]:
+    """The call's other half: a caller whom Asterisk has answered or begun to. Raises SimError."""
+    if not plan.pbx:
+        yield None
+        return
+    host, port = host_and_port(plan.pbx)
+    address = (await addresses_of(host))[0]
+    identity = Identity(name="Doctor", host=local_address_towards(address))
+    async with open_caller(identity, pacer=pacer) as caller:
+        number = plan.did.lstrip("+")
+        await caller.start(f"sip:{number}@{address}:{port}", Tone(440), headers=headers)
+        yield caller
 
 
 class _FirstCall:
@@ -75,29 +103,38 @@ class _FirstCall:
         )
         self.client = SiprecClient(endpoint, media, recorded, SrcSettings(no_answer_seconds=3.0))
         self._call_id = new_call_id()
-        headers = {
+        self.headers = {
             "X-Voicefork-Call": self._call_id,
             "X-Voicefork-Direction": "in",
             "X-Voicefork-Tenant": plan.tenant,
             "X-Voicefork-DID": plan.did,
         }
-        self._headers = [(name, value) for name, value in headers.items() if value]
 
-    async def run(self, worker: str, session: aiohttp.ClientSession, admin: str) -> list[Finding]:
-        state = await self.client.start([worker], self._headers)
+    async def run(
+        self,
+        worker: str,
+        caller: CarrierCaller | None,
+        session: aiohttp.ClientSession,
+        admin: str,
+    ) -> list[Finding]:
+        headers = [(name, value) for name, value in self.headers.items() if value]
+        state = await self.client.start([worker], headers)
         if state is not ForkState.RECORDING:
             advice = "503: it is full or draining; 403: see --sip-allow; silence: see its log"
             return [Finding(f"{WHAT}: recorded", self.client.reason or state.value, advice)]
         findings = [Finding(f"{WHAT}: recorded", f"as {self._call_id}")]
         page = await self._opened(session, admin)
+        if not caller and "waiting" in _stages(page):
+            said = "waits for its way into Asterisk: --pbx HOST:PORT calls there too"
+            return [*findings, Finding(f"{WHAT}: AI", said)]
         findings.append(_ai(page))
         if findings[-1].bad:
-            return findings
+            return [*findings, *_answered(caller)]
         before = _packets(page)
         await asyncio.sleep(AUDIO_SECONDS)
         page = await self._page(session, admin)
         findings.append(_audio(_packets(page) - before, page))
-        return findings
+        return [*findings, *_answered(caller), *await _voice(caller)]
 
     async def _opened(self, session: aiohttp.ClientSession, admin: str) -> Page:
         """The call once an AI of it has opened, or when that has lasted too long."""
@@ -114,6 +151,31 @@ class _FirstCall:
             response.raise_for_status()
             page: Page = await response.json()
             return page
+
+
+def _answered(caller: CarrierCaller | None) -> list[Finding]:
+    if caller is None or caller.answered_ns is not None:
+        return []
+    last = caller.final
+    said = f"{last.status} {last.reason}" if last else "no answer"
+    advice = "Asterisk does not take calls from here: an identify section for this address?"
+    return [Finding(f"{WHAT}: Asterisk", said, advice)]
+
+
+async def _voice(caller: CarrierCaller | None) -> list[Finding]:
+    """Whether the caller hears anything: the AI's greeting."""
+    if caller is None or caller.answered_ns is None:
+        return []
+    what = f"{WHAT}: voice"
+    loop = asyncio.get_running_loop()
+    end = loop.time() + VOICE_SECONDS
+    while loop.time() < end:
+        if not all(is_silent(packet) for packet in caller.heard):
+            return [Finding(what, "the caller hears the AI")]
+        await asyncio.sleep(LOOK_SECONDS)
+    said = f"{len(caller.heard)} packets, all silent"
+    advice = "RTP from the worker to Asterisk, and from there to the caller: addresses, firewalls"
+    return [Finding(what, said, advice)]
 
 
 def _stages(page: Page) -> list[str]:

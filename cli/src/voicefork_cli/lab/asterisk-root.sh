@@ -49,10 +49,11 @@ if [ -f "$STAMP" ] && [ "$(head -n 1 "$STAMP")" = "$WANTED" ]; then
   exit 0
 fi
 
-# The mirror is the machine's own: its first `URIs:` line (deb822), else its first `deb` line.
-MIRROR=$(cat /etc/apt/sources.list.d/*.sources 2>/dev/null | awk '$1 == "URIs:" { print $2; exit }')
+# The mirror is the machine's own: its first `URIs:` line (deb822), else its first `deb` line. A file
+# that is not there (`|| true`: pipefail) has none.
+MIRROR=$(cat /etc/apt/sources.list.d/*.sources 2>/dev/null | awk '$1 == "URIs:" { print $2; exit }' || true)
 [ -n "$MIRROR" ] || MIRROR=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
-  awk '$1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /:\//) { print $i; exit } }')
+  awk '$1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /:\//) { print $i; exit } }' || true)
 [ -n "$MIRROR" ] || fail "no package mirror in /etc/apt"
 SIGNED_BY=
 for key in /usr/share/keyrings/$KEYRING.{gpg,pgp}; do
