@@ -60,6 +60,7 @@ from orchestrator.model import (
 
 LOAD_SECONDS = 1.0
 FOLLOW_SECONDS = 1.0
+ADOPT_TRIES = 5
 HISTORY_SECONDS = 0.01  # of what is stored already; Redis reads 0 as for ever
 
 
@@ -225,23 +226,24 @@ class Registry:
         handoff = await self._ports.store.latest_of_call(tenant, call)
         if handoff is None or self._roster.live(handoff) is not None:
             return None
-        recalled = await self._ports.store.recall(tenant, handoff)
-        if recalled is None or recalled.state.over:
-            return None
-        before = recalled.state
-        state = replace(before, revision=before.revision + 1, changed_at=self._now())
-        try:  # the fence: whoever had it can write no more
-            await self._ports.store.save(
-                state, (view(state),), before.revision, None, recalled.owed
+        for _ in range(ADOPT_TRIES):  # a last write of the dead one may still be on its way
+            recalled = await self._ports.store.recall(tenant, handoff)
+            if recalled is None or recalled.state.over:
+                return None
+            before = recalled.state
+            state = replace(before, revision=before.revision + 1, changed_at=self._now())
+            views = (view(state),)
+            try:  # the fence: whoever had it can write no more
+                await self._ports.store.save(state, views, before.revision, None, recalled.owed)
+            except Fenced:
+                continue
+            self._ports.tally.count("handoffs_adopted")
+            runner = HandoffRunner(
+                state, recalled.context, self._ports, stored=True, owed=recalled.owed
             )
-        except Fenced:
-            return None
-        self._ports.tally.count("handoffs_adopted")
-        runner = HandoffRunner(
-            state, recalled.context, self._ports, stored=True, owed=recalled.owed
-        )
-        self._roster.launch(runner, recalled.fingerprint, None)
-        return handoff
+            self._roster.launch(runner, recalled.fingerprint, None)
+            return handoff
+        return None
 
     def agent_of_call(self, call: CallId) -> ChannelId | None:
         """The agent's channel that is, or may be, up for this call's handoff."""
@@ -264,7 +266,7 @@ class Registry:
                     runner.post(AgentAccepted(self._now()))
             case "Ringing":
                 self.agent_ringing(agent)
-            case None if not runner.owes_dial:  # otherwise it is dialled, now or again
+            case None if not runner.owed_dial:  # what was listed is older than our dialling
                 self.agent_lost(agent)
 
     def find_request(self, call: CallId, request_id: str) -> HandoffId | None:

@@ -171,9 +171,10 @@ class HandoffRunner:
             await changed.wait()
 
     @property
-    def owes_dial(self) -> bool:
-        """Whether the agent's phone may not have been dialled yet."""
-        return any(isinstance(effect, DialAgent) for effect in self._debts.owed().effects)
+    def owed_dial(self) -> bool:
+        """Whether its agent had not been dialled for certain when it was adopted: we do it."""
+        owed = () if self._owed is None else self._owed.effects
+        return any(isinstance(effect, DialAgent) for effect in owed)
 
     async def released(self) -> None:
         """Returns when nothing more is being done to the caller's channel by this handoff."""
