@@ -26,6 +26,7 @@ from voicefork_cli.lab.rtpengine import Rtpengine, open_rtpengine
 from voicefork_cli.lab.templates import shipped
 from voicefork_cli.sim.edge import Edge, open_edge
 from voicefork_cli.sim.edge_call import EdgePlan
+from voicefork_cli.sim.src import SrcSettings
 
 from tests.e2e.diary import Diary
 
@@ -107,9 +108,16 @@ class Stage:
             await asyncio.sleep(fork_after)
             return [f"sip:{worker.addresses['sip']};transport=tcp" for worker in workers]
 
-        plan = EdgePlan(pbx=f"sip:{self.asterisk.sip}", pick=pick)
+        src = SrcSettings(owner=self.owner)
+        plan = EdgePlan(pbx=f"sip:{self.asterisk.sip}", pick=pick, src=src)
         async with open_edge(plan, (self.rtpengine.host, self.rtpengine.port)) as edge:
             yield edge
+
+    async def owner(self, sip_call_id: str) -> str | None:
+        """Who has a fork's dialog now, as local_route asks it."""
+        async with self._store() as store:
+            found: str | None = await store.get(f"fork:owner:{sip_call_id}")
+            return found
 
     async def listed(self, url: str) -> Any:
         async with self.session.get(url) as response:
