@@ -116,8 +116,8 @@ class Stage:
     async def owner(self, sip_call_id: str) -> str | None:
         """Who has a fork's dialog now, as local_route asks it."""
         async with self._store() as store:
-            found: str | None = await store.get(f"fork:owner:{sip_call_id}")
-            return found
+            found = await store.get(f"fork:owner:{sip_call_id}")
+            return None if found is None else str(found)
 
     async def listed(self, url: str) -> Any:
         async with self.session.get(url) as response:
