@@ -207,6 +207,7 @@ class Call:
         *,
         reason: str,
         intent: str = "",
+        confidence: float | None = None,
         context: handoff_pb2.Context | None = None,
         say_first: str = "",
         request_id: str = "",
@@ -214,6 +215,8 @@ class Call:
     ) -> Escalation:
         """Asks for a human; follow the Escalation it returns.
 
+        `confidence`: how sure you are of the intent, 0 to 1; rules that want one are not met by
+        None.
         `say_first` is an utterance that is finished before the caller is put on hold. Anything
         else of the contract goes into `request`, whose other fields are kept. Raises NotAllowed
         unless PRIMARY.
@@ -230,6 +233,7 @@ class Call:
                 call_id=self.opening.call_id,
                 reason=reason,
                 intent=intent,
+                confidence=confidence,
                 language=asked.language or self.opening.language,
                 context=context,
                 say_first=say_first,
