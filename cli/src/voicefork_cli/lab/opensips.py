@@ -126,6 +126,9 @@ async def run_opensips(lab: Lab, home: OpenSipsHome) -> AsyncIterator[OpenSips]:
 
         async def answers() -> bool | None:
             async with asyncio.timeout(0.2):  # UDP: an early question is lost
+                host, _, port = home.sip.rpartition(":")
+                _, tcp = await asyncio.open_connection(host, int(port))  # it comes a little later
+                tcp.close()
                 return await _options_answered(home.sip)
 
         await program.wait_until(answers, READY_SECONDS)
