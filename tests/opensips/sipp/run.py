@@ -81,7 +81,7 @@ async def open_tunnel(to: str, context: ssl.SSLContext) -> AsyncIterator[str]:
         task = asyncio.current_task()
         assert task is not None
         pumps.add(task)
-        far_reader, far_writer = await asyncio.open_connection(host, int(port), ssl=context)
+        far_reader, far_writer = await _connect(host, int(port), context)
         async with asyncio.TaskGroup() as group:
             group.create_task(_pump(reader, far_writer))
             group.create_task(_pump(far_reader, writer))
@@ -94,6 +94,18 @@ async def open_tunnel(to: str, context: ssl.SSLContext) -> AsyncIterator[str]:
         for pump in pumps:
             pump.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)
+
+
+async def _connect(
+    host: str, port: int, context: ssl.SSLContext
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """OpenSIPS 4.0 opens its TLS listener a little later than the others."""
+    async with asyncio.timeout(3):
+        while True:
+            try:
+                return await asyncio.open_connection(host, port, ssl=context)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.1)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
