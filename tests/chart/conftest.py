@@ -74,7 +74,13 @@ def template(
         "--values", str(CHART / "ci" / values), *arguments,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return Rendered(tuple(doc for doc in yaml.safe_load_all(done.stdout) if doc))
+    return Rendered(parsed(done.stdout))
+
+
+def parsed(text: str) -> tuple[Manifest, ...]:
+    """By the C parser where there is one: it takes a tenth of the time."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return tuple(doc for doc in yaml.load_all(text, loader) if doc)
 
 
 def refusal(*settings: str, values: str = "minimal-values.yaml") -> str:
