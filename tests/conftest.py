@@ -11,7 +11,14 @@ import pytest
 from voicefork_cli.lab.processes import Lab, open_lab
 
 TESTS = Path(__file__).parent
-MARKERS = {"unit": "unit", "integration": "integration", "e2e": "e2e", "opensips": "e2e", "chart": "chart"}
+MARKERS = {
+    "unit": "unit",
+    "integration": "integration",
+    "e2e": "e2e",
+    "opensips": "e2e",
+    "chart": "chart",
+    "cluster": "cluster",
+}
 PURE = {"unit", "chart"}
 """Folders whose tests know no clock. The others run real programs in real time, on machines that
 others use, too: a test that fails there has a second chance, and the summary shows it as R."""

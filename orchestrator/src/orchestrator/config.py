@@ -148,6 +148,12 @@ class Settings(BaseSettings):
     adoption_deadline: float = _setting(3.0, "seconds for a lost worker's calls to move", gt=0)
     max_calls: int = _setting(2000, "calls with a bot at a time; more go to the queue", ge=1)
     drain_seconds: float = _setting(20.0, "SIGTERM: how long calls may end by themselves", ge=0)
+    kubernetes_workers: str = _setting(
+        "", "in Kubernetes: the workers' headless Service, as NAME or NAMESPACE/NAME"
+    )
+    kubernetes_lease: str = _setting(
+        "voicefork-orchestrator", "its Lease by which one replica keeps the pool"
+    )
     dev: bool = _setting(False, "development: gRPC reflection")
     log: str = _setting("console", "console or json", pattern="^(console|json)$")
     log_level: str = _setting("INFO", "how much", pattern="^(DEBUG|INFO|WARNING|ERROR)$")

@@ -10,7 +10,10 @@ OrchestratorError
 │   ├── WorkerError          a SIPREC worker
 │   │   ├── WorkerUnreachable
 │   │   └── CallUnknown          it does not hold this call (any more)
-│   └── StoreError           Redis
+│   ├── StoreError           Redis
+│   └── ClusterError         Kubernetes' API; calls never depend on it
+│       ├── ClusterConflict      409: another replica was quicker
+│       └── ClusterExpired       410: our place in a watch is forgotten
 └── SetupError       wrong configuration or a missing resource: say what to do, exit
 """
 
@@ -66,6 +69,22 @@ class CallUnknown(WorkerError):  # noqa: N818 - named after what happened
 
 class StoreError(PeerError):
     """Redis did not answer."""
+
+
+class ClusterError(PeerError):
+    """Kubernetes did not answer, or refused. `status` is HTTP's, 0 = nothing came back."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class ClusterConflict(ClusterError):  # noqa: N818 - named after the HTTP status
+    """Another replica wrote first."""
+
+
+class ClusterExpired(ClusterError):  # noqa: N818 - named after what happened
+    """The version a watch should go on from is no longer known: list anew."""
 
 
 class SetupError(OrchestratorError):

@@ -153,6 +153,12 @@ class Metrics:
         self.reports_repeated = Counter(
             "voicefork_worker_reports_repeated", "Replayed after a break", registry=registry
         )
+        self.cluster_errors = Counter(
+            "voicefork_cluster_errors",
+            "What the pool's keeper failed at",
+            ["what"],
+            registry=registry,
+        )
         self.workers = Gauge(
             "voicefork_workers_connected", "Workers whose reports arrive", registry=registry
         )

@@ -1,15 +1,15 @@
-"""The operator's HTTP: /healthz, /readyz, /metrics, /nodes, /calls, /routes."""
+"""The operator's HTTP: /healthz, /readyz, /metrics, /nodes, /calls, /routes, /autoscale."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
-from orchestrator.errors import SetupError
+from orchestrator.errors import SetupError, StoreError
 
 _FAREWELL_SECONDS = 1.0
 
@@ -23,6 +23,7 @@ class AdminSources:
     calls: Callable[[], Sequence[Mapping[str, object]]]
     routes: Callable[[], Mapping[str, object]]
     nodes: Callable[[], Awaitable[Mapping[str, object]]]  # our slot, the nodes, what they can do
+    demand: Callable[[], Awaitable[Mapping[str, object]]]  # of workers; raises StoreError
 
 
 @asynccontextmanager
@@ -38,6 +39,8 @@ async def open_admin(host: str, port: int, sources: AdminSources) -> AsyncIterat
         return web.json_response({"ready": not missing, "missing": list(missing)}, status=status)
 
     async def metrics(_: web.Request) -> web.Response:
+        with suppress(StoreError):  # then what is known of the pool is left out
+            await sources.demand()
         body = generate_latest(sources.registry)
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4"})
 
@@ -50,6 +53,12 @@ async def open_admin(host: str, port: int, sources: AdminSources) -> AsyncIterat
     async def nodes(_: web.Request) -> web.Response:
         return web.json_response(await sources.nodes())
 
+    async def autoscale(_: web.Request) -> web.Response:
+        try:
+            return web.json_response(await sources.demand())
+        except StoreError as error:  # an autoscaler must not take it for a demand of 0
+            return web.json_response({"error": str(error)}, status=503)
+
     app = web.Application()
     app.add_routes(
         [
@@ -59,6 +68,7 @@ async def open_admin(host: str, port: int, sources: AdminSources) -> AsyncIterat
             web.get("/calls", calls),
             web.get("/routes", routes),
             web.get("/nodes", nodes),
+            web.get("/autoscale", autoscale),
         ]
     )
     runner = web.AppRunner(app, shutdown_timeout=_FAREWELL_SECONDS)

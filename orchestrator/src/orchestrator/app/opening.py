@@ -18,6 +18,7 @@ from orchestrator.api.handoff_service import HandoffService, in_stream
 from orchestrator.api.server import HANDOFF_SERVICE, GrpcServer, Tls, open_server
 from orchestrator.app.ami_site import ami_sites
 from orchestrator.app.callers import Callers
+from orchestrator.app.cluster import open_demand
 from orchestrator.app.handing import open_handoffs
 from orchestrator.app.heir import Heir
 from orchestrator.app.node import Node, Readiness
@@ -92,12 +93,14 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
         grpc_address = f"{settings.grpc.host}:{server.port}"
         address = settings.advertise or grpc_address
         status = Status()
+        demand = await stack.enter_async_context(open_demand(settings, metrics))
         admin = await stack.enter_async_context(
             open_admin(
                 settings.admin.host,
                 settings.admin.port,
                 AdminSources(
-                    metrics.registry, status.missing, status.listed, routes.report, status.nodes
+                    *(metrics.registry, status.missing, status.listed, routes.report),
+                    *(status.nodes, demand.told),
                 ),
             )
         )
