@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -68,7 +69,7 @@ async def test_calls_are_claimed_by_the_replica_that_has_fewer(lab: Lab) -> None
 async def test_calls_nobody_claims_go_to_the_queue(lab: Lab) -> None:
     async with offering(lab) as (stage, replicas), open_caller() as caller:
         for replica in replicas:
-            replica.program.signal(9)
+            replica.program.signal(signal.SIGKILL)
             await replica.program.wait()
         await caller.dial(f"sip:+14155550100@{stage.asterisk.sip}", Tone(CALLER))
         async with asyncio.timeout(5.0):

@@ -50,8 +50,8 @@ class Two:
     one: Replica
     other: Replica
 
-    def asking(self, request_id: str = "r1", **asked: bool) -> Escalation:
-        return Escalation(request_id, self.place.call_id, context=Context(summary="s"), **asked)
+    def asking(self, request_id: str = "r1") -> Escalation:
+        return Escalation(request_id, self.place.call_id, context=Context(summary="s"))
 
     async def adopt(self) -> HandoffId | None:
         """The second replica goes on, and is told what the PBX has."""

@@ -39,6 +39,9 @@ class Desk:
         await self.awake.wait()
         return self.refusal if report.HasField("escalate") else ""
 
+    async def forwarded(self, report: worker_pb2.ReportRequest) -> str:
+        raise AssertionError("there is one replica")
+
     def kinds(self) -> list[str | None]:
         return [report.WhichOneof("event") for report in self.reports]
 

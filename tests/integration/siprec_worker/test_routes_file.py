@@ -49,7 +49,8 @@ async def watched(path: Path) -> AsyncIterator[Taken]:
 
 
 def value(gauge: Gauge) -> float:
-    return gauge.collect()[0].samples[0].value  # type: ignore[no-any-return]
+    (metric,) = gauge.collect()
+    return metric.samples[0].value
 
 
 def write(folder: Path, version: str, text: str) -> None:

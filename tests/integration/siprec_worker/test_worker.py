@@ -368,6 +368,9 @@ class Ledger:
         self.told.append((report.call_id, report.WhichOneof("event")))
         return ""
 
+    async def forwarded(self, report: worker_pb2.ReportRequest) -> str:
+        raise AssertionError("there is one replica")
+
     async def until_told(self, news: tuple[str, str]) -> None:
         async def told() -> bool:
             return news in self.told

@@ -29,6 +29,9 @@ class Sink:
         self.reports.append(report)
         return "no" if report.HasField("escalate") else ""
 
+    async def forwarded(self, report: Report) -> str:
+        return await self.report(report)
+
 
 def bot_speaks(number: int, at: int = 1000, worker: str = "w1") -> Report:
     report = Report(number=number, worker_id=worker, call_id="c1")
