@@ -74,10 +74,22 @@ async def test_a_merge_is_finished_by_the_heir(company: Company, milliseconds: i
         await scene.until_answered()
         await asyncio.sleep(milliseconds / 1000)
         seconds = await pair.kill(scene)
-        await watch.final()
-        await until_hears(scene.caller, AGENT)
-        assert len(scene.calls_to()) == 1
+        await connected(scene, watch)
         assert seconds <= ADOPTED_SECONDS
+
+
+async def test_whose_agent_answers_nobody_hears_music_and_has_a_way_out(company: Company) -> None:
+    """Asterisk hangs up whoever answers for an application without a websocket."""
+    async with a_pair(company) as pair, pair.board.calling() as scene:
+        pair.board.behave(ring_seconds=1.0)
+        watch = await scene.escalate_by_service(asking())
+        await watch.until(pb.PHASE_RINGING)
+        await asyncio.sleep(0.6)  # dead before the answer, adopted after it
+        assert await pair.kill(scene) <= ADOPTED_SECONDS
+        final = await watch.final()
+        await assert_never_alone(scene)
+        assert (final.phase, final.outcome) == (pb.PHASE_QUEUED, pb.OUTCOME_QUEUED)
+        assert len(scene.calls_to()) == 1
 
 
 async def test_a_conversation_has_the_heir_to_end_it(company: Company) -> None:

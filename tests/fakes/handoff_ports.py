@@ -10,8 +10,8 @@ from orchestrator.errors import StoreError, WorkerUnreachable
 from orchestrator.handoff.codec import dump, load
 from orchestrator.handoff.effects import Release
 from orchestrator.handoff.owed import NOTHING, Owed
-from orchestrator.handoff.ports import Created, Fenced, Known, Recalled, Record
-from orchestrator.handoff.state import State, view
+from orchestrator.handoff.ports import Created, Fenced, Known, Occupied, Recalled, Record
+from orchestrator.handoff.state import Left, State, view
 from orchestrator.model import CallId, Context, Handoff, HandoffId, Place, Witness
 from orchestrator.telemetry import HANDOFF_TIMES
 
@@ -65,16 +65,20 @@ class FakeStore:
         self.views: dict[HandoffId, list[Handoff]] = {}
         self.requests: dict[tuple[CallId, str], Known] = {}
         self.calls: dict[CallId, HandoffId] = {}
+        self.has: dict[CallId, HandoffId] = {}
         self.away = False
         self.stuck = False
         self.saved: list[State] = []
 
-    async def create(self, record: Record) -> Created | Known:
+    async def create(self, record: Record) -> Created | Known | Occupied:
         await self._answer()
         request = record.state.request
         key = (request.call_id, request.request_id)
         if key in self.requests:
             return self.requests[key]
+        if self.has.get(request.call_id, record.after) != record.after:
+            return Occupied(self.has[request.call_id])
+        self.has[request.call_id] = request.handoff_id
         self.requests[key] = Known(request.handoff_id, record.fingerprint)
         self.calls[request.call_id] = request.handoff_id
         self.states[request.handoff_id] = dump(record.state)
@@ -98,6 +102,10 @@ class FakeStore:
         self.states[handoff] = dump(state)
         self.owed[handoff] = dump(owed)
         self.views.setdefault(handoff, []).extend(history)
+        if not isinstance(state.caller, Left):
+            self.has.setdefault(state.request.call_id, handoff)
+        elif self.has.get(state.request.call_id) == handoff:
+            del self.has[state.request.call_id]
         self.saved.append(state)
         if context is not None:
             self.contexts[handoff] = context

@@ -13,8 +13,8 @@ from orchestrator.bus.envelope import envelope_of
 from orchestrator.bus.handoff_store import RedisHandoffStore
 from orchestrator.bus.redis_stream import RedisStream
 from orchestrator.errors import StoreError
-from orchestrator.handoff.ports import Created, Fenced, Known, Record
-from orchestrator.handoff.state import State, view
+from orchestrator.handoff.ports import Created, Fenced, Known, Occupied, Record
+from orchestrator.handoff.state import Left, State, view
 from orchestrator.model import CallId, Context, HandoffId
 from redis.asyncio import Redis
 
@@ -70,6 +70,48 @@ async def test_of_many_at_once_one_is_created(store: RedisHandoffStore) -> None:
     answers = await asyncio.gather(*(store.create(Record(one, STORY, "f")) for one in many))
     assert answers.count(Created()) == 1
     assert len({answer.handoff for answer in answers if isinstance(answer, Known)}) == 1
+
+
+def another(state: State, name: str) -> State:
+    """Of the same call, by another request."""
+    asked = replace(state.request, handoff_id=HandoffId(name), request_id=f"r-{name}")
+    return replace(state, request=asked)
+
+
+async def test_of_many_requests_of_one_call_one_has_the_caller(store: RedisHandoffStore) -> None:
+    state = fresh()
+    many = [another(state, f"h{number}") for number in range(10)]
+    answers = await asyncio.gather(*(store.create(Record(one, STORY, "f")) for one in many))
+    assert answers.count(Created()) == 1
+    winner = many[answers.index(Created())].request.handoff_id
+    assert answers.count(Occupied(winner)) == 9
+
+
+async def test_a_caller_who_was_let_go_is_anybodys(store: RedisHandoffStore) -> None:
+    state = fresh()
+    await store.create(Record(state, STORY, "f"))
+    left = replace(later(state, 2), caller=Left())
+    await store.save(left, (view(left),), 1, None)
+    assert await store.create(Record(another(state, "h2"), STORY, "f")) == Created()
+
+
+async def test_a_caller_is_given_from_one_handoff_to_the_next(store: RedisHandoffStore) -> None:
+    state = fresh()
+    await store.create(Record(state, STORY, "f"))
+    second, third = another(state, "h2"), another(state, "h3")
+    first_id, second_id = state.request.handoff_id, second.request.handoff_id
+    assert await store.create(Record(second, STORY, "f", first_id)) == Created()
+    assert await store.create(Record(third, STORY, "f", first_id)) == Occupied(second_id)
+
+
+async def test_the_end_of_an_older_handoff_frees_no_caller(store: RedisHandoffStore) -> None:
+    state = fresh()
+    await store.create(Record(state, STORY, "f"))
+    second = another(state, "h2").request.handoff_id
+    await store.create(Record(another(state, "h2"), STORY, "f", state.request.handoff_id))
+    left = replace(later(state, 2), caller=Left())
+    await store.save(left, (view(left),), 1, None)
+    assert await store.create(Record(another(state, "h3"), STORY, "f")) == Occupied(second)
 
 
 async def test_what_was_never_stored_is_nothing(store: RedisHandoffStore) -> None:
@@ -148,7 +190,7 @@ async def test_everything_lives_a_day(store: RedisHandoffStore, redis: Redis) ->
     await store.save(later(state, 2), [view(later(state, 2))], 1, None)
     keys = await redis.keys(f"voicefork:v1:{state.request.place.tenant}:*")
     lives = [await redis.ttl(key) for key in keys]
-    assert len(keys) == 4
+    assert len(keys) == 5
     assert all(24 * 3600 - 60 < life <= 24 * 3600 for life in lives)
 
 

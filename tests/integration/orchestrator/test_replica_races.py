@@ -14,7 +14,7 @@ import pytest
 from orchestrator.bus.handoff_store import RedisHandoffStore
 from orchestrator.errors import PeerError
 from orchestrator.handoff.ports import Ports
-from orchestrator.handoff.refusals import InProgress, TooLate
+from orchestrator.handoff.refusals import InProgress, TooLate, UnknownHandoff
 from orchestrator.handoff.registry import Registry
 from orchestrator.model import CallId, Context, Escalation, Handoff, HandoffId, Outcome, Place
 from orchestrator.routing.policy import plan_for
@@ -168,6 +168,52 @@ async def test_of_two_escalations_one_has_the_caller(redis_url: str, seed: int) 
         both = await asyncio.gather(escalate("r1"), escalate("r2"))
         assert sum(handoff is not None for handoff in both) == 1
         assert len(dialled(two)) <= 1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_of_two_escalations_at_two_replicas_one_has_the_caller(
+    redis_url: str, seed: int
+) -> None:
+    chance = random.Random(seed)
+    async with two_replicas(redis_url) as two:
+
+        async def escalate(at: Replica, request_id: str) -> Handoff | None:
+            await asyncio.sleep(chance.random() * 0.002)
+            with suppress(InProgress):
+                return await at.registry.escalate(two.asking(request_id))
+            return None
+
+        both = await asyncio.gather(escalate(two.one, "r1"), escalate(two.other, "r2"))
+        winners = [handoff for handoff in both if handoff is not None]
+        assert len(winners) == 1
+        two.pbx.registry = (two.one if both[0] else two.other).registry
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_a_cancel_here_or_an_accept_there_wins_never_both(redis_url: str, seed: int) -> None:
+    """A replica that stood still hears the agent's key; its heir is asked to cancel."""
+    chance = random.Random(seed)
+    async with two_replicas(redis_url, key="1") as two:
+        handoff = await two.one.registry.escalate(two.asking())
+        await asyncio.sleep(chance.random() * 0.02)
+        await two.adopt()
+        cancelled = True
+
+        async def cancel() -> None:
+            nonlocal cancelled
+            await asyncio.sleep(chance.random() * 0.002)
+            try:
+                await two.other.registry.cancel(handoff.handoff_id)
+            except (TooLate, UnknownHandoff):  # unknown: it was over before it was adopted
+                cancelled = False
+
+        async def accept() -> None:
+            await asyncio.sleep(chance.random() * 0.002)
+            two.one.registry.agent_accepted(handoff.handoff_id)
+
+        await asyncio.gather(cancel(), accept())
+        outcomes = {c.outcome for c in await two.settled(handoff.handoff_id)} & FINAL
+        assert outcomes == {Outcome.CANCELLED if cancelled else Outcome.CONNECTED}
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -4,6 +4,7 @@
                                                    owed, fingerprint
     voicefork:v1:<tenant>:handoff:<id>:history     stream of views, entry id = <revision>-0
     voicefork:v1:<tenant>:handoff-of:<call>        id of the call's latest handoff
+    voicefork:v1:<tenant>:caller-of:<call>         id of the handoff that has the caller now
     voicefork:v1:<tenant>:request:<call>:<request> hash: handoff, fingerprint
 
 `writer` fences: a save passes when it follows on the stored revision, or when this very writer
@@ -22,8 +23,8 @@ from redis.exceptions import RedisError
 from orchestrator.errors import StoreError
 from orchestrator.handoff.codec import UnreadableError, dump, load
 from orchestrator.handoff.owed import NOTHING, Owed
-from orchestrator.handoff.ports import Created, Fenced, Known, Recalled, Record
-from orchestrator.handoff.state import State, view
+from orchestrator.handoff.ports import Created, Fenced, Known, Occupied, Recalled, Record
+from orchestrator.handoff.state import Left, State, view
 from orchestrator.model import CallId, Context, Handoff, HandoffId
 
 T = TypeVar("T")
@@ -32,20 +33,25 @@ LIFE_SECONDS = 24 * 3600
 HISTORY = 512
 LIMIT_SECONDS = 0.5
 
+# KEYS: handoff, history, handoff-of, request, caller-of. The last argument is the handoff that gives
+# the caller up for this one, or empty.
 _CREATE = """
 local known = redis.call('HMGET', KEYS[4], 'handoff', 'fingerprint')
 if known[1] then return known end
+local has = redis.call('GET', KEYS[5])
+if has and has ~= ARGV[9] then return {has} end
+redis.call('SET', KEYS[5], ARGV[1])
 redis.call('HSET', KEYS[4], 'handoff', ARGV[1], 'fingerprint', ARGV[2])
 redis.call('HSET', KEYS[1], 'revision', ARGV[3], 'writer', ARGV[4], 'state', ARGV[5],
            'context', ARGV[6], 'fingerprint', ARGV[2])
 redis.call('XADD', KEYS[2], ARGV[3] .. '-0', 'view', ARGV[7])
 redis.call('SET', KEYS[3], ARGV[1])
-for i = 1, 4 do redis.call('EXPIRE', KEYS[i], ARGV[8]) end
+for i = 1, 5 do redis.call('EXPIRE', KEYS[i], ARGV[8]) end
 return {}
 """
 
-# ARGV: handoff id, expected, revision, writer, state, life, history, context (or empty), owed, then
-# pairs of revision and view.
+# KEYS: handoff, history, handoff-of, caller-of. ARGV: handoff id, expected, revision, writer, state,
+# life, history, context (or empty), owed, 1 when the caller has left, then pairs of revision, view.
 _SAVE = """
 local stored = redis.call('HMGET', KEYS[1], 'revision', 'writer')
 if stored[1] and stored[1] ~= ARGV[2] then
@@ -60,12 +66,17 @@ if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'context', ARGV[8]) end
 local last = 0
 local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
 if newest[1] then last = tonumber(string.match(newest[1][1], '^%d+')) end
-for i = 10, #ARGV, 2 do
+for i = 11, #ARGV, 2 do
   if tonumber(ARGV[i]) > last then
     redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], ARGV[i] .. '-0', 'view', ARGV[i + 1])
   end
 end
-for i = 1, 3 do redis.call('EXPIRE', KEYS[i], ARGV[6]) end
+if ARGV[10] == '1' then
+  if redis.call('GET', KEYS[4]) == ARGV[1] then redis.call('DEL', KEYS[4]) end
+else
+  redis.call('SET', KEYS[4], ARGV[1], 'NX')
+end
+for i = 1, 4 do redis.call('EXPIRE', KEYS[i], ARGV[6]) end
 return {}
 """
 
@@ -79,7 +90,7 @@ class RedisHandoffStore:
         self._create = redis.register_script(_CREATE)
         self._save = redis.register_script(_SAVE)
 
-    async def create(self, record: Record) -> Created | Known:
+    async def create(self, record: Record) -> Created | Known | Occupied:
         state = record.state
         request = state.request
         tenant = request.place.tenant
@@ -87,6 +98,7 @@ class RedisHandoffStore:
             *_handoff_keys(tenant, request.handoff_id),
             _call_key(tenant, request.call_id),
             _request_key(tenant, request.call_id, request.request_id),
+            _caller_key(tenant, request.call_id),
         ]
         arguments: list[str | int] = [
             request.handoff_id,
@@ -97,8 +109,11 @@ class RedisHandoffStore:
             dump(record.context),
             dump(view(state)),
             LIFE_SECONDS,
+            record.after or "",
         ]
         known = await _within(LIMIT_SECONDS, self._create(keys, arguments))
+        if len(known) == 1:
+            return Occupied(HandoffId(_text(known[0])))
         if known:
             return Known(HandoffId(_text(known[0])), _text(known[1]))
         return Created()
@@ -113,7 +128,11 @@ class RedisHandoffStore:
     ) -> None:
         request = state.request
         tenant = request.place.tenant
-        keys = [*_handoff_keys(tenant, request.handoff_id), _call_key(tenant, request.call_id)]
+        keys = [
+            *_handoff_keys(tenant, request.handoff_id),
+            _call_key(tenant, request.call_id),
+            _caller_key(tenant, request.call_id),
+        ]
         arguments: list[str | int] = [
             request.handoff_id,
             expected,
@@ -124,6 +143,7 @@ class RedisHandoffStore:
             HISTORY,
             "" if context is None else dump(context),
             dump(owed),
+            int(isinstance(state.caller, Left)),
         ]
         for past in history:
             arguments += [past.revision, dump(past)]
@@ -175,6 +195,10 @@ def _handoff_keys(tenant: str, handoff: HandoffId) -> tuple[str, str]:
 
 def _call_key(tenant: str, call: CallId) -> str:
     return f"voicefork:v1:{tenant}:handoff-of:{call}"
+
+
+def _caller_key(tenant: str, call: CallId) -> str:
+    return f"voicefork:v1:{tenant}:caller-of:{call}"
 
 
 def _request_key(tenant: str, call: CallId, request_id: str) -> str:

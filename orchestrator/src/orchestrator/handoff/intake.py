@@ -14,7 +14,7 @@ from orchestrator.handoff import names
 from orchestrator.handoff.codec import dump
 from orchestrator.handoff.events import Superseded
 from orchestrator.handoff.machine import begin
-from orchestrator.handoff.ports import Calls, Created, Known, Ports, Record
+from orchestrator.handoff.ports import Calls, Created, Known, Occupied, Ports, Record
 from orchestrator.handoff.refusals import Forbidden, InProgress, RequestReused, UnknownCall
 from orchestrator.handoff.roster import Roster
 from orchestrator.handoff.runner import HandoffRunner
@@ -81,7 +81,8 @@ class Intake:
             raise Forbidden(str(error)) from error
         current = self._in_the_way(asked)
         state = begin(self._request(asked, place, plan, current), self.ports.clock.now())
-        stored = await self._create(Record(state, asked.context, fingerprint))
+        after = current.state.request.handoff_id if current is not None else None
+        stored = await self._create(Record(state, asked.context, fingerprint, after))
         if isinstance(stored, str):
             return stored
         if current is not None:
@@ -123,7 +124,10 @@ class Intake:
         )
 
     async def _create(self, record: Record) -> bool | HandoffId:
-        """Whether it is stored now; or the handoff that this very request made elsewhere."""
+        """Whether it is stored now; or the handoff that this very request made elsewhere.
+
+        Raises InProgress: another one has the caller, at whichever replica.
+        """
         try:
             async with asyncio.timeout(CREATE_SECONDS):
                 answer = await self.ports.store.create(record)
@@ -137,6 +141,17 @@ class Intake:
             case Known(handoff, body):
                 _same_body(handoff, body, record.fingerprint)
                 return handoff
+            case Occupied(handoff) if handoff != record.after and self._has_let_go(handoff):
+                return await self._create(replace(record, after=handoff))
+            case Occupied(handoff):
+                raise InProgress(f"handoff {handoff} of this call is in progress")
+
+    def _has_let_go(self, handoff: HandoffId) -> bool:
+        """One of ours, whose end the store was not told."""
+        runner = self.roster.live(handoff)
+        if runner is not None:
+            return isinstance(runner.state.caller, Left)
+        return self.roster.known(handoff) is not None
 
     async def _supersede(self, current: HandoffRunner, state: State) -> None:
         """One winner: raises InProgress when an agent accepted while the request was stored."""

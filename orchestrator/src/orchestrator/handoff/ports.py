@@ -192,6 +192,7 @@ class Record:
     state: State
     context: Context
     fingerprint: str  # of the request's body
+    after: HandoffId | None = None  # the one that gives the caller up for this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +209,13 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Occupied:
+    """Another handoff, of whatever replica, has the call's caller. Nothing was stored."""
+
+    handoff: HandoffId
+
+
+@dataclass(frozen=True, slots=True)
 class Recalled:
     """A stored handoff as its replica left it."""
 
@@ -220,8 +228,11 @@ class Recalled:
 class Store(Protocol):
     """Handoffs that outlive this process. Raises StoreError; `save` also Fenced."""
 
-    async def create(self, record: Record) -> Created | Known:
-        """Stores request id, call and state in one atomic step."""
+    async def create(self, record: Record) -> Created | Known | Occupied:
+        """Stores request id, call and state in one atomic step, if nobody else has the caller.
+
+        A handoff has the caller until a state is saved in which they have left it.
+        """
 
     async def save(
         self,
