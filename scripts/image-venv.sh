@@ -17,6 +17,12 @@ find "$ENV" -depth \( -name tests -o -name f2py -o -name include -o -name '*.pyi
 site=$(echo "$ENV"/lib/python3*/site-packages)
 rm -rf "$site"/numpy/distutils "$site"/lxml/html "$site"/lxml/isoschematron "$site"/lxml/includes \
   "$site"/pydantic/v1 "$site"/pydantic/mypy.py
-find "$ENV" -name '*.so*' -exec strip --strip-unneeded {} +
+# Not what wheels carry in *.libs: it was moved together by hand, and strip tears it apart.
+find "$ENV" -name '*.so' -not -path '*.libs/*' -exec strip --strip-unneeded {} +
+"$ENV/bin/python" - "$ENV" <<'CHECK'
+import ctypes, pathlib, sys
+for path in pathlib.Path(sys.argv[1]).rglob("*.so"):
+    ctypes.CDLL(str(path))
+CHECK
 # By content, not by time: the same bytes from the same sources.
 "$ENV/bin/python" -m compileall -q -j 0 --invalidation-mode unchecked-hash "$ENV/lib"
