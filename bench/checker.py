@@ -15,6 +15,7 @@ PACKET_SAMPLES = 160
 FRAME_BYTES = 2 * PACKET_SAMPLES
 STAMP_SAMPLES = 32  # the time of sending, see stamp.h: not looked at here
 PATTERN_STEP, PACKET_STEP = 3, 7
+_INVERSE_STEP = pow(PACKET_STEP, -1, 256)
 FRAMES = [
     ulaw_to_linear(bytes((first + PATTERN_STEP * at) % 256 for at in range(128)))
     for first in range(256)
@@ -45,7 +46,8 @@ class Checker:
     def __init__(self, seen: Seen) -> None:
         self._seen = seen
         self._seq = 1
-        self._places: dict[int, tuple[int, int]] = {}  # leg -> (next pts, next frame's number)
+        # Leg -> (next pts, next frame's number, how many frames may be missing before it).
+        self._places: dict[int, tuple[int, int, int]] = {}
 
     def take(self, request: pb.ConverseRequest) -> None:
         seen = self._seen
@@ -78,11 +80,11 @@ class Checker:
         due = self._places.get(handle)
         if due is not None and pts != due[0]:
             seen.wrong_order += 1
-        if number is None or (due is not None and number != due[1]):
+        if number is None or (due is not None and not _may_follow(number, due[1], due[2])):
             seen.wrong_content += 1
             self._places.pop(handle, None)
             return
-        self._places[handle] = (pts + PACKET_SAMPLES, (number + PACKET_STEP) % 256)
+        self._places[handle] = (pts + PACKET_SAMPLES, (number + PACKET_STEP) % 256, 0)
 
     def _take_gap(self, gap: pb.Gap) -> None:
         self._seen.gaps += 1
@@ -92,5 +94,11 @@ class Checker:
         if due is None or due[0] != gap.from_pts:
             self._places.pop(gap.leg, None)
             return
-        steps = (gap.to_pts - gap.from_pts) // PACKET_SAMPLES * PACKET_STEP
-        self._places[gap.leg] = (gap.to_pts, (due[1] + steps) % 256)
+        frames = (gap.to_pts - gap.from_pts) // PACKET_SAMPLES or gap.packets
+        self._places[gap.leg] = (gap.to_pts, due[1], due[2] + frames)
+
+
+def _may_follow(number: int, due: int, missing: int) -> bool:
+    """A frame's number, when so many before it were told as missing, at most."""
+    steps = (number - due) * _INVERSE_STEP % 256
+    return steps <= missing

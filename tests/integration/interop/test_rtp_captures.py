@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from siprec_worker.media.call_audio import CallAudio
 from siprec_worker.media.model import AudioChunk, AudioFormat, Dtmf, Encoding, Gap, GapCause
-from siprec_worker.media.track import Payloads
+from siprec_worker.media.payload_table import Payloads
 from siprec_worker.protocol.dtmf import DIGITS, KeyReceiver
 from siprec_worker.protocol.rtcp import parse_rtcp
 from siprec_worker.protocol.rtp import parse_rtp

@@ -16,7 +16,8 @@ from siprec_worker.media.model import (
     PacketHeard,
     TrackStats,
 )
-from siprec_worker.media.track import RTP_CLOCK, Payloads, Track
+from siprec_worker.media.payload_table import RTP_CLOCK, Payloads
+from siprec_worker.media.track import Track
 from siprec_worker.protocol.rtcp import ReportBlock
 from siprec_worker.protocol.rtp import HEADER_BYTES
 
@@ -130,7 +131,7 @@ class CallAudio:
 
     def expect_silence(self, handle: int, cause: GapCause | None) -> None:
         """What holes of a leg are called from now on (ON_HOLD, PAUSED); None: by their look."""
-        self._tracks[handle].hole_cause = cause
+        self._tracks[handle].expect_silence(cause)
 
     def position(self, now: float) -> int:
         """The pts of a moment; 0 for one before the start, as a tick that was due then may be."""

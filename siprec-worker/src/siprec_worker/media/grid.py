@@ -79,10 +79,19 @@ class ChunkGrid:
             audio = audio[room:]
 
     def skip(self, samples: int, cause: GapCause, packets: int = 0) -> None:
-        """`samples` that will not come: a Gap, and silence only where a slot has audio as well."""
+        """`samples` that will not come: a Gap, and silence only where a slot has audio as well.
+
+        None: `packets` had no place here.
+        """
         begin = self.frontier
         end = begin + samples
         gap = Gap(self._handle, begin, end, cause, packets)
+        if not samples:
+            if not self.part:
+                self.tell(gap)
+            elif not self.muted:
+                self._gaps.append(gap)
+            return
         flag = int(
             AudioFlag.COMFORT_NOISE
             if cause is GapCause.SILENCE_SUPPRESSED

@@ -54,6 +54,7 @@ class ReorderBuffer:
         "late",
         "lost",
         "ssrc",
+        "strays",
     )
 
     def __init__(self, hold: float = 0.04, depth: int = 16) -> None:
@@ -67,6 +68,7 @@ class ReorderBuffer:
         self.late = 0
         self.duplicates = 0
         self.epochs = 0
+        self.strays = 0  # of the epoch before, dropped: whoever tells of them sets it to 0
         self._missing: dict[int, None] = {}  # given up lately: late when they come after all
         self._previous_ssrc: int | None = None
         self._switched = 0.0
@@ -84,6 +86,7 @@ class ReorderBuffer:
         if packet.ssrc != self.ssrc:
             if packet.ssrc == self._previous_ssrc and now - self._switched < _STRAGGLER_SECONDS:
                 self.late += 1
+                self.strays += 1
                 return []
             return self._begin(packet, now)
         ahead = (sequence - self.expected) & _MASK
@@ -101,7 +104,7 @@ class ReorderBuffer:
             self.held[sequence] = (now, packet)
             return self.release(now) if len(self.held) > self._depth else []
         if self._restarted(sequence, ahead):
-            return self._begin(packet, now)
+            return self._begin(packet, now, self._run - 1)
         return []
 
     def release(self, now: float) -> list[Ordered]:
@@ -116,7 +119,8 @@ class ReorderBuffer:
             self._drain(out)
         return out
 
-    def _begin(self, packet: RtpPacket, now: float) -> list[Ordered]:
+    def _begin(self, packet: RtpPacket, now: float, refused: int = 0) -> list[Ordered]:
+        """`refused`: packets of the same epoch that were not known for it."""
         out: list[Ordered] = []
         while self.held:  # what the last epoch still has is heard first
             self._give_up_hole(out)
@@ -128,7 +132,7 @@ class ReorderBuffer:
         self.epochs += 1
         self._missing.clear()
         self._run = 0
-        out.append(Ordered(0, True, packet))
+        out.append(Ordered(refused, True, packet))
         return out
 
     def _restarted(self, sequence: int, ahead: int) -> bool:

@@ -98,7 +98,7 @@ class PacketHeard(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """[from_pts, to_pts) of a leg that will not come."""
+    """[from_pts, to_pts) of a leg that will not come; empty: `packets` were dropped there."""
 
     leg: int
     from_pts: int

@@ -28,6 +28,7 @@ _MAX_READY = 4096
 _MAX_ROUNDS = 64  # datagrams of one socket in one tick: the rest waits in the kernel's buffer
 _RTCP_SECONDS = 0.5
 _RESTART_SECONDS = 0.001
+_STALL_SECONDS = 0.1  # behind its time by more, a tick looks twice
 
 
 @dataclass(slots=True)
@@ -136,6 +137,8 @@ class RtpTick:
         stats.late_ticks += begun - self._due > self._interval / 2
         try:
             self._rtp.drain()
+            if loop.time() - self._due > _STALL_SECONDS:
+                self._rtp.drain()  # else what came meanwhile is told as a hole though it is here
             # Looked at behind the drain: what came while that was held up is not ahead of its time.
             late = loop.time() - self._due  # below 0: uvloop's clock has whole milliseconds
             now = self._due + max(0, int(late / self._interval)) * self._interval

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from siprec_worker.media.call_audio import CallAudio, TickOutput
 from siprec_worker.media.carried import Carried, Tie
 from siprec_worker.media.model import AudioFormat, GapCause, TrackStats
-from siprec_worker.media.track import Payloads, Track
+from siprec_worker.media.payload_table import Payloads
+from siprec_worker.media.track import Track
 from siprec_worker.session.withholding import Withholding
 
 

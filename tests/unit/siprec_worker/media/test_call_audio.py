@@ -174,6 +174,7 @@ def test_whatever_comes_positions_rise_and_nothing_overlaps(
                     assert len(legs[0].data) == samples
                     reached = pts + samples
                     assert reached <= call.ticks * PACKET + 8 * samples
-                case Gap(from_pts=begin, to_pts=end):
-                    assert covered <= begin < end
+                case Gap(from_pts=begin, to_pts=end, packets=count):
+                    assert covered <= begin <= end
+                    assert begin < end or count
                     covered = end
