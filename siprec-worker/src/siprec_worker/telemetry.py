@@ -78,6 +78,7 @@ class Metrics:
         self.escape_errors = self._counter("escape_errors", "Attempts to reach the queue in vain")
         self.adopted = self._counter("adopted", "Forks of other workers", ["result"])
         self.moved = self._counter("moved", "Forks given to other workers", ["result"])
+        self.left = self._counter("left_bytes", "Of AI streams, handed on un-acknowledged")
         self.forks_lost = self._counter("forks_lost", "Forks that others took while we slept")
         self.strays = self._counter("strays", "Requests for other workers' dialogs", ["result"])
         self.routes_stale = Gauge(

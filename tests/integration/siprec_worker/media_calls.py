@@ -78,6 +78,9 @@ class Agent:
     def outstanding(self) -> tuple[int, int]:
         return 0, 0
 
+    def left(self) -> tuple[bytes, ...]:
+        return ()
+
     def flush(self) -> None:
         """Everything was taken at once."""
 

@@ -15,6 +15,7 @@ from voicefork_cli.lab.processes import Lab
 from voicefork_cli.lab.rtpengine import open_rtpengine
 
 from tests.builders.moving_forks import Pooled, open_pooled, relayed_media, until
+from tests.builders.stalling_path import open_stalling_path
 
 CALLS = 5
 ROLLING_CALLS = int(os.environ.get("VOICEFORK_ROLLING_CALLS", "20"))
@@ -72,6 +73,24 @@ async def test_a_drained_worker_gives_its_calls_away_without_losing_a_sample(lab
         await heard_without_a_break(pooled)
         assert pooled.agent.begun == CALLS
         await hang_up_everything(pooled)
+
+
+async def test_what_an_ai_has_not_acknowledged_goes_along_to_the_other_worker(lab: Lab) -> None:
+    async with open_pooled(lab) as pooled:
+        ai = pooled.agent_url.removeprefix("grpc://")
+        async with open_stalling_path(ai) as (path, here):
+            pooled.agent_url = f"grpc://{here}"
+            await pooled.add_worker("w1")
+            await begin(pooled, "w1")
+            await pooled.add_worker("w2")
+            await asyncio.sleep(1.0)
+            path.stall()  # nothing of what w1 says from now on arrives
+            service = pooled.workers.pop("w1")
+            service.program.signal(signal.SIGTERM)
+            assert await service.program.wait() == 0
+            await heard_without_a_break(pooled)
+            assert pooled.agent.begun == CALLS
+            await hang_up_everything(pooled)
 
 
 async def test_what_rtpengine_copies_moves_without_losing_a_sample(lab: Lab) -> None:

@@ -23,6 +23,7 @@ from siprec_worker.net.fork_store import AWAY
 from siprec_worker.net.moving import Moving
 from siprec_worker.net.receiving import NotAdopted, Receiving
 from siprec_worker.session import events as ev
+from siprec_worker.session.adoption import Remainder
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.model import CallStatus, CloseReason, HandoffUpdate, Party
 from siprec_worker.session.registry import Calls
@@ -184,8 +185,8 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
     async def CarryOn(  # noqa: N802
         self, request: worker_pb2.CarryOnRequest, context: Context
     ) -> worker_pb2.CarryOnResponse:
-        acked = {stream.agent: stream.seq for stream in request.streams}
-        if not (await self._moves(context)).receiving.carry_on(request.call_id, acked):
+        told = {one.agent: Remainder(one.seq, tuple(one.left)) for one in request.streams}
+        if not (await self._moves(context)).receiving.carry_on(request.call_id, told):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"call {request.call_id} is not coming")
         return worker_pb2.CarryOnResponse()
 

@@ -3,8 +3,10 @@
     ours                                   the other's
     Adopt(state) ───────────────────────→  re-INVITE with its own SDP, 200, RTP arrives there
     what we still have goes to the AIs ←── answered
-    they have acknowledged all of it
-    CarryOn(acknowledged) ──────────────→  resumes the AI streams, says what came meanwhile
+    they have acknowledged all of it,
+    or have had their time
+    CarryOn(acknowledged, the rest) ────→  resumes the AI streams, says the rest again, and
+                                           then what came meanwhile
     the call is forgotten
 
 A recording client that does not follow a re-INVITE keeps its worker; which do is remembered.
@@ -36,7 +38,7 @@ log = structlog.get_logger(__name__)
 ADOPT_SECONDS = 3.0
 CARRY_ON_SECONDS = 1.0
 LAST_PACKETS_SECONDS = 0.12  # the reorder buffer and two ticks: then all that came has been said
-ACKNOWLEDGED_SECONDS = 1.9  # an inbox of the new worker holds 2.5 s
+ACKNOWLEDGED_SECONDS = 1.2  # what is not by then goes along; the new inbox holds 2.5 s
 QUIET_SECONDS = 5.0  # the bot may end what it is saying
 RETRY_SECONDS = 1.0
 AT_ONCE = 8
@@ -135,13 +137,7 @@ class Moving:
                 return False
             await self._finish(call)
             request = worker_pb2.CarryOnRequest(
-                call_id=call.identity.call_id,
-                streams=[
-                    worker_pb2.AcknowledgedStream(
-                        agent=url, seq=call.audience.outstanding(place)[0]
-                    )
-                    for place, url in enumerate(call.agents)
-                ],
+                call_id=call.identity.call_id, streams=self._remainders(call)
             )
             with suppress(grpc.aio.AioRpcError, TimeoutError):  # it goes on by itself, later
                 async with asyncio.timeout(CARRY_ON_SECONDS):
@@ -201,6 +197,15 @@ class Moving:
                 places = range(len(call.agents))
                 while any(call.audience.outstanding(place)[1] for place in places):  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK_SECONDS)
+
+    def _remainders(self, call: RecordedCall) -> list[worker_pb2.AcknowledgedStream]:
+        """How far each AI is; what it may not have goes along, for the other to say again."""
+        told = []
+        for place, url in enumerate(call.agents):
+            (acked, _), left = call.audience.outstanding(place), call.audience.left(place)
+            self._metrics.left.inc(sum(map(len, left)))
+            told.append(worker_pb2.AcknowledgedStream(agent=url, seq=acked, left=left))
+        return told
 
     def let_go(self, call: RecordedCall, why: str) -> None:
         """The call is another worker's: nothing is said of it or in its dialog any more."""

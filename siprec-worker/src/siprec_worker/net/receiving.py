@@ -13,7 +13,7 @@ from siprec_worker.errors import NoPorts, PeerError
 from siprec_worker.net.fork_store import AWAY, ForkStore
 from siprec_worker.net.lease import Lease
 from siprec_worker.net.pool import Pool
-from siprec_worker.session.adoption import Adoption
+from siprec_worker.session.adoption import Adoption, Remainder
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.stored_fork import StoredFork, parse_stored_fork
 from siprec_worker.telemetry import Metrics
@@ -108,7 +108,7 @@ class Receiving:
         )
         self._arriving[call_id] = _Arriving(call, fork, overdue)
 
-    def carry_on(self, call_id: str, acked: Mapping[str, int]) -> bool:
+    def carry_on(self, call_id: str, told: Mapping[str, Remainder]) -> bool:
         """The AI streams go on: the former worker says so, or says nothing any more."""
         arriving = self._arriving.pop(call_id, None)
         if arriving is None:
@@ -116,7 +116,7 @@ class Receiving:
         arriving.overdue.cancel()
         if not arriving.call.ended_reason:
             now = asyncio.get_running_loop().time()
-            self._adoption.go(arriving.call, arriving.fork, acked, now)
+            self._adoption.go(arriving.call, arriving.fork, told, now)
         return True
 
     def close(self) -> None:

@@ -38,6 +38,14 @@ REFUSED_HERE = 606  # the answer to our re-INVITE is not one that we can use
 
 
 @dataclass(frozen=True, slots=True)
+class Remainder:
+    """What the former worker says of one AI: how far it has acknowledged, and what came after."""
+
+    acked_seq: int
+    messages: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Adopting:
     fork: StoredFork
     from_worker: str
@@ -133,12 +141,12 @@ class Adoption:
         call.leave("not adopted")
 
     def go(
-        self, call: RecordedCall, fork: StoredFork, acked: Mapping[str, int], now: float
+        self, call: RecordedCall, fork: StoredFork, told: Mapping[str, Remainder], now: float
     ) -> None:
-        """The former worker has said all it had: `acked` is what each AI (by URL) has of it."""
+        """The former worker has said all it had; `told` by the AI's URL."""
         for place, resume in call.resumes.items():
-            seq = acked.get(call.agents[place], resume.acked_seq)
-            call.resumes[place] = Resume(resume.token, seq)
+            left = told.get(call.agents[place]) or Remainder(resume.acked_seq)
+            call.resumes[place] = Resume(resume.token, left.acked_seq, left.messages)
         call.carry_on({h: Carried(tie) for h, tie in fork.ties.items()}, now)
 
     def _carry_on(self, call: RecordedCall, adopting: _Adopting, now: float) -> None:

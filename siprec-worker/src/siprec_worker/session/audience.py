@@ -102,6 +102,11 @@ class Audience:
         listener = self._listeners.get(agent)
         return (0, 0) if listener is None else listener.plain.outstanding
 
+    def left(self, agent: int) -> tuple[bytes, ...]:
+        """See AgentStream.left."""
+        listener = self._listeners.get(agent)
+        return () if listener is None else listener.plain.left()
+
     def clear(self) -> None:
         """At the call's end. It tells nobody more, and so holds the call no more: no cycle is left
         of it for the collector, which looks seldom."""

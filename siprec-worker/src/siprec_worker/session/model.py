@@ -128,6 +128,7 @@ class Resume:
 
     token: str
     acked_seq: int  # the last of its messages that the AI acknowledged
+    left: tuple[bytes, ...] = ()  # another worker's messages after that: said again, as written
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +205,16 @@ class Close:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """An event as another worker has written it for the AI; the number in it is not ours."""
+
+    body: bytes
+
+
 ToAgent = (
     Gap | ClockAnchor | Speech | Dtmf | PlayState | CallState | PartyChange | Freeze
-    | HandoffUpdate | Notice
+    | HandoffUpdate | Notice | Repeated
 )  # fmt: skip
 
 

@@ -33,6 +33,9 @@ class AgentStream(Protocol):
         """The last of our messages that the AI has acknowledged, and the milliseconds of audio
         that it has not."""
 
+    def left(self) -> tuple[bytes, ...]:
+        """What it has not acknowledged, as messages for another worker's `Resume`."""
+
 
 class AgentConnector(Protocol):
     """Makes streams to one AI vendor. All calls of a worker share one connector per vendor."""

@@ -39,6 +39,9 @@ class ScaledStream:
     def outstanding(self) -> tuple[int, int]:
         return self._stream.outstanding
 
+    def left(self) -> tuple[bytes, ...]:
+        return self._stream.left()
+
 
 def in_samples_of(uplink: AudioFormat, stream: AgentStream) -> AgentStream:
     """The stream as the call may use it."""

@@ -28,6 +28,7 @@ from siprec_worker.sinks import wire
 from siprec_worker.sinks.agreed_form import bytes_per_ms, rescaled, wanted_legs
 from siprec_worker.sinks.audio_wire import AudioWriter
 from siprec_worker.sinks.counters import StreamCounters
+from siprec_worker.sinks.left import read_left, write_left
 from siprec_worker.sinks.options import AgentOptions
 from siprec_worker.sinks.pressure import Gauge, Pressure
 from siprec_worker.sinks.unacked import Unacked
@@ -81,6 +82,9 @@ class Conversation:
         self.ack_due = False  # something was heard that our Ack has not named yet
         self._closing = False
         self._writer = AudioWriter()
+        if opening.resume is not None and opening.resume.left:
+            self.replay(read_left(opening.resume.left, opening.uplink), known=True)
+            self._limit_ms += self._queued_ms
 
     # --- call -> AI ---------------------------------------------------------------------------
 
@@ -183,6 +187,11 @@ class Conversation:
         items = [*self._unacked.in_order(), *self._gaps]
         kept = (x for x in self._queue if not isinstance(x, Open | Close | wire.Ack | Pressure))
         return Backlog(token, acked_seq, [*items, *kept])
+
+    def left(self) -> tuple[bytes, ...]:
+        """What another worker has to say again, as messages; see `backlog`."""
+        backlog = self.backlog()
+        return () if backlog is None else write_left(backlog.items, self._rate)
 
     def _wait(self, chunk: Chunk) -> None:
         self._queue.append(chunk)
@@ -389,7 +398,9 @@ class Conversation:
         self._weigh()
 
     def _release(self, chunk: Chunk, opened: Opened) -> None:
-        if chunk.legs and opened.uplink == self.opening.uplink:
+        if chunk.legs and chunk.late and not opened.resumed:
+            self._shed(chunk, GapCause.RESUME_TOO_OLD)
+        elif chunk.legs and opened.uplink == self.opening.uplink:
             self._queue.append(chunk)
             self._queued_ms += chunk.ms
         elif chunk.legs:

@@ -43,6 +43,9 @@ class DiscardStream:
     def outstanding(self) -> tuple[int, int]:
         return 0, 0
 
+    def left(self) -> tuple[bytes, ...]:
+        return ()
+
 
 class DiscardConnector:
     """AgentConnector of `discard:`."""

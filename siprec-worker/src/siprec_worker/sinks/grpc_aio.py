@@ -62,6 +62,9 @@ class GrpcAioStream:
     def outstanding(self) -> tuple[int, int]:
         return self.stats.acked_seq, self.unacked_ms
 
+    def left(self) -> tuple[bytes, ...]:
+        return self.talk.left()
+
     def send_audio(self, pts: int, legs: Sequence[LegAudio]) -> None:
         if self._verdict.done():
             return

@@ -82,6 +82,9 @@ class H2Stream:
     def outstanding(self) -> tuple[int, int]:
         return self.stats.acked_seq, self.unacked_ms
 
+    def left(self) -> tuple[bytes, ...]:
+        return self.talk.left()
+
     # --- AgentStream --------------------------------------------------------------------------
 
     def send_audio(self, pts: int, legs: Sequence[LegAudio]) -> None:

@@ -99,6 +99,9 @@ class _Held:
     def outstanding(self) -> tuple[int, int]:
         return self.stats.acked_seq, self._talk.unacked_ms
 
+    def left(self) -> tuple[bytes, ...]:
+        return self._talk.left()
+
 
 class ResumingStream:
     """AgentStream of a call, on one stream after the other."""
@@ -154,6 +157,9 @@ class ResumingStream:
     @property
     def outstanding(self) -> tuple[int, int]:
         return self._stream.outstanding
+
+    def left(self) -> tuple[bytes, ...]:
+        return self._stream.left()
 
     def _carry(self, number: int, stream: ReplayableStream) -> None:
         self._number, self._stream = number, stream

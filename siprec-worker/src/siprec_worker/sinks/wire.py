@@ -85,6 +85,9 @@ def write_request(seq: int, message: Request) -> bytes:
                     level=how_far, unacked_ms=unacked_ms, shed_ms=shed_ms, chunk_ms=chunk_ms
                 )
             )
+        case m.Repeated(body):
+            request.MergeFromString(body)
+            request.seq = seq
         case Ack(acked, pts):
             request.ack.CopyFrom(pb.Ack(seq=acked, pts=pts))
         case m.Close(why, text):

@@ -45,6 +45,9 @@ class Stream:
     def outstanding(self) -> tuple[int, int]:
         return 0, 0
 
+    def left(self) -> tuple[bytes, ...]:
+        return ()
+
 
 class Room:
     """A call of two legs, 1 and 2, and its AIs, who get both."""

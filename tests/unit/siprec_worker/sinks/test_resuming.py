@@ -63,6 +63,9 @@ class Pipe:
     def outstanding(self) -> tuple[int, int]:
         return self.stats.acked_seq, self.talk.unacked_ms
 
+    def left(self) -> tuple[bytes, ...]:
+        return self.talk.left()
+
     def drain(self) -> None:
         while not self.over and (message := self.talk.next_message()) is not None:
             self.had.append(pb.ConverseRequest.FromString(b"".join(message[1])))
