@@ -4,16 +4,22 @@ Several lanes at once, each with a caller, an AI's tone (or an echo, for the bar
 agent's phone; the patterns take turns in every lane, so that all meet the same machine. Measured at
 the caller's and the agent's sockets by the kernel's packet times:
 
-    escalate_ack     Escalate sent -> its answer (Redis has it)
+    ack              Escalate sent -> its answer (Redis has it)
     hold_heard       Escalate sent -> first packet of music at the caller
     answer_heard     the agent's 200 OK -> first packet of the agent's voice at the caller
-    merge            accepted -> caller merged, by the orchestrator's (the script's) own clock;
-                     where the PBX's queue merges: answer_heard
+    key_heard        the agent's key let go -> the same (WARM_WHISPER)
+    merge            accepted -> caller merged, by the orchestrator's (the script's) own clock
+    referred         Escalate sent -> REFER at the caller's carrier
     silent_frames    packets below -60 dBm0 from Escalate to half a second after the agent is heard
-    missing_ms       stretches of more than 60 ms without a packet in that time, beyond what a call
+                     (REFER: to the BYE)
+    missing          stretches of more than 60 ms without a packet in that time, beyond what a call
                      without a handoff misses
+    witness_off      dead air as the worker counted it and as the caller did, apart
 
-    python -m bench.handoff [--handoffs 104] [--lanes 4] [--out bench/out/handoff.json]
+Then `--main` handoffs of ATTENDED, for what their number says about failures, and `--count` at
+`--rate` a second (bench.handoff_load).
+
+    python -m bench.handoff [--handoffs 104] [--main 1000] [--rate 40 --count 1000] [--quick]
 """
 
 from __future__ import annotations
@@ -24,199 +30,167 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 
 import aiohttp
 import grpc
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from voicefork_cli.lab.errors import LabError
 from voicefork_cli.lab.processes import open_lab
 from voicefork_cli.sim.errors import SimError
 
-from bench.handoff_calls import Handed, Lane, Pattern
-from bench.handoff_lanes import open_rig
+from bench.handoff_calls import Lane
+from bench.handoff_fields import field_targets, show_fields
+from bench.handoff_figures import (
+    AIMS,
+    BOUND_AIM,
+    RATIO_AIM,
+    Figures,
+    Tally,
+    compared,
+    mains,
+    misses,
+    show,
+)
+from bench.handoff_lanes import Rig, open_rig
+from bench.handoff_load import bench_load
+from bench.handoff_plot import plot
+from bench.handoff_rush import load_misses, show_load
+from bench.handoff_ways import Pattern
 
 OUT = Path(__file__).parent / "out" / "handoff.json"
-AIMS = {
-    "escalate_ack_ms_p99": 50.0, "hold_heard_ms_p50": 40.0, "hold_heard_ms_p99": 100.0,
-    "silent_frames": 0.0, "merge_ms_p99": 50.0,
-}  # fmt: skip
-RATIO_AIM = 1.5
-RATIO_OF = ("hold_heard", "answer_heard")
+WIDTH = 150
+QUICK = {"handoffs": 6, "lanes": 1, "main": 0, "count": 0}
 FAILURES = (SimError, TimeoutError, OSError, grpc.aio.AioRpcError, aiohttp.ClientError)
 
 
-@dataclass(slots=True)
-class Tally:
-    """What one pattern's handoffs came to."""
-
-    handed: list[Handed] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    def of(self, name: str) -> list[float]:
-        return [float(value) for each in self.handed if (value := getattr(each, name)) is not None]
-
-    @property
-    def merges(self) -> list[float]:
-        return self.of("merge_ms") or self.of("answer_heard_ms")
-
-    def figures(self, pattern: Pattern) -> dict[str, object]:
-        held, merged, answered = self.of("hold_heard_ms"), self.merges, self.of("answer_heard_ms")
-        return {
-            "pattern": pattern.value,
-            "handoffs": len(self.handed) + len(self.failures),
-            "failed": len(self.failures),
-            "hold_heard_ms_p50": percentile(held, 50),
-            "hold_heard_ms_p99": percentile(held, 99),
-            "silent_frames": round(sum(self.of("silent_frames"))),
-            "missing_ms_max": round(max(self.of("missing_ms"), default=0.0), 1),
-            "merge_ms_p50": percentile(merged, 50),
-            "merge_ms_p99": percentile(merged, 99),
-            "answer_heard_ms_p50": percentile(answered, 50),
-            "answer_heard_ms_p99": percentile(answered, 99),
-            "escalate_ack_ms_p50": percentile(self.of("ack_ms"), 50),
-            "escalate_ack_ms_p99": percentile(self.of("ack_ms"), 99),
-        }
-
-
-def percentile(values: Sequence[float], percent: int) -> float | None:
-    """The nearest rank; None of nothing."""
-    if not values:
-        return None
-    ranked = sorted(values)
-    return round(ranked[max(0, -(-len(ranked) * percent // 100) - 1)], 1)
-
-
 async def run_lane(
-    lane: Lane, patterns: Sequence[Pattern], tallies: dict[Pattern, Tally], done: Callable[[], None]
+    lane: Lane,
+    patterns: Sequence[Pattern],
+    tallies: Mapping[Pattern, Tally],
+    done: Callable[[], None],
 ) -> None:
     for pattern in patterns:
         try:
             tallies[pattern].handed.append(await lane.measure(pattern))
         except FAILURES as error:
-            tallies[pattern].failures.append(f"{type(error).__name__} {error}")
+            tallies[pattern].failed(error)
         done()
 
 
-async def bench(handoffs: int, lanes: int, console: Console) -> tuple[dict[Pattern, Tally], str]:
-    """At least `handoffs` of each pattern: what they came to, and Asterisk's version."""
-    turns = -(-handoffs // lanes)
+async def run_lanes(
+    name: str, work: Sequence[tuple[Lane, Sequence[Pattern]]], console: Console
+) -> dict[Pattern, Tally]:
+    """Every lane through its patterns, with a bar."""
     tallies = {pattern: Tally() for pattern in Pattern}
-    columns = (TextColumn("handoffs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    failed = TextColumn("{task.fields[failed]} failed")
+    with Progress(*columns, failed, console=console) as progress:
+        total = sum(len(patterns) for _, patterns in work)
+        bar = progress.add_task("", total=total, failed=0)
+
+        def done() -> None:
+            failures = sum(len(tally.failures) for tally in tallies.values())
+            progress.update(bar, advance=1, failed=failures)
+
+        async with asyncio.TaskGroup() as running:
+            for lane, patterns in work:
+                running.create_task(run_lane(lane, patterns, tallies, done))
+    return tallies
+
+
+async def bench_lanes(options: argparse.Namespace, console: Console) -> Figures:
+    """All patterns in turn, then the main one."""
 
     def starting(what: str) -> None:
         console.print(f"starting {what}", highlight=False)
 
-    async with open_lab() as lab, open_rig(lab, lanes, starting) as rig:
-        with Progress(*columns, console=console) as progress:
-            bar = progress.add_task("", total=turns * lanes * len(Pattern))
-            async with asyncio.TaskGroup() as running:
-                for lane in rig.lanes:
-                    shift = lane.number % len(Pattern)
-                    order = [*Pattern][shift:] + [*Pattern][:shift]
-                    running.create_task(
-                        run_lane(lane, order * turns, tallies, lambda: progress.advance(bar))
-                    )
-        return tallies, rig.asterisk_version
+    async with open_lab() as lab:
+        count = max(options.lanes, options.main_lanes if options.main else 0)
+        async with open_rig(lab, count, starting) as rig:
+            work = _in_turn(rig, options.lanes, options.handoffs)
+            tallies = await run_lanes("every pattern", work, console)
+            figures = compared(tallies)
+            if options.main:
+                share = -(-options.main // options.main_lanes)
+                alone = [
+                    (lane, [Pattern.ATTENDED] * share) for lane in rig.lanes[: options.main_lanes]
+                ]
+                main = await run_lanes("ATTENDED", alone, console)
+                figures["main"] = mains(main[Pattern.ATTENDED])
+                tallies[Pattern.ATTENDED].handed += main[Pattern.ATTENDED].handed
+                tallies[Pattern.ATTENDED].failures += main[Pattern.ATTENDED].failures
+            figures["field_targets"] = await field_targets(tallies, rig)
+            return {**figures, "asterisk": rig.asterisk_version}
 
 
-def ratios(tallies: dict[Pattern, Tally]) -> dict[str, float | None]:
-    """Our medians by the bare script's."""
-    ours, bare = tallies[Pattern.ATTENDED], tallies[Pattern.BARE]
-    names = ("hold_heard_ms", "merge_ms", "answer_heard_ms")
-    return {
-        name.removesuffix("_ms"): round(median(ours.of(name)) / median(bare.of(name)), 2)
-        if ours.of(name) and bare.of(name)
-        else None
-        for name in names
-    }
+def _in_turn(rig: Rig, lanes: int, handoffs: int) -> list[tuple[Lane, Sequence[Pattern]]]:
+    """At least so many handoffs of each pattern; each lane begins with another one."""
+    turns = -(-handoffs // lanes)
+    work: list[tuple[Lane, Sequence[Pattern]]] = []
+    for lane in rig.lanes[:lanes]:
+        shift = lane.number % len(Pattern)
+        work.append((lane, ([*Pattern][shift:] + [*Pattern][:shift]) * turns))
+    return work
 
 
-def figures_of(tallies: dict[Pattern, Tally], lanes: int, asterisk: str) -> dict[str, object]:
+async def bench(options: argparse.Namespace, console: Console) -> Figures:
     """The file's content."""
-    found = ratios(tallies)
-    heard = [ratio for name in RATIO_OF if (ratio := found[name]) is not None]
-    ours = [tallies[pattern].figures(pattern) for pattern in (Pattern.ATTENDED, Pattern.DIALPLAN)]
+    load = os.getloadavg()[0]
+    figures = await bench_lanes(options, console)
+    if options.count:
+        figures["load"] = await bench_load(options.rate, options.count, console)
     return {
-        "patterns": ours,
-        "bare_ari": tallies[Pattern.BARE].figures(Pattern.BARE),
-        "bare_ari_ratio": max(heard, default=None),
-        "bare_ari_ratio_is": "our median by the script's, the larger of " + " and ".join(RATIO_OF),
-        "bare_ari_ratios": found,
-        "aims": {**AIMS, "bare_ari_ratio": RATIO_AIM},
-        "lanes": lanes,
+        **figures,
+        "aims": {**AIMS, "bare_ari_ratio": RATIO_AIM, "failure_rate_below_95": BOUND_AIM},
+        "lanes": {"every pattern": options.lanes, "main": options.main_lanes},
         "machine": {
             "system": platform.platform(),
             "cpus": os.cpu_count(),
-            "load_1m": round(os.getloadavg()[0], 1),
+            "load_1m": round(load, 1),  # before it began
         },
         "versions": {
-            "asterisk": asterisk,
+            "asterisk": figures.pop("asterisk"),
             "python": platform.python_version(),
             **{name: version(name) for name in ("aiohttp", "grpcio", "redis")},
         },
     }
 
 
-def misses(figures: dict[str, object]) -> list[str]:
-    """The aims that our patterns miss."""
-    patterns = figures["patterns"]
-    assert isinstance(patterns, list)
-    missed = []
-    for pattern in patterns:
-        if pattern["failed"]:
-            missed.append(f"{pattern['pattern']}: {pattern['failed']} failed")
-        for name, aim in AIMS.items():
-            value = pattern[name]
-            if value is None or value > aim:
-                missed.append(f"{pattern['pattern']}: {name} {value}, aim {aim:g}")
-    ratio = figures["bare_ari_ratio"]
-    if not isinstance(ratio, float) or ratio > RATIO_AIM:
-        missed.append(f"bare_ari_ratio {ratio}, aim {RATIO_AIM:g}")
-    return missed
-
-
-def show(figures: dict[str, object], console: Console) -> None:
-    rows = [figures["patterns"], [figures["bare_ari"]]]
-    columns = [figure for group in rows if isinstance(group, list) for figure in group]
-    table = Table(title="Handoffs on a real Asterisk", title_justify="left")
-    table.add_column("")
-    for column in columns:
-        table.add_column(column["pattern"], justify="right")
-    table.add_column("aim", justify="right")
-    for name in (name for name in columns[0] if name != "pattern"):
-        aim = f"{AIMS[name]:g}" if name in AIMS else ""
-        table.add_row(name, *("-" if c[name] is None else str(c[name]) for c in columns), aim)
-    console.print(table)
-    console.print(f"against the bare script (medians): {figures['bare_ari_ratios']}")
-
-
-def main() -> int:
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench.handoff", description=__doc__.split("\n\n")[0])
     parser.add_argument("--handoffs", type=int, default=104, help="of each pattern (104)")
     parser.add_argument("--lanes", type=int, default=4, help="handoffs at once (4)")
+    parser.add_argument("--main", type=int, default=1000, help="more of ATTENDED; 0: none (1000)")
+    parser.add_argument("--main-lanes", type=int, default=8, help="of these at once (8)")
+    parser.add_argument("--rate", type=float, default=40.0, help="handoffs a second (40)")
+    parser.add_argument("--count", type=int, default=1000, help="at that rate; 0: none (1000)")
+    parser.add_argument("--quick", action="store_true", help="6 of each pattern in one lane")
     parser.add_argument("--out", type=Path, default=OUT, help="where the figures are written")
     options = parser.parse_args()
-    console = Console()
+    if options.quick:
+        vars(options).update(QUICK)
+    return options
+
+
+def main() -> int:
+    options, console = parsed(), Console()
+    console.width = max(console.width, WIDTH)  # of a log, too
     try:
-        tallies, asterisk = asyncio.run(bench(options.handoffs, options.lanes, console))
+        figures = asyncio.run(bench(options, console))
     except (LabError, SimError) as error:
         print(f"bench failed: {error}", *getattr(error, "__notes__", ()), sep="\n")
         return 2
-    for tally in tallies.values():
-        for failure in tally.failures:
-            console.print(f"failed: {failure}")
-    figures = figures_of(tallies, options.lanes, asterisk)
     show(figures, console)
+    show_load(figures, console)
+    show_fields(figures, console)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(figures, indent=1) + "\n")
-    missed = misses(figures)
+    options.out.with_suffix(".svg").write_text(plot(figures))
+    missed = [*misses(figures), *load_misses(figures)]
     console.print("\n".join(missed) if missed else "every aim is met", highlight=False)
     console.print(f"written: {options.out}", highlight=False)
     return 1 if missed else 0

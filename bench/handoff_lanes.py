@@ -14,7 +14,6 @@ from typing import Any
 
 import aiohttp
 import grpc
-from voicefork.handoff.v1 import handoff_pb2 as pb
 from voicefork.handoff.v1 import handoff_pb2_grpc
 from voicefork_cli.lab.asterisk import Asterisk, AsteriskPlan
 from voicefork_cli.lab.processes import Lab
@@ -25,13 +24,16 @@ from voicefork_cli.sim.edge import open_edge
 from voicefork_cli.sim.edge_call import EdgePlan
 from voicefork_cli.sim.pacer import open_pacer
 from voicefork_cli.sim.phone import Behaviour, open_phone
-from voicefork_cli.sim.source import Silence
+from voicefork_cli.sim.source import Silence, Tone
 
-from bench.handoff_calls import (
+from bench.handoff_calls import BOT, Lane
+from bench.handoff_ways import (
+    ACCEPT_KEY,
     BARE_NUMBER,
+    KEYED,
+    OURS,
     ByBareScript,
     ByVoicefork,
-    Lane,
     Pattern,
     Way,
     phone_of,
@@ -39,9 +41,10 @@ from bench.handoff_calls import (
 )
 
 TONE_AGENT = shipped("tests/fakes") / "tone_agent.py"
-RING_SECONDS = 0.4
 CONTROL_NUMBER = "901"
 BARE_APP = "bare"
+AMI_NODE = "old"
+HOSTED = "bot"  # the phone that is the bot of the node without Stasis
 BARE_DIALPLAN = f"""
 [from-carrier](+)
 exten => {BARE_NUMBER},1,Stasis({BARE_APP},inbound,${{PJSIP_HEADER(read,X-Voicefork-Call)}})
@@ -54,6 +57,7 @@ class Rig:
 
     lanes: list[Lane]
     asterisk_version: str
+    admin: str  # the orchestrator's page: host:port
 
 
 @asynccontextmanager
@@ -64,14 +68,19 @@ async def open_rig(lab: Lab, count: int, say: Callable[[str], None]) -> AsyncIte
         enter: Callable[[Any], Awaitable[Any]] = opened.enter_async_context
         pacer = opened.enter_context(open_pacer())
         phones = {n: await enter(open_phone(f"agent-{n}", pacer=pacer)) for n in numbers}
-        for phone in phones.values():
-            phone.behaviour = Behaviour(ring_seconds=RING_SECONDS)
+        bot = await enter(open_phone(HOSTED, pacer=pacer))
+        bot.behaviour = Behaviour(ring_seconds=0.0, source=Tone(BOT))
         asterisk = AsteriskPlan(
-            agents={f"agent-{n}": phone.uri for n, phone in phones.items()},
+            agents={HOSTED: bot.uri} | {f"agent-{n}": p.uri for n, p in phones.items()},
             queues={"voicefork": (), **{queue_of(n): (f"agent-{n}",) for n in numbers}},
+            ami=True,
         )
-        options = ("--routing", str(_routes(lab)))
-        plan = StackPlan(TONE_AGENT, asterisk=asterisk, orchestrator_options=options)
+        plan = StackPlan(
+            TONE_AGENT,
+            asterisk=asterisk,
+            orchestrator_options=("--routing", str(_routes(lab))),
+            ami_node=AMI_NODE,
+        )
         stack: Stack = await enter(open_stack(lab, plan, say))
         say("bare ARI script")
         ways = await _open_ways(lab, stack, enter)
@@ -86,13 +95,20 @@ async def open_rig(lab: Lab, count: int, say: Callable[[str], None]) -> AsyncIte
         await control.dial(f"sip:{CONTROL_NUMBER}@{stack.asterisk.sip}", Silence())
         rest = random.Random(7).random
         lanes = [Lane(n, phones[n], edge, pacer, control, ways, rest) for n in numbers]
-        yield Rig(lanes, (await stack.asterisk.cli("core show version")).split(" built")[0])
+        version = (await stack.asterisk.cli("core show version")).split(" built")[0]
+        yield Rig(lanes, version, stack.orchestrator.addresses["admin"])
 
 
 def _routes(lab: Lab) -> Path:
+    """Only whom this file allows may be asked for."""
     routes = lab.folder / "routing.yaml"
-    allow = {"endpoint": "PJSIP/agent-*", "queue": "*"}
-    document = {"destinations": {"allow": allow}, "default": {"targets": [phone_of(1)]}}
+    allow = {"endpoint": "PJSIP/agent-*", "queue": "*", "sip": "*@*"}
+    keyed = {"name": KEYED, "when": {"intent": [KEYED]}, "accept_key": ACCEPT_KEY}
+    document = {
+        "destinations": {"allow": allow},
+        "default": {"targets": [phone_of(1)], "ring_seconds": 6},
+        "rules": [keyed],
+    }
     routes.write_text(json.dumps(document))  # JSON is YAML
     return routes
 
@@ -104,8 +120,7 @@ async def _open_ways(
     service = handoff_pb2_grpc.HandoffServiceStub(channel)
     session = await enter(aiohttp.ClientSession())
     return {
-        Pattern.ATTENDED: ByVoicefork(service, pb.PATTERN_ATTENDED),
-        Pattern.DIALPLAN: ByVoicefork(service, pb.PATTERN_DIALPLAN),
+        **{pattern: ByVoicefork(service, pattern) for pattern in OURS},
         Pattern.BARE: ByBareScript(session, await enter(_open_bare(lab, stack.asterisk))),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from voicefork_cli.lab.ours import (
     open_orchestrator,
     open_worker,
 )
+from voicefork_cli.lab.ports import HOST
 from voicefork_cli.lab.processes import Lab
 from voicefork_cli.lab.redis import Redis, open_redis
 from voicefork_cli.lab.rtpengine import Rtpengine, open_rtpengine
@@ -35,6 +37,8 @@ class StackPlan:
     worker_options: Sequence[str] = ()
     orchestrator_options: Sequence[str] = ()
     orchestrator_env: Mapping[str, str] = field(default_factory=dict)
+    ami_node: str = ""
+    """The Asterisk's name as a node driven by AMI alone, beside its own; wants `asterisk.ami`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ async def open_stack(
                 OrchestratorPlan(
                     redis.url,
                     asterisk,
-                    options=plan.orchestrator_options,
+                    options=(*plan.orchestrator_options, *_by_ami(plan, asterisk)),
                     env=plan.orchestrator_env,
                 ),
             )
@@ -100,3 +104,9 @@ async def open_stack(
             )
             workers.append(await opened.enter_async_context(open_worker(lab, worker)))
         yield Stack(lab, redis, asterisk, rtpengine, agent, orchestrator, tuple(workers))
+
+
+def _by_ami(plan: StackPlan, asterisk: Asterisk) -> tuple[str, ...]:
+    if not plan.ami_node:
+        return ()
+    return ("--ami-nodes", json.dumps({plan.ami_node: f"{HOST}:{asterisk.ami_port}"}))
