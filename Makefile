@@ -3,7 +3,7 @@
 SHELL := bash
 BIN := .venv/bin
 
-.PHONY: help setup python demo test test-unit fuzz lint bench bench-worker bench-latency bench-handoff bench-forks constraints clean
+.PHONY: help setup python demo test test-unit fuzz lint bench bench-worker bench-latency bench-handoff bench-forks bench-edge constraints clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench-handoff: setup ## handoffs by the dozen, beside a bare ARI script
 
 bench-forks: setup ## kill and drain under 50 live forks, and how long the choice of a worker takes
 	@$(BIN)/python -m bench.forks $(ARGS)
+
+bench-edge: setup ## what a fork costs a call's set-up in a real OpenSIPS (skipped without one)
+	@$(BIN)/python -m bench.edge $(ARGS)
 
 constraints: python ## constraints.txt anew from the pyproject files
 	@bash scripts/constraints.sh

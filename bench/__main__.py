@@ -6,7 +6,7 @@ import importlib.util
 import subprocess
 import sys
 
-BENCHES = ("worker", "latency", "handoff")
+BENCHES = ("worker", "latency", "handoff", "edge")
 
 
 def main() -> int:
