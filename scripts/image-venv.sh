@@ -12,10 +12,10 @@ python3 -m venv "$ENV"
 "$ENV/bin/pip" uninstall --quiet --yes pip setuptools
 /opt/sbom/bin/cyclonedx-py environment --output-reproducible --of JSON -o "$ENV/sbom.json" "$ENV/bin/python"
 # A third of all: tests, headers, stubs, symbols, and parts of libraries that nothing here imports.
-find "$ENV" -depth \( -name tests -o -name f2py -o -name include -o -name '*.pyi' -o -name '*.pxd' -o -name '*.pyx' \) \
+find "$ENV" -depth \( -name tests -o -name f2py -o -name include -o -name '*.pyi' -o -name '*.pxd' -o -name '*.pyx' -o -name '*.a' -o -name '*.h' \) \
   -exec rm -rf {} +
 site=$(echo "$ENV"/lib/python3*/site-packages)
-rm -rf "$site"/numpy/distutils "$site"/lxml/html "$site"/lxml/isoschematron "$site"/lxml/includes \
+rm -rf "$site"/numpy/distutils "$site"/lxml/html "$site"/lxml/isoschematron "$site"/lxml/includes "$site"/lxml/objectify*.so \
   "$site"/pydantic/v1 "$site"/pydantic/mypy.py
 # Not what wheels carry in *.libs: it was moved together by hand, and strip tears it apart.
 find "$ENV" -name '*.so' -not -path '*.libs/*' -exec strip --strip-unneeded {} +

@@ -17,6 +17,7 @@ MARKERS = {
     "e2e": "e2e",
     "opensips": "e2e",
     "chart": "chart",
+    "images": "images",
     "cluster": "cluster",
 }
 PURE = {"unit", "chart"}
