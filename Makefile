@@ -3,7 +3,7 @@
 SHELL := bash
 BIN := .venv/bin
 
-.PHONY: help setup python demo test test-unit fuzz lint bench bench-worker bench-latency bench-handoff bench-forks bench-edge constraints clean
+.PHONY: help setup python demo test test-unit fuzz lint bench bench-worker bench-latency bench-handoff bench-forks bench-edge bench-scaling constraints clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench-forks: setup ## kill and drain under 50 live forks, and how long the choic
 
 bench-edge: setup ## what a fork costs a call's set-up in a real OpenSIPS (skipped without one)
 	@$(BIN)/python -m bench.edge $(ARGS)
+
+bench-scaling: python ## autoscaling on a business day and in a flash crowd, simulated
+	@$(BIN)/python -m bench.scaling $(ARGS)
 
 constraints: python ## constraints.txt anew from the pyproject files
 	@bash scripts/constraints.sh
