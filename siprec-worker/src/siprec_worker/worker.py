@@ -72,12 +72,14 @@ class Worker:
 
     def drop(self, call: RecordedCall, why: str, now: float) -> None:
         """Ends a call of ours: BYE to the SRC, goodbye to the AIs."""
-        self.calls.remove(call)
-        if call.confirmed:
-            self.metrics.calls_ended.labels(reason=why).inc()
-        if self.endpoint is not None:
-            self.endpoint.bye(call.dialog_id, why)
-        call.end(why, now)
+        try:
+            if call.confirmed:
+                self.metrics.calls_ended.labels(reason=why).inc()
+            if self.endpoint is not None:
+                self.endpoint.bye(call.dialog_id, why)
+            call.end(why, now)
+        finally:
+            self.calls.remove(call)
 
     def flush(self, _: float) -> None:
         """The last of a tick."""
@@ -98,7 +100,7 @@ class Worker:
         self.metrics.agent_events.labels(what=what, role=role).inc()
 
     def escalation_refused(self, call_id: str, request_id: str, error: str) -> None:
-        if (call := self.calls.by_call_id(call_id)) is not None and not call.ended_reason:
+        if (call := self.calls.by_call_id(call_id)) is not None:
             call.feed(ev.Refused(request_id, error), asyncio.get_running_loop().time())
 
     def escaped(self, call_id: str, request_id: str) -> None:
@@ -106,7 +108,7 @@ class Worker:
         if self.events is not None:
             self.events.withdraw(call_id)
         call = self.calls.by_call_id(call_id)
-        if call is None or call.ended_reason:
+        if call is None:
             return
         now = asyncio.get_running_loop().time()
         phase, outcome = handoff_pb2.PHASE_QUEUED, handoff_pb2.OUTCOME_QUEUED

@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from siprec_worker.config import HostPort
 from siprec_worker.errors import SetupError
 from siprec_worker.session.call import RecordedCall
+from siprec_worker.session.ended import EndedCall
 from siprec_worker.session.registry import Calls
 from siprec_worker.session.view import summary, view
 from siprec_worker.telemetry import Metrics
@@ -67,29 +68,37 @@ class AdminPages:
         return _json(
             {
                 "live": [summary(call) for call in self._calls.live()],
-                "ended": [summary(call) for call in self._calls.ended()],
+                "ended": [call.line for call in self._calls.ended()],
             }
         )
 
     async def call(self, request: web.Request) -> web.Response:
-        return _shown(self._calls.by_call_id(request.match_info["call_id"]))
+        call_id = request.match_info["call_id"]
+        calls = self._calls
+        return _shown(calls.by_call_id(call_id) or calls.ended_by_call_id(call_id))
 
     async def metadata_request(self, request: web.Request) -> web.Response:
         """202: the SRC is asked; what it says shows in the call. 409: it cannot be asked now."""
         call = self._calls.by_call_id(request.match_info["call_id"])
-        if call is None or call.ended_reason:
+        if call is None:
             return _json({"error": "no such call lives here"}, status=404)
         if not self._ask_metadata(call):
             return _json({"error": "the client takes no UPDATE, or one is under way"}, status=409)
         return _json({"asked": True}, status=202)
 
     async def call_by_sip_call_id(self, request: web.Request) -> web.Response:
-        return _shown(self._calls.by_sip_call_id(request.match_info["sip_call_id"]))
+        call_id = request.match_info["sip_call_id"]
+        calls = self._calls
+        return _shown(calls.by_sip_call_id(call_id) or calls.ended_by_sip_call_id(call_id))
 
 
-def _shown(call: RecordedCall | None) -> web.Response:
-    if call is None:
-        return _json({"error": "no such call here, live or among the last that ended"}, status=404)
+def _shown(call: RecordedCall | EndedCall | None) -> web.Response:
+    match call:
+        case None:
+            error = "no such call here, live or among the last that ended"
+            return _json({"error": error}, status=404)
+        case EndedCall():
+            return web.Response(text=call.page, content_type="application/json")
     return _json(view(call))
 
 

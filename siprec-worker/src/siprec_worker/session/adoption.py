@@ -137,8 +137,8 @@ class Adoption:
         self._adopting.pop(call.dialog_id, None)
         self._side.hand_over(call.dialog_id)
         self._side.bye(call.dialog_id)
-        self._calls.remove(call)
         call.leave("not adopted")
+        self._calls.remove(call)
 
     def go(
         self, call: RecordedCall, fork: StoredFork, told: Mapping[str, Remainder], now: float

@@ -22,6 +22,10 @@ class EndedCall:
     _line: bytes
 
     @property
+    def octets(self) -> int:
+        return len(self._packed) + len(self._line)
+
+    @property
     def page(self) -> str:
         """The call's view as JSON, as it was at its end."""
         return zlib.decompress(self._packed).decode()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
 
 from siprec_worker.protocol.sip.events import DialogId
 from siprec_worker.session.call import RecordedCall
+from siprec_worker.session.ended import EndedCall, remembered
 
 REMEMBERED_CALLS = 1000
 RTP_COUNTS = ("packets", "lost", "bad", "recovered", "overloaded")  # of media.model.TrackStats
@@ -15,9 +15,9 @@ RTP_COUNTS = ("packets", "lost", "bad", "recovered", "overloaded")  # of media.m
 class Calls:
     """Looked up by dialog, by call id or by SIP Call-ID."""
 
-    def __init__(self, remembered: int = REMEMBERED_CALLS) -> None:
+    def __init__(self, most_remembered: int = REMEMBERED_CALLS) -> None:
         self._live: dict[DialogId, RecordedCall] = {}
-        self._ended: deque[RecordedCall] = deque(maxlen=remembered)
+        self._ended: deque[EndedCall] = deque(maxlen=most_remembered)
         self._rtp_of_ended: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -27,8 +27,9 @@ class Calls:
         self._live[call.dialog_id] = call
 
     def remove(self, call: RecordedCall) -> None:
+        """Of a call that has ended: only its page is kept."""
         if self._live.pop(call.dialog_id, None) is not None:
-            self._ended.appendleft(call)
+            self._ended.appendleft(remembered(call))
             self._rtp_of_ended += _rtp(call)
 
     def rtp(self) -> Counter[str]:
@@ -41,22 +42,25 @@ class Calls:
     def live(self) -> list[RecordedCall]:
         return list(self._live.values())
 
-    def ended(self) -> list[RecordedCall]:
+    def ended(self) -> list[EndedCall]:
+        """The last first."""
         return list(self._ended)
 
     def by_call_id(self, call_id: str) -> RecordedCall | None:
-        """The newest fork of a call that lives, else the last that ended."""
-        return self._newest(c for c in self._all() if c.identity.call_id == call_id)
+        """The newest fork of a call that lives."""
+        live = reversed(self._live.values())
+        return next((call for call in live if call.identity.call_id == call_id), None)
 
     def by_sip_call_id(self, sip_call_id: str) -> RecordedCall | None:
-        return self._newest(c for c in self._all() if c.sip_call_id == sip_call_id)
+        live = reversed(self._live.values())
+        return next((call for call in live if call.sip_call_id == sip_call_id), None)
 
-    def _all(self) -> Iterator[RecordedCall]:
-        yield from reversed(self._live.values())
-        yield from self._ended
+    def ended_by_call_id(self, call_id: str) -> EndedCall | None:
+        """The last fork of a call that ended."""
+        return next((call for call in self._ended if call.call_id == call_id), None)
 
-    def _newest(self, calls: Iterator[RecordedCall]) -> RecordedCall | None:
-        return next(calls, None)
+    def ended_by_sip_call_id(self, sip_call_id: str) -> EndedCall | None:
+        return next((call for call in self._ended if call.sip_call_id == sip_call_id), None)
 
 
 def _rtp(call: RecordedCall) -> Counter[str]:

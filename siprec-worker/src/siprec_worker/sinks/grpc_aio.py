@@ -18,6 +18,7 @@ from siprec_worker.session.model import AgentLost, Close, FromAgent, Open, Opene
 from siprec_worker.sinks.conversation import Conversation
 from siprec_worker.sinks.counters import StreamCounters
 from siprec_worker.sinks.grpc_status import lost_by_status
+from siprec_worker.sinks.nobody import nobody
 from siprec_worker.sinks.options import CONVERSE, AgentOptions
 from siprec_worker.sinks.target import Target
 from siprec_worker.sinks.waiting_audio import Backlog
@@ -126,6 +127,7 @@ class GrpcAioStream:
             self._alarm.cancel()
             call.cancel()
             self._deliver(lost)
+            self._receiver, self.going_away = nobody, None
 
     def _decide(self, lost: AgentLost) -> None:
         if not self._verdict.done():

@@ -13,6 +13,7 @@ from siprec_worker.session.model import AgentLost, Close, FromAgent, Open, Opene
 from siprec_worker.sinks.conversation import Conversation
 from siprec_worker.sinks.counters import StreamCounters
 from siprec_worker.sinks.message_framing import MessageReader
+from siprec_worker.sinks.nobody import nobody
 from siprec_worker.sinks.options import AgentOptions
 from siprec_worker.sinks.waiting_audio import Backlog
 
@@ -152,7 +153,7 @@ class H2Stream:
                     return
                 message = self.talk.receive(body)
                 if message is not None:
-                    self._deliver(message)
+                    self._deliver(message, self._receiver)
         except VendorError as error:
             self.lost(AgentLost(str(error), retryable=False))
             return
@@ -166,9 +167,10 @@ class H2Stream:
     def lost(self, lost: AgentLost) -> None:
         """Ends the stream for good and tells the receiver, unless it has said goodbye."""
         if not self._over:
+            receiver = self._receiver
             self._end()
             if not self._closing:
-                self._deliver(lost)
+                self._deliver(lost, receiver)
 
     def lost_soon(self, lost: AgentLost) -> None:
         """As `lost`, after the caller's turn: a session is not called back while it sends."""
@@ -180,11 +182,11 @@ class H2Stream:
         if self.free and self.connection is not None:
             self.connection.sender.pump(self)
 
-    def _deliver(self, message: FromAgent) -> None:
+    def _deliver(self, message: FromAgent, receiver: Callable[[FromAgent], None]) -> None:
         if isinstance(message, Opened):
             self._alarm.cancel()
         try:
-            self._receiver(message)
+            receiver(message)
         except Exception:  # our own bug in one call must not cost the others on this connection
             log.exception("receiver failed on %s", type(message).__name__)
 
@@ -206,6 +208,7 @@ class H2Stream:
 
     def _end(self) -> None:
         self._over = True
+        self._receiver, self.going_away = nobody, None
         self._cancel_alarms()
         self.free, self.rest = False, b""
         if self.connection is not None:

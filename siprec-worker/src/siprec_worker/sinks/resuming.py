@@ -36,6 +36,7 @@ from siprec_worker.session.model import (
 from siprec_worker.session.ports import AgentConnector, AgentStream
 from siprec_worker.sinks.conversation import Conversation
 from siprec_worker.sinks.counters import Resumes, StreamCounters
+from siprec_worker.sinks.nobody import nobody
 from siprec_worker.sinks.options import AgentOptions
 from siprec_worker.sinks.waiting_audio import Backlog
 
@@ -145,13 +146,11 @@ class ResumingStream:
         self._stream.send(message)
 
     def close(self, close: Close) -> None:
-        self._over = True
-        self._stop_trying()
+        self._end()
         self._stream.close(close)
 
     def abandon(self) -> None:
-        self._over = True
-        self._stop_trying()
+        self._end()
         self._stream.abandon()
 
     @property
@@ -281,9 +280,14 @@ class ResumingStream:
             self._give_up(self._lost_by)
 
     def _give_up(self, lost: AgentLost) -> None:
+        receiver = self._receiver
+        self._end()
+        receiver(lost)
+
+    def _end(self) -> None:
         self._over = True
         self._stop_trying()
-        self._receiver(lost)
+        self._receiver, self._stream.going_away = nobody, None
 
     def _stop_trying(self) -> None:
         for alarm in (self._retry, self._limit):
