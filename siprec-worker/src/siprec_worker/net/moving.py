@@ -210,8 +210,8 @@ class Moving:
     def let_go(self, call: RecordedCall, why: str) -> None:
         """The call is another worker's: nothing is said of it or in its dialog any more."""
         self._side.hand_over(call.dialog_id)
-        self._calls.remove(call)
         call.leave(why)
+        self._calls.remove(call)
         log.info("call left", call_id=call.identity.call_id, reason=why)
 
 
