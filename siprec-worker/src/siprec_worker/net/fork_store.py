@@ -82,6 +82,10 @@ class ForkStore:
         self._calls.pop(sip_call_id, None)
         return self._fences.pop(sip_call_id, 0)
 
+    def is_over(self, sip_call_id: str, fence: int) -> None:
+        """A fork of ours that never became a call here."""
+        self._tell_end(sip_call_id, fence)
+
     def fence_of(self, sip_call_id: str) -> int:
         """0: Redis has not got it yet."""
         return self._fences.get(sip_call_id, 0)
@@ -99,9 +103,12 @@ class ForkStore:
     def _end(self, key: str, call: RecordedCall) -> None:
         if self._calls.get(key) is not call:
             return
+        self._tell_end(key, self.forget(key))
+
+    def _tell_end(self, key: str, fence: int) -> None:
         if len(self._ended) >= MAX_ENDED:
             del self._ended[next(iter(self._ended))]
-        self._ended[key] = self.forget(key)
+        self._ended[key] = fence
         self._news.set()
 
     async def run(self) -> None:

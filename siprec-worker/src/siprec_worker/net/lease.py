@@ -1,7 +1,7 @@
 """This worker's heartbeat in the pool: its lease on its forks, and what it learns by it.
 
 Redis away, slow or restarted never costs a call: `healthy_for` says how long it has answered
-without a break, and only after a full lease of that is anybody taken for dead.
+without a break, and only after three beats of that is anybody taken for dead.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from siprec_worker.telemetry import Metrics
 log = structlog.get_logger(__name__)
 
 BEAT_SECONDS = 0.3
-LEASE_SECONDS = 1.5  # as in pool.lua
+LEASE_SECONDS = 1.2  # as in pool.lua
+SURE_SECONDS = 0.9  # Redis has answered for so long: who lives has beaten meanwhile
 _SLOW_SECONDS = 0.5  # a reply that took longer is none: what it says is old
+_ROUNDED = 0.002
 MAX_ARRIVED = 4096
 
 
@@ -94,19 +96,21 @@ class Lease:
         while True:
             heed_cancellation()
             begun = loop.time()
+            pause = BEAT_SECONDS
             self._now.clear()
             try:
-                await self._beat(begun)
+                pause = min(await self._beat(begun), pause)
             except AWAY as error:
                 if self._healthy_since is not None:
                     log.warning("no heartbeat", why=str(error) or type(error).__name__)
                 self._healthy_since = None
                 self._metrics.registry_errors.inc()
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(begun + BEAT_SECONDS):
+                async with asyncio.timeout_at(begun + pause):
                     await self._now.wait()
 
-    async def _beat(self, begun: float) -> None:
+    async def _beat(self, begun: float) -> float:
+        """Seconds until the next is due: the usual, or when a lease that nobody renews runs out."""
         at, arrived = self._situation, tuple(self._arrived)
         stored = len(self._store)
         told: list[Argument] = [
@@ -119,13 +123,13 @@ class Lease:
             at.control,
             *arrived,
         ]
-        _, forks, lost, dead = await self._pool.call("vf_beat", *told)
+        _, forks, lost, dead, *late = await self._pool.call("vf_beat", *told)
         for name in arrived:
             self._arrived.pop(name, None)
         now = asyncio.get_running_loop().time()
         if now - begun > _SLOW_SECONDS:
             self._healthy_since = None
-            return
+            return BEAT_SECONDS
         if self._healthy_since is None:
             self._healthy_since = now
         if forks < min(stored, len(self._store)):
@@ -135,6 +139,9 @@ class Lease:
         if dead:
             names = list(_texts(dead))
             self.on_dead([Dead(*pair) for pair in zip(names[::2], names[1::2], strict=True)])
+        if not any(late):
+            return BEAT_SECONDS
+        return now - begun + float(late[0]) / 1000 + _ROUNDED
 
     async def leave(self) -> None:
         """The worker ends. Raises as Pool.call does."""

@@ -9,7 +9,8 @@
                                            then what came meanwhile
     the call is forgotten
 
-A recording client that does not follow a re-INVITE keeps its worker; which do is remembered.
+A recording client that does not follow a re-INVITE keeps its worker; which do is remembered, by
+all workers.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class Moving:
     async def move_all(self, at_once: asyncio.Event) -> None:
         """Moves every call that can be moved, until there is none or the task is cancelled."""
         places = asyncio.Semaphore(AT_ONCE)
+        with suppress(*AWAY):
+            await self._learn("")
         while self._calls and not at_once.is_set():
             async with asyncio.TaskGroup() as group:
                 for call in self._calls.live():
@@ -165,7 +168,7 @@ class Moving:
             self._metrics.moved.labels(result="failed").inc()
             self._store.take(call, fence)
             if _code(error) is grpc.StatusCode.FAILED_PRECONDITION:
-                self._stays(call.peer_host)
+                await self._stays(call.peer_host)
             elif _code(error) is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                 await self._pull_back(call)
             raise
@@ -176,13 +179,23 @@ class Moving:
         if await self._store.write(call) and call.local_sdp is not None:
             self._side.reinvite(call.dialog_id, call.local_sdp.encode())
 
-    def _stays(self, peer: str) -> None:
+    async def _stays(self, peer: str) -> None:
         if time.monotonic() < self._stay.get(peer, 0.0):
             return
+        self._remember(peer)
+        log.info("follows no re-INVITE: its calls stay", peer=peer)
+        with suppress(*AWAY):
+            await self._learn(peer)
+
+    async def _learn(self, peer: str) -> None:
+        """All workers share what they know of recording clients. Raises as Pool.call does."""
+        for known in await self._pool.call("vf_stays", peer or "-", int(REMEMBERED_SECONDS)):
+            self._remember(known.decode())
+
+    def _remember(self, peer: str) -> None:
         if len(self._stay) >= MAX_PEERS:
             del self._stay[next(iter(self._stay))]
         self._stay[peer] = time.monotonic() + REMEMBERED_SECONDS
-        log.info("follows no re-INVITE: its calls stay", peer=peer)
 
     async def _finish(self, call: RecordedCall) -> None:
         """Says what we still have of the call, and waits until the AIs have taken it."""

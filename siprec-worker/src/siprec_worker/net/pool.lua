@@ -9,7 +9,8 @@
 --
 --   vf_beat(worker_id, sip_uri, zone, load, capacity, draining [, control [, call-id ...]])
 --       every 300 ms. `load`: calls now. The call-ids have arrived since the last beat: their
---       reservations end. -> {now in ms, forks stored, {lost call-ids}, {dead worker, control, ...}}
+--       reservations end. -> {now in ms, forks stored, {lost call-ids}, {dead worker, control, ...},
+--       ms until a worker that is late would be dead, 0: none is late}
 --   vf_pick(n, zone, call_id [, ttl in ms]) -> "uri,uri,uri"; a place is kept on the first.
 --       The same call_id again (a timed-out query is sent twice) gets the same answer. "" = nobody
 --       has room.
@@ -21,6 +22,8 @@
 --   vf_claim(worker_id, dead worker, n) -> {ms since its last beat, Call-ID, fence, state, ...} of
 --       n of its forks at most, which are ours from then on
 --   vf_heir(worker_id, zone, call_id) -> {worker, control} that has room for a fork of ours, or {}
+--   vf_stays(peer [, seconds]) -> recording clients that follow no re-INVITE, with this one if it is
+--       not ""
 --   vf_workers() -> {worker, uri, zone, load, capacity, draining, control, ms since its beat, ...}
 --
 -- A fork belongs to who holds its fence, a number that grows with each change of owner: what an
@@ -31,10 +34,13 @@ local WORKERS = PREFIX .. 'workers'    -- hash: worker id -> its last beat, pack
 local PLACES = PREFIX .. 'places'      -- sorted set: call id -> when its reservation ends, ms
 local PLACED = PREFIX .. 'placed'      -- hash: call id -> worker id, newline, the whole answer
 local PENDING = PREFIX .. 'pending'    -- hash: worker id -> reservations on it
+local STAYS = PREFIX .. 'stays'        -- sorted set: recording client -> until when, ms
 local OWNER = 'fork:owner:'            -- string: SIP URI, also for a plain GET (cache_fetch)
 
 local LIVE_MS = 2000           -- no beat for so long: gets no forks
-local LEASE_MS = 1500          -- no beat for so long: its forks may be adopted
+local LEASE_MS = 1200          -- no beat for so long: its forks may be adopted
+local LATE_MS = 600            -- two beats
+local MAX_STAYS = 1000
 local FORGET_MS = 3600 * 1000  -- a dead worker without forks
 local PLACE_MS = 10000         -- a fork that has not come by then does not come
 local KEEP_SECONDS = 6 * 3600  -- of a fork that nobody ends
@@ -174,9 +180,11 @@ local function vf_beat(keys, args)
     given(args[7]), now))
   for i = 8, #args do release(given(args[i])) end
   release_expired(now)
-  local dead = {}
+  local dead, left = {}, LEASE_MS
   for id, worker in pairs(all_workers()) do
-    if now - worker.beat >= LEASE_MS and id ~= worker_id then
+    local silent = now - worker.beat
+    if silent >= LATE_MS and silent < LEASE_MS then left = math.min(left, LEASE_MS - silent) end
+    if silent >= LEASE_MS and id ~= worker_id then
       if redis.call('EXISTS', forks_key(id)) == 1 then
         dead[#dead + 1] = id
         dead[#dead + 1] = worker.control
@@ -186,7 +194,8 @@ local function vf_beat(keys, args)
     end
   end
   local forks = redis.call('SCARD', forks_key(worker_id))
-  return {now, forks, redis.call('SMEMBERS', lost_key(worker_id)), dead}
+  local lost = redis.call('SMEMBERS', lost_key(worker_id))
+  return {now, forks, lost, dead, left < LEASE_MS and left or 0}
 end
 
 local function vf_leave(keys, args)
@@ -265,6 +274,16 @@ local function vf_claim(keys, args)
   return claimed
 end
 
+local function vf_stays(keys, args)
+  local now = now_ms()
+  if given(args[1]) ~= '' then
+    redis.call('ZADD', STAYS, now + (tonumber(args[2]) or 86400) * 1000, given(args[1]))
+    redis.call('ZREMRANGEBYRANK', STAYS, 0, -MAX_STAYS - 1)
+  end
+  redis.call('ZREMRANGEBYSCORE', STAYS, '-inf', now)
+  return redis.call('ZRANGE', STAYS, 0, -1)
+end
+
 local function vf_owner(keys, args)
   return redis.call('GET', OWNER .. args[1]) or ''
 end
@@ -281,6 +300,7 @@ if redis.register_function then  -- a library; while it loads there is no `pairs
   redis.register_function('vf_claim', vf_claim)
   redis.register_function('vf_heir', vf_heir)
   redis.register_function('vf_workers', vf_workers)
+  redis.register_function('vf_stays', vf_stays)
   redis.register_function{function_name = 'vf_owner', callback = vf_owner, flags = {'no-writes'}}
   return
 end
@@ -289,6 +309,7 @@ local functions = {
   vf_beat = vf_beat, vf_pick = vf_pick, vf_leave = vf_leave, vf_owner = vf_owner,
   vf_put = vf_put, vf_end = vf_end, vf_hand = vf_hand, vf_claim = vf_claim,
   vf_heir = vf_heir, vf_workers = vf_workers,
+  vf_stays = vf_stays,
 }
 local called = functions[ARGV[1]]
 if not called then return redis.error_reply('ERR no function ' .. tostring(ARGV[1])) end

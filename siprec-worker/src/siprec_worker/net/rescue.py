@@ -1,7 +1,8 @@
 """Adopts the forks of workers that died: found by their leases, made sure of, a few at a time.
 
-Redis must have answered for a full lease, and the worker itself must not answer: so neither a Redis
-that was away nor a worker that only cannot reach it moves a call.
+Redis must have answered for three beats, and the worker itself must not answer: so neither a Redis
+that was away nor a worker that only cannot reach it moves a call. Each worker claims a few at a
+time, so that several share the work, and one fork that does not answer holds up no other.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from grpc_health.v1 import health_pb2
 
 from siprec_worker.errors import NoPorts, PeerError
 from siprec_worker.net.fork_store import AWAY, ForkStore
-from siprec_worker.net.lease import LEASE_SECONDS, Dead, Lease
+from siprec_worker.net.lease import SURE_SECONDS, Dead, Lease
 from siprec_worker.net.pool import Pool
 from siprec_worker.session.adoption import Adoption
 from siprec_worker.session.call import RecordedCall
@@ -27,7 +28,8 @@ log = structlog.get_logger(__name__)
 
 PROBE_SECONDS = 0.4
 ANSWER_SECONDS = 4.0  # for a re-INVITE; then the fork is given up
-AT_ONCE = 25  # adopted together; the next when these are done
+CLAIMED = 8  # at a time: more workers share the rest
+AT_ONCE = 24  # wait for an answer
 
 
 class Rescue:
@@ -52,6 +54,7 @@ class Rescue:
         self._drop = drop
         self._dead: list[Dead] = []
         self._news = asyncio.Event()
+        self._under_way: set[asyncio.Task[None]] = set()
 
     def found(self, dead: list[Dead]) -> None:
         self._dead = dead
@@ -59,35 +62,39 @@ class Rescue:
 
     async def run(self) -> None:
         """Adopts until cancelled."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            for dead in self._dead:
-                try:
-                    await self._look(dead)
-                except AWAY as error:
-                    log.warning("no adoption", of=dead.worker_id, why=str(error))
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                for dead in self._dead:
+                    try:
+                        await self._look(dead, group)
+                    except AWAY as error:
+                        log.warning("no adoption", of=dead.worker_id, why=str(error))
 
-    async def _look(self, dead: Dead) -> None:
+    async def _look(self, dead: Dead, group: asyncio.TaskGroup) -> None:
         if not self._sure() or await is_alive(dead.control):
             return
         while self._sure() and self._takes_more():
+            while len(self._under_way) > AT_ONCE - CLAIMED:
+                await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
             age_ms, *claimed = await self._pool.call(
-                "vf_claim", self._lease.worker_id, dead.worker_id, AT_ONCE
+                "vf_claim", self._lease.worker_id, dead.worker_id, CLAIMED
             )
             if not claimed:
                 return
             since = time.time() - age_ms / 1000
             log.warning("adopting", of=dead.worker_id, forks=len(claimed) // 3)
-            async with asyncio.TaskGroup() as group:
-                for i in range(0, len(claimed), 3):
-                    name, fence, state = claimed[i : i + 3]
-                    work = self._adopt(dead.worker_id, name.decode(), int(fence), state, since)
-                    group.create_task(work)
+            for i in range(0, len(claimed), 3):
+                name, fence, state = claimed[i : i + 3]
+                work = self._adopt(dead.worker_id, name.decode(), int(fence), state, since)
+                task = group.create_task(work)
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
 
     def _sure(self) -> bool:
         now = asyncio.get_running_loop().time()
-        return self._lease.healthy_for(now) >= LEASE_SECONDS
+        return self._lease.healthy_for(now) >= SURE_SECONDS
 
     async def _adopt(
         self, from_worker: str, name: str, fence: int, state: bytes, since: float
@@ -106,7 +113,7 @@ class Rescue:
         except (ValueError, PeerError, NoPorts) as error:
             log.warning("not adopted", sip_call_id=name, why=str(error))
             self._metrics.adopted.labels(result="failed").inc()
-            await self._pool.call("vf_end", self._lease.worker_id, name, fence)
+            self._store.is_over(name, fence)
             return
         self._store.take(call, fence)
         status = 408
