@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from voicefork_cli.lab.opensips import OpenSips
+from voicefork_cli.lab.processes import Lab
 from voicefork_cli.sim.caller import CarrierCaller, Identity, open_caller
 from voicefork_cli.sim.errors import CallRefused
 from voicefork_cli.sim.flows import Flow
@@ -21,6 +22,7 @@ from voicefork_cli.sim.source import Tone
 from tests.opensips.conftest import Opening, where
 from tests.opensips.mi import calls, count
 from tests.opensips.recorder import Recorder
+from tests.opensips.sipp.run import Load, carrier, open_pbx
 
 CUSTOMER = Tone(440)
 
@@ -186,6 +188,23 @@ async def test_a_trunk_says_whether_its_calls_are_forked(
         await caller.hang_up()
         assert recorder.forks.empty()
         assert await count(edge, "voicefork_not_forked_by_choice") == (not is_forked)
+
+
+async def test_a_sample_is_as_large_as_its_percent_says(lab: Lab, open_edge: Opening) -> None:
+    """OpenSIPS seeds its dice itself, from /dev/urandom: so the limits are the binomial's.
+
+    Of 200 calls at 30 %, 31 to 89 are forked but for 6 of a million times.
+    """
+    acme = {"name": "acme", "sources": ["127.0.0.1"], "percent": 30, "calls_per_second": 1000}
+    async with (
+        open_pbx(lab) as (pbx, _),
+        open_edge(trunks=[acme], pbx=[{"address": pbx, "sources": [pbx]}]) as edge,
+    ):
+        outcome = await carrier(lab, edge.sip, Load(rate=50, calls=200, seconds=0.2))
+        assert (outcome.good, outcome.failed) == (200, 0)
+        forked = await count(edge, "voicefork_forks_asked")
+        assert 31 <= forked <= 89
+        assert await count(edge, "voicefork_not_forked_by_choice") == 200 - forked
 
 
 async def test_a_record_of_each_call_is_kept(
