@@ -17,6 +17,7 @@ from orchestrator.fleet import events as on
 from orchestrator.fleet.book import CallBook, Record
 from orchestrator.fleet.calls import Calls
 from orchestrator.fleet.entrance import INBOUND
+from orchestrator.fleet.placing import Placing
 from orchestrator.fleet.resumption import Found
 from orchestrator.handoff.names import agent_of
 from orchestrator.handoff.registry import Registry
@@ -59,13 +60,16 @@ class Heir:
         handoffs: Registry,
         book: CallBook,
         node: str,
+        placing: Placing | None = None,
     ) -> None:
+        """`placing`: where this is the node that calls are made at."""
         self._client = client
         self._pbx = pbx
         self._calls = calls
         self._handoffs = handoffs
         self._book = book
         self._node = node
+        self._placing = placing
 
     async def take_over(self, app: str) -> int:
         """All that `app` has here; how many calls that is. Our own app: what was before us.
@@ -83,6 +87,7 @@ class Heir:
         async with asyncio.TaskGroup() as work:
             for record in records:
                 work.create_task(adopt(record))
+        await self._ring_on(app, listed)
         if app != self._client.app:
             await self._bring_strays(app, listed)
             with suppress(StoreError):
@@ -98,6 +103,7 @@ class Heir:
         return any(
             (channel.app == app and not self._is_let_be(channel, listed))
             or (channel.application != "Stasis" and self._is_our_agent(channel.id))
+            or self._rings(channel.id)
             for channel in listed.living.values()
         ) or any(
             bridge.name.startswith(f"{app} ")
@@ -186,13 +192,34 @@ class Heir:
     async def _bring_strays(self, app: str, listed: Listed) -> None:
         """Callers nobody wrote down enter anew; conversations of two people are let be."""
         for channel in listed.living.values():
-            known = self._calls.knows_channel(channel.id) or self._is_our_agent(channel.id)
+            known = (
+                self._calls.knows_channel(channel.id)
+                or self._is_our_agent(channel.id)
+                or self._rings(channel.id)
+            )
             if channel.app != app or known or self._is_let_be(channel, listed):
                 continue
             if not channel.id.startswith(OWN_LEG):
                 log.warning("caller without a record", channel=channel.id)
                 with suppress(PbxError):
                     await self.bring(channel.id, (INBOUND,))
+
+    async def _ring_on(self, app: str, listed: Listed) -> None:
+        if self._placing is None:
+            return
+
+        def standing(channel_id: str) -> bool | None:
+            channel = listed.living.get(channel_id)
+            return None if channel is None else channel.answered
+
+        try:
+            for ringing in await self._placing.take_over(app, standing):
+                self._calls.spawn(ringing)
+        except StoreError as error:
+            log.warning("placed calls are not known", app=app, error=str(error))
+
+    def _rings(self, channel_id: str) -> bool:
+        return self._placing is not None and self._placing.concerns(channel_id)
 
     def _is_let_be(self, channel: Channel, listed: Listed) -> bool:
         """A leg without a call, or a caller who talks with an agent of a handoff nobody knows."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import astuple, dataclass, replace
+from typing import Any, Protocol
 
 import structlog
 
@@ -22,6 +23,7 @@ from orchestrator.fleet.order import (
     NotAllowed,
     Order,
     OrderChanged,
+    Placed,
     StillRinging,
     failure_named,
     failure_of,
@@ -65,10 +67,14 @@ class Dialler(Protocol):
 class Ledger(Protocol):
     """Orders by request id, for whatever replica is asked again. Raises StoreError."""
 
-    async def enter(self, tenant: str, request_id: str, call: CallId, body: str) -> tuple[str, str]:
-        """(call id, body) of the order of that id: ours, if it is the first."""
+    async def enter(self, order: Placed, app: str, body: str) -> tuple[str, str]:
+        """(call id, body) of the order of that request: ours, if it is the first."""
 
-    async def settle(self, tenant: str, request_id: str, result: str) -> None: ...
+    async def settle(self, order: Placed, app: str, result: str) -> None:
+        """It rings no more for `app`; a first result stays."""
+
+    async def ringing(self, app: str) -> Sequence[Placed]:
+        """What rings, or rang when its replica died."""
 
     async def result(self, tenant: str, request_id: str) -> str:
         """ANSWERED, why it failed, or empty while it rings."""
@@ -111,13 +117,43 @@ class Placing:
         if not endpoint or not self._allowed(order.to, order.tenant):
             raise NotAllowed(f"calls to {order.to} are not allowed here")
         minted, body = mint_call_id(), _body_of(order)
-        known, first_body = await self._ledger.enter(order.tenant, order.request_id, minted, body)
+        placed = Placed(order.tenant, order.request_id, minted)
+        known, first_body = await self._ledger.enter(placed, self._dialling.app, body)
         if first_body != body:
             raise OrderChanged("the request_id belongs to another call")
         if known != minted:
-            return await self._again(order, CallId(known))
-        await self._dial(order, minted, endpoint)
+            return await self._again(replace(placed, call=CallId(known)))
+        dial = self._pbx.call_out(
+            _channel(minted),
+            endpoint,
+            caller_id=order.caller,
+            ring_seconds=self._dialling.ring_seconds,
+            variables=_variables(order, minted, self._dialling.app),
+        )
+        await self._ring(placed, self._dialling.app, dial)
         return minted
+
+    async def take_over(
+        self, app: str, standing: Callable[[str], bool | None]
+    ) -> Sequence[Coroutine[Any, Any, None]]:
+        """Goes on with what rings for a replica that is gone; what is returned is to be run.
+
+        `standing`: whether a channel has been answered, None = it is gone. Raises StoreError.
+        """
+        work = []
+        for placed in await self._ledger.ringing(app):
+            match standing(_channel(placed.call)):
+                case False:
+                    self._expect(placed)
+                    work.append(self._ring_on(placed, app))
+                case answered:  # its bot has it by now, or Asterisk hung it up for want of one
+                    await self._tell(placed, app, ANSWERED if answered else "INTERRUPTED")
+        return work
+
+    async def _ring_on(self, placed: Placed, app: str) -> None:
+        log.warning("a placed call rings on", call_id=placed.call)
+        with suppress(CallFailed):
+            await self._ring(placed, app, None)
 
     # --- told by the node ---------------------------------------------------------------------
 
@@ -127,6 +163,11 @@ class Placing:
 
     def ended(self, channel_id: str, sip_status: int, q850_cause: int) -> None:
         self._settled(channel_id, failure_of(sip_status, q850_cause))
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody's phone rings for us."""
+        return bool(self._ringing)
 
     def concerns(self, channel_id: str) -> bool:
         return channel_id in self._ringing
@@ -142,52 +183,60 @@ class Placing:
 
     # --- one call -----------------------------------------------------------------------------
 
-    async def _dial(self, order: Order, call: CallId, endpoint: str) -> None:
-        dialling, channel = self._dialling, f"{OUTBOUND}{call}"
-        waiting: asyncio.Future[CallFailed | None] = asyncio.get_running_loop().create_future()
-        self._ringing[channel] = waiting
-        log.info("call placed", call_id=call, tenant=order.tenant)
+    def _expect(self, placed: Placed) -> asyncio.Future[CallFailed | None]:
+        waiting = self._ringing.get(_channel(placed.call))
+        if waiting is None:
+            waiting = asyncio.get_running_loop().create_future()
+            self._ringing[_channel(placed.call)] = waiting
+        return waiting
+
+    async def _ring(self, placed: Placed, app: str, dial: Coroutine[Any, Any, None] | None) -> None:
+        """Until it is answered. `app`: the slot it was placed for; `dial` None: it rings already.
+
+        Raises CallFailed.
+        """
+        channel, waiting = _channel(placed.call), self._expect(placed)
+        log.info("call placed", call_id=placed.call, tenant=placed.tenant)
         failed: CallFailed | None = failure_named("INTERRUPTED")
         try:
-            await self._pbx.call_out(
-                channel,
-                endpoint,
-                caller_id=order.caller,
-                ring_seconds=dialling.ring_seconds,
-                variables=_variables(order, call, dialling.app),
-            )
-            async with asyncio.timeout(dialling.ring_seconds + _MARGIN_SECONDS):
+            if dial is not None:
+                await dial
+            async with asyncio.timeout(self._dialling.ring_seconds + _MARGIN_SECONDS):
                 failed = await waiting
         except TimeoutError:
             failed = failure_named("NO_ANSWER")
         except PeerError as error:
-            log.warning("call could not be placed", call_id=call, error=str(error))
+            log.warning("call could not be placed", call_id=placed.call, error=str(error))
             failed = failure_named("UNREACHABLE")
         finally:
             self._ringing.pop(channel, None)
             if failed is not None:
-                await self._give_up(order, channel, failed)
-        await self._tell(order, ANSWERED if failed is None else failed.reason)
+                await self._give_up(placed, app, failed)
+        await self._tell(placed, app, ANSWERED if failed is None else failed.reason)
         if failed is not None:
-            log.info("call not answered", call_id=call, why=failed.reason)
+            log.info("call not answered", call_id=placed.call, why=failed.reason)
             raise failed
 
-    async def _give_up(self, order: Order, channel: str, failed: CallFailed) -> None:
-        """Also when the asker went away: nobody's phone rings on for nobody."""
-        try:
-            await self._pbx.hang_up(channel)
-        except PeerError as error:
-            log.warning("placed call may ring on", channel=channel, error=str(error))
-        if failed.reason == "INTERRUPTED":
-            await self._tell(order, failed.reason)
+    async def _give_up(self, placed: Placed, app: str, failed: CallFailed) -> None:
+        """Also when the asker went away: nobody's phone rings on for nobody.
 
-    async def _tell(self, order: Order, result: str) -> None:
+        Where we may not end it, another replica has it, and will tell.
+        """
         try:
-            await self._ledger.settle(order.tenant, order.request_id, result)
+            await self._pbx.hang_up(_channel(placed.call))
+        except PeerError as error:
+            log.warning("placed call may ring on", call_id=placed.call, error=str(error))
+            return
+        if failed.reason == "INTERRUPTED":
+            await self._tell(placed, app, failed.reason)
+
+    async def _tell(self, placed: Placed, app: str, result: str) -> None:
+        try:
+            await self._ledger.settle(placed, app, result)
         except PeerError as error:
             log.warning("result of a placed call is not stored", error=str(error))
 
-    async def _again(self, order: Order, call: CallId) -> CallId:
+    async def _again(self, order: Placed) -> CallId:
         """The order has been given before: here or at another replica, ringing still or not."""
         try:
             async with asyncio.timeout(self._dialling.ring_seconds + 2 * _MARGIN_SECONDS):
@@ -196,10 +245,12 @@ class Placing:
                     await asyncio.sleep(_LOOK_SECONDS)
                     result = await self._ledger.result(order.tenant, order.request_id)
         except TimeoutError as error:
-            raise StillRinging(f"call {call} is neither answered nor over") from error
+            # Asterisk lets no phone ring so long: whoever placed it died, and nobody was its heir.
+            await self._tell(order, self._dialling.app, "INTERRUPTED")
+            raise StillRinging(f"call {order.call} is neither answered nor over") from error
         if result != ANSWERED:
             raise failure_named(result)
-        return call
+        return order.call
 
     def _settled(self, channel_id: str, result: CallFailed | None) -> bool:
         waiting = self._ringing.get(channel_id)
@@ -207,6 +258,10 @@ class Placing:
             return False
         waiting.set_result(result)
         return True
+
+
+def _channel(call: CallId) -> str:
+    return f"{OUTBOUND}{call}"
 
 
 def endpoint_for(template: str, to: str) -> str:

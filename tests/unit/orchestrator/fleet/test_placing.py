@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import pytest
 from orchestrator.errors import Unreachable
-from orchestrator.fleet.order import Busy, Declined, NoAnswer, NotAllowed, OrderChanged, Unreached
+from orchestrator.fleet.order import (
+    Busy,
+    Declined,
+    NoAnswer,
+    NotAllowed,
+    OrderChanged,
+    Placed,
+    Unreached,
+)
 from orchestrator.fleet.placing import Dialling, Placing, endpoint_for
 from orchestrator.model import CallId
 
@@ -47,12 +55,18 @@ class FakePbx:
 class FakeLedger:
     orders: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     results: dict[tuple[str, str], str] = field(default_factory=dict)
+    rings: dict[CallId, Placed] = field(default_factory=dict)
 
-    async def enter(self, tenant: str, request_id: str, call: CallId, body: str) -> tuple[str, str]:
-        return self.orders.setdefault((tenant, request_id), (call, body))
+    async def enter(self, order: Placed, app: str, body: str) -> tuple[str, str]:
+        self.rings.setdefault(order.call, order)
+        return self.orders.setdefault((order.tenant, order.request_id), (order.call, body))
 
-    async def settle(self, tenant: str, request_id: str, result: str) -> None:
-        self.results[tenant, request_id] = result
+    async def settle(self, order: Placed, app: str, result: str) -> None:
+        self.rings.pop(order.call, None)
+        self.results.setdefault((order.tenant, order.request_id), result)
+
+    async def ringing(self, app: str) -> Sequence[Placed]:
+        return list(self.rings.values())
 
     async def result(self, tenant: str, request_id: str) -> str:
         return self.results.get((tenant, request_id), "")
@@ -163,6 +177,28 @@ async def test_the_phone_stops_ringing_when_nobody_asks_any_more(office: Office)
     await asyncio.gather(asked, return_exceptions=True)
     assert office.pbx.hung_up == [channel]
     assert office.ledger.results["default", "r"] == "INTERRUPTED"
+
+
+async def test_what_rings_for_a_dead_replica_is_answered_at_its_heir(office: Office) -> None:
+    placed = Placed("default", "r", CallId("c"))
+    office.ledger.rings[placed.call] = placed
+    (rings,) = await office.placing.take_over("voicefork-1", lambda _: False)
+    ringing = asyncio.create_task(rings)
+    assert office.placing.answered("voicefork-out-c")
+    await ringing
+    assert office.ledger.results["default", "r"] == "ANSWERED"
+    assert office.pbx.dialled == []
+
+
+@pytest.mark.parametrize(("answered", "result"), [(True, "ANSWERED"), (None, "INTERRUPTED")])
+async def test_what_rings_no_more_is_settled_by_the_heir(
+    office: Office, answered: bool | None, result: str
+) -> None:
+    placed = Placed("default", "r", CallId("c"))
+    office.ledger.rings[placed.call] = placed
+    assert not await office.placing.take_over("voicefork-1", lambda _: answered)
+    assert office.ledger.results["default", "r"] == result
+    assert not office.ledger.rings
 
 
 async def test_a_call_enters_by_itself_where_the_dialplan_has_no_place_for_it(
