@@ -41,7 +41,8 @@ HEALTHY_SECONDS = 2.0  # a replica buries nobody before it has watched for a lea
 RULES = {
     "default": {"targets": ["PJSIP/agent-1"], "ring_seconds": 12},
     "rules": [
-        {"name": "key", "when": {"intent": ["key"]}, "accept_key": "1", "accept_seconds": 12}
+        {"name": "key", "when": {"intent": ["key"]}, "accept_key": "1", "accept_seconds": 12},
+        {"name": "two", "when": {"intent": ["two"]}, "targets": ["PJSIP/agent-2"]},
     ],
 }
 
@@ -95,6 +96,16 @@ class Pair:
         await self.until_adopted(scene)
         seconds = time.monotonic() - killed
         sys.stdout.write(f"adopted in {seconds:.2f} s\n")
+        return seconds
+
+    async def end(self, *scenes: Scene) -> float:
+        """SIGTERM of the active one; seconds until the other has the calls."""
+        told = time.monotonic()
+        self.active.program.signal(signal.SIGTERM)
+        for scene in scenes:
+            await self.until_adopted(scene)
+        seconds = time.monotonic() - told
+        sys.stdout.write(f"handed over in {seconds:.2f} s\n")
         return seconds
 
     async def until_adopted(self, scene: Scene) -> None:

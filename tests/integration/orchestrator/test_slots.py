@@ -177,3 +177,78 @@ async def test_a_redis_that_is_away_takes_nobodys_permission() -> None:
     with pytest.raises(StoreError):
         await slots_of(away, "one").take("voicefork-0")
     await away.aclose()
+
+
+async def test_calls_that_are_given_away_are_taken_at_once(redis: Redis) -> None:
+    giver = Tenure(slots_of(redis, "giver"), living, fixed="voicefork-0", count=4)
+    heir = Tenure(slots_of(redis, "heir"), living, fixed="voicefork-1", count=4)
+    await giver.settle()
+    await heir.settle()
+    taken_over: asyncio.Queue[Lease] = asyncio.Queue()
+
+    async def adopt(lease: Lease) -> None:
+        taken_over.put_nowait(lease)
+
+    async with asyncio.TaskGroup() as work:
+        running = [work.create_task(each.run(adopt)) for each in (giver, heir)]
+        await asyncio.sleep(0.1)  # they see each other
+        assert await giver.permit()
+        async with asyncio.timeout(LEASE_SECONDS / 2):
+            assert await giver.hand_over()
+        assert not await giver.permit()
+        assert (await taken_over.get()).fence > giver.fence
+        for task in running:
+            task.cancel()
+
+
+async def test_a_replica_without_another_keeps_its_calls(redis: Redis, app: str) -> None:
+    tenure = Tenure(slots_of(redis, "one"), living, fixed=app, count=4)
+    await tenure.settle()
+    assert not await tenure.hand_over()
+    assert await tenure.permit()
+
+
+async def test_calls_that_nobody_takes_are_kept(redis: Redis) -> None:
+    giver = Tenure(slots_of(redis, "giver"), living, fixed="voicefork-0", count=4)
+    await giver.settle()
+    await taken(slots_of(redis, "busy"), "voicefork-1")  # lives, and takes nothing
+    async with asyncio.TaskGroup() as work:
+        running = work.create_task(giver.run(nothing))
+        await asyncio.sleep(0.1)
+        assert not await giver.hand_over(0.2)
+        assert await giver.permit()
+        assert not giver.lost.is_set()
+        running.cancel()
+    holders = {holder.app: holder for holder in await slots_of(redis, "x").holders()}
+    assert (holders["voicefork-0"].alive, holders["voicefork-0"].offered) == (True, False)
+
+
+async def test_a_replica_that_died_with_redis_memory_is_inherited(redis: Redis) -> None:
+    dead_one = Tenure(slots_of(redis, "dead"), dead, fixed="voicefork-0", count=4)
+    heir = Tenure(slots_of(redis, "heir"), dead, fixed="voicefork-1", count=4)
+    await dead_one.settle()
+    await heir.settle()
+    told, inherited = asyncio.Event(), asyncio.Event()
+    heir.forgotten = told.set
+
+    async def adopt(lease: Lease) -> None:
+        assert lease.app == "voicefork-0"
+        inherited.set()
+
+    async with asyncio.TaskGroup() as work:
+        running = work.create_task(heir.run(adopt))
+        await asyncio.sleep(0.1)  # it has seen the other
+        await redis.flushdb()
+        async with asyncio.timeout(3 * LEASE_SECONDS):
+            await told.wait()
+            await inherited.wait()
+        running.cancel()
+
+
+async def test_a_fence_grows_even_when_redis_forgets(redis: Redis, app: str) -> None:
+    one = slots_of(redis, "one")
+    lease = await taken(one, app)
+    await redis.flushdb()
+    await asyncio.sleep(1.1)
+    await taken(slots_of(redis, "other"), app)
+    assert not await one.renew(lease)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -24,7 +25,7 @@ from orchestrator.app.heir import Heir
 from orchestrator.app.node import Node, Readiness
 from orchestrator.app.reaching import open_desk, open_reach
 from orchestrator.app.referrals import Referrals
-from orchestrator.app.replica import open_membership
+from orchestrator.app.replica import Membership, open_membership
 from orchestrator.app.routes_file import open_routes
 from orchestrator.app.site import Site, open_sites
 from orchestrator.app.status import Status
@@ -34,6 +35,7 @@ from orchestrator.ari.transfers import ari_only_is_safe
 from orchestrator.config import Refers, Settings
 from orchestrator.fleet.calls import Calls, open_calls
 from orchestrator.fleet.peers import open_peers
+from orchestrator.fleet.placing import Placing
 from orchestrator.fleet.rendezvous import open_rendezvous
 from orchestrator.fleet.reports import Reports
 from orchestrator.fleet.runner import Surroundings
@@ -59,11 +61,18 @@ class Orchestrator:
     handoffs: Registry
     server: GrpcServer
     tenure: Tenure
+    member: Membership
+    placing: Placing
     drain_seconds: float
 
     async def drain(self) -> None:
-        """Takes no new calls and lets go of those that are here, within a limit."""
+        """Gives the calls to another replica. Where there is none: takes no new calls, and lets go
+        of those that are here within a limit."""
         await self.server.serving(False)
+        busy = len(self.calls) or self.handoffs.busy or self.placing.busy
+        if busy and await self.member.hand_over():
+            log.info("another replica goes on", calls=len(self.calls))
+            return
         try:
             async with asyncio.timeout(self.drain_seconds + _DRAIN_MARGIN_SECONDS):
                 await self.calls.drain(self.drain_seconds, self.handoffs.give_up)
@@ -151,7 +160,10 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             open_desk(settings, site.client, lambda: routes.table, reach.queues, metrics)
         )
         heirs = {
-            name: Heir(each.client, each.pbx, calls, handoffs, member.book, name)
+            name: Heir(
+                *(each.client, each.pbx, calls, handoffs, member.book, name),
+                placing if each is site else None,
+            )
             for name, each in sites.items()
         }
         nodes = {
@@ -184,7 +196,10 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
         }
         status.readiness = Readiness(connections, list(nodes.values()), meeting, calls)
         work = [each.run() for each in connections]
-        work += [meeting.run(), calls.look_after_strangers(), member.run(successions)]
+        work += [
+            *(meeting.run(), calls.look_after_strangers()),
+            member.run(successions, partial(_write_again, calls, handoffs)),
+        ]
         for other in stasisless.values():
             other.calls, other.handoffs = calls, handoffs
             work += [other.client.run(), other.queues.keep_up(other.client)]
@@ -201,6 +216,8 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             handoffs,
             server,
             tenure,
+            member,
+            placing,
             settings.drain_seconds,
         )
 
@@ -215,6 +232,11 @@ async def _running(forever: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterato
         finally:
             for task in tasks:
                 task.cancel()
+
+
+def _write_again(calls: Calls, handoffs: Registry) -> None:
+    calls.write_again()
+    handoffs.write_again()
 
 
 def _connection(site: Site, node: Node, metrics: Metrics, *, requests: bool) -> AriConnection:

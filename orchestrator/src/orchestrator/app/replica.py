@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -27,8 +27,12 @@ class Membership:
     book: CallBook
     peers: Peers
 
-    async def run(self, nodes: Sequence[Succession]) -> None:
-        """Keeps the slot, writes calls down, adopts those of the dead; until the slot is lost."""
+    async def run(self, nodes: Sequence[Succession], forgotten: Callable[[], None]) -> None:
+        """Keeps the slot, writes calls down, adopts those of the dead; until the slot is lost.
+
+        `forgotten` is called when Redis has lost its memory.
+        """
+        self.tenure.forgotten = forgotten
 
         async def adopt(lease: Lease) -> None:
             async with asyncio.TaskGroup() as work:
@@ -39,6 +43,10 @@ class Membership:
             writing = work.create_task(self.book.run())
             await self.tenure.run(adopt)
             writing.cancel()
+
+    async def hand_over(self) -> bool:
+        """Our calls to another replica, at once; False: nobody takes them, they are ours."""
+        return await self.book.written() and await self.tenure.hand_over()
 
 
 @asynccontextmanager

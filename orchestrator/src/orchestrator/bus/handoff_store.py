@@ -33,8 +33,8 @@ LIFE_SECONDS = 24 * 3600
 HISTORY = 512
 LIMIT_SECONDS = 0.5
 
-# KEYS: handoff, history, handoff-of, request, caller-of. The last argument is the handoff that gives
-# the caller up for this one, or empty.
+# KEYS: handoff, history, handoff-of, request, caller-of. The last argument is the handoff that
+# gives the caller up for this one, or empty.
 _CREATE = """
 local known = redis.call('HMGET', KEYS[4], 'handoff', 'fingerprint')
 if known[1] then return known end
@@ -50,8 +50,9 @@ for i = 1, 5 do redis.call('EXPIRE', KEYS[i], ARGV[8]) end
 return {}
 """
 
-# KEYS: handoff, history, handoff-of, caller-of. ARGV: handoff id, expected, revision, writer, state,
-# life, history, context (or empty), owed, 1 when the caller has left, then pairs of revision, view.
+# KEYS: handoff, history, handoff-of, caller-of. ARGV: handoff id, expected, revision, writer,
+# state, life, history, context (or empty), owed, 1 when the caller has left, then pairs of revision
+# and view.
 _SAVE = """
 local stored = redis.call('HMGET', KEYS[1], 'revision', 'writer')
 if stored[1] and stored[1] ~= ARGV[2] then

@@ -68,6 +68,7 @@ class CallBook:
         self._unwritten: dict[CallId, str] = {}  # bounded by the calls there are
         self._news = asyncio.Event()
         self._fence = fence
+        self._writing = asyncio.Lock()
 
     def note(self, call: EnteredCall, state: State) -> None:
         """What is to be written. A closed call is forgotten."""
@@ -88,6 +89,10 @@ class CallBook:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _flush(self) -> None:
+        async with self._writing:  # an older state must not come after a newer one
+            await self._flush_now()
+
+    async def _flush_now(self) -> None:
         self._news.clear()
         taken, self._unwritten = self._unwritten, {}
         arguments: list[str | int] = [self._fence(), self._app, LIFE_SECONDS]
@@ -99,6 +104,14 @@ class CallBook:
             self._unwritten = {**taken, **self._unwritten}  # what came meanwhile is newer
             self._news.set()
             raise
+
+    async def written(self) -> bool:
+        """Whether a successor finds everything as it is now; tries once."""
+        try:
+            await self._flush()
+        except StoreError as error:
+            log.warning("calls are not written", calls=len(self._unwritten), error=str(error))
+        return not self._unwritten
 
     async def of_slot(self, app: str) -> Sequence[Record]:
         """The calls that the holder of a slot had. Raises StoreError."""

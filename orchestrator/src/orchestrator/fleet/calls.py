@@ -105,6 +105,12 @@ class Calls:
         resumed = resume(record.state, found, self._around.policy, now)
         return self._start(CallRunner(record.call, self._around, resumed))
 
+    def write_again(self) -> None:
+        """The book has lost its memory."""
+        for runner in self._runners.values():
+            if runner.state is not None:
+                self._around.book.note(runner.call, runner.state)
+
     def _start(self, runner: CallRunner) -> bool:
         call = runner.call
         if call.call_id in self._runners or call.channel_id in self._by_channel:

@@ -3,9 +3,11 @@
     voicefork:v1:slot:<app>         the holder's fence; lives as long as the lease
     voicefork:v1:slot:<app>:fence   counter: every taking is one more
     voicefork:v1:slots              hash: app -> "<fence>|<replica>|<address>" of the last holder;
-                                    goes when it says goodbye, stays when it dies
+                                    goes when it says goodbye, stays when it dies, and is without
+                                    an address when it gives its calls away
 
-The counter is what counts: a replica whose fence is behind it has been replaced. A lease that ran
+The counter is what counts: a replica whose fence is behind it has been replaced. It begins with the
+time, so that it grows even when Redis has lost its memory. A lease that ran
 out while nobody took the slot is simply renewed.
 """
 
@@ -14,7 +16,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from enum import IntEnum
+from typing import Any, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -34,6 +37,7 @@ if held and held ~= ARGV[5] then
   return {0, redis.call('HGET', KEYS[3], ARGV[1]) or ''}
 end
 local before = redis.call('HGET', KEYS[3], ARGV[1]) or ''
+if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SET', KEYS[2], redis.call('TIME')[1]) end
 local fence = redis.call('INCR', KEYS[2])
 redis.call('SET', KEYS[1], fence, 'PX', ARGV[4])
 redis.call('HSET', KEYS[3], ARGV[1], fence .. '|' .. ARGV[2] .. '|' .. ARGV[3])
@@ -41,14 +45,14 @@ return {fence, before}
 """
 
 # KEYS as above. ARGV: app, replica, address, milliseconds, fence. A counter that is gone was lost
-# with Redis' memory: nobody else can have counted on.
+# with Redis' memory: nobody else can have counted on. Answers 2 then.
 _RENEW = """
 local fence = redis.call('GET', KEYS[2])
 if fence and fence ~= ARGV[5] then return 0 end
 if not fence then redis.call('SET', KEYS[2], ARGV[5]) end
 redis.call('SET', KEYS[1], ARGV[5], 'PX', ARGV[4])
 redis.call('HSET', KEYS[3], ARGV[1], ARGV[5] .. '|' .. ARGV[2] .. '|' .. ARGV[3])
-return 1
+return fence and 1 or 2
 """
 
 # KEYS as above. ARGV: app, fence.
@@ -56,6 +60,14 @@ _RELEASE = """
 if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
 redis.call('DEL', KEYS[1])
 redis.call('HDEL', KEYS[3], ARGV[1])
+return 1
+"""
+
+# KEYS as above. ARGV: app, fence, replica. No lease, and nobody to be asked.
+_OFFER = """
+if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[3], ARGV[1], ARGV[2] .. '|' .. ARGV[3] .. '|')
 return 1
 """
 
@@ -89,6 +101,11 @@ class Holder:
     address: str
     alive: bool
 
+    @property
+    def offered(self) -> bool:
+        """It lives, and gives its calls to whoever takes the slot."""
+        return not self.alive and not self.address
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -99,6 +116,14 @@ class Lease:
     before: Holder | None = None
 
 
+class Renewed(IntEnum):
+    """What became of a renewal."""
+
+    TAKEN = 0  # by somebody else
+    KEPT = 1
+    FORGOTTEN = 2  # Redis had lost its memory; the slot is ours again
+
+
 class Slots:
     """Takes, renews, releases. Every method raises StoreError when Redis does not answer."""
 
@@ -107,6 +132,8 @@ class Slots:
         self._take = redis.register_script(_TAKE)
         self._renew = redis.register_script(_RENEW)
         self._release = redis.register_script(_RELEASE)
+        self._offer = redis.register_script(_OFFER)
+        self._redis = redis
         self._look = redis.register_script(_LOOK)
 
     async def take(self, app: str, broken: int = 0) -> Lease | None:
@@ -116,14 +143,25 @@ class Slots:
         fence, before = await _within(self._take(_keys(app), arguments))
         return Lease(app, int(fence), _holder(app, before, alive=False)) if int(fence) else None
 
-    async def renew(self, lease: Lease) -> bool:
-        """False: somebody else has taken the slot."""
+    async def renew(self, lease: Lease) -> Renewed:
+        """False (as a truth value): somebody else has taken the slot."""
         me = self._replica
         arguments: list[str | int] = [
             *(lease.app, me.name, me.address),
             *(_MILLISECONDS, lease.fence),
         ]
-        return bool(await _within(self._renew(_keys(lease.app), arguments)))
+        return Renewed(await _within(self._renew(_keys(lease.app), arguments)))
+
+    async def offer(self, lease: Lease) -> bool:
+        """Whoever comes may take the slot at once. False: somebody has, already."""
+        arguments: list[str | int] = [lease.app, lease.fence, self._replica.name]
+        return bool(await _within(self._offer(_keys(lease.app), arguments)))
+
+    async def holds(self, lease: Lease) -> bool:
+        """Whether nobody has taken the slot after us; also when Redis has forgotten it."""
+        reading = cast(Awaitable[Any], self._redis.get(_keys(lease.app)[1]))
+        fence = await _within(reading)
+        return fence is None or int(fence) == lease.fence
 
     async def release(self, lease: Lease) -> None:
         await _within(self._release(_keys(lease.app), [lease.app, lease.fence]))

@@ -5,6 +5,8 @@
               living holder, app fixed: wait                            ▼
               Redis away, app fixed: go on without a lease       no request to Asterisk any more
 
+    held ── `hand_over`: offered to the others, our calls go on ── taken by one ──▶ lost
+
 A Redis that does not answer is no lost lease: nobody can have taken it meanwhile. A process that
 stood still (longer than a lease) asks first, before it touches a channel: see `permit`.
 """
@@ -14,17 +16,20 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 import structlog
 
 from orchestrator.errors import StoreError
-from orchestrator.fleet.slots import LEASE_SECONDS, Holder, Lease, Slots
+from orchestrator.fleet.slots import LEASE_SECONDS, Holder, Lease, Renewed, Slots
 from orchestrator.handoff.cancellation import heed_cancellation
 
 log = structlog.stdlib.get_logger(__name__)
 
 BEAT_SECONDS = 0.3
 SETTLE_SECONDS = 0.3
+OFFER_SECONDS = 2.0
+_TAKEN_YET_SECONDS = 0.02
 _TELL_EVERY = 10  # rounds of waiting
 
 Alive = Callable[[str], Awaitable[bool]]
@@ -49,6 +54,10 @@ class Tenure:
         self.lease: Lease | None = None
         self.lost = asyncio.Event()
         self._left = False
+        self._offering = False
+        self._vanished: dict[str, Holder] = {}
+        self.forgotten: Callable[[], None] = lambda: None
+        """Called when Redis has lost its memory."""
 
     @property
     def fence(self) -> int:
@@ -126,9 +135,15 @@ class Tenure:
         try:
             if self.lease is None:
                 await self._late_lease()
-            elif not await self._slots.renew(self.lease):
-                self._dispossessed()
+            elif self._offering:
                 return
+            else:
+                renewed = await self._slots.renew(self.lease)
+                if not renewed:
+                    self._dispossessed()
+                    return
+                if renewed is Renewed.FORGOTTEN:
+                    self._write_again()
             holders = await self._slots.holders()
         except StoreError as error:
             if self._healthy_since is not None:
@@ -140,10 +155,21 @@ class Tenure:
         if self._healthy_since is None:
             self._healthy_since = begun
         self._others = {holder.app: holder for holder in holders if holder.app != self.app}
-        if begun - self._healthy_since >= LEASE_SECONDS:
-            for holder in self._others.values():
-                if not holder.alive and holder.app not in self._adopting:
-                    self._adopting[holder.app] = work.create_task(self._inherit(holder, adopt))
+        watched = begun - self._healthy_since >= LEASE_SECONDS
+        if watched:  # who lives has written itself down again by now
+            self._others = {**self._vanished, **self._others}
+            self._vanished = {}
+        for holder in self._others.values():
+            dead = holder.offered or (watched and not holder.alive)
+            if dead and holder.app not in self._adopting:
+                self._adopting[holder.app] = work.create_task(self._inherit(holder, adopt))
+
+    def _write_again(self) -> None:
+        """Redis has lost its memory: who was there may have died with it."""
+        log.warning("redis has lost its memory: everything is written again")
+        self._healthy_since = None
+        self._vanished = {app: replace(it, alive=False) for app, it in self._others.items()}
+        self.forgotten()
 
     async def _late_lease(self) -> None:
         """Redis has come: the slot we were told to have, unless somebody has it."""
@@ -155,13 +181,14 @@ class Tenure:
     async def _inherit(self, holder: Holder, adopt: Adopt) -> None:
         """A replica seems dead: no lease, and no answer. Its slot is ours while we adopt."""
         try:
-            if await self._alive(holder.address):
+            if not holder.offered and await self._alive(holder.address):
                 log.warning("a lease ran out, but its holder answers", app=holder.app)
                 return
             lease = await self._slots.take(holder.app)
             if lease is None:
                 return  # another replica was faster, or it is back
-            log.warning("adopting a dead replica", app=holder.app, replica=holder.replica)
+            why = "adopting what a replica gives away" if holder.offered else "adopting the dead"
+            log.warning(why, app=holder.app, replica=holder.replica)
             async with asyncio.TaskGroup() as both:
                 keeping = both.create_task(self._keep(lease))
                 await adopt(lease)
@@ -189,6 +216,8 @@ class Tenure:
         """Whether a channel may be touched: False = we were replaced while we stood still."""
         if self.lost.is_set():
             return False
+        if self.lease is not None and self._offering:
+            return await self._still_ours(self.lease)
         if self.lease is None or asyncio.get_running_loop().time() - self._beat <= LEASE_SECONDS:
             return True
         begun = asyncio.get_running_loop().time()
@@ -200,6 +229,42 @@ class Tenure:
             return True  # nobody can have replaced us without it
         self._beat = begun
         return True
+
+    async def hand_over(self, seconds: float = OFFER_SECONDS) -> bool:
+        """Gives our calls to another replica, which takes them as if we were dead.
+
+        Until then they are ours, and everything goes on. False: there is no other replica, or none
+        that takes them; then nothing has changed.
+        """
+        lease = self.lease
+        if lease is None or not any(holder.alive for holder in self._others.values()):
+            return False
+        self._offering = True
+        try:
+            async with asyncio.timeout(seconds):
+                taken = not await self._slots.offer(lease)
+                while not taken and not self.lost.is_set():
+                    await asyncio.sleep(_TAKEN_YET_SECONDS)
+                    await self._still_ours(lease)
+        except (StoreError, TimeoutError) as error:
+            log.warning("nobody takes our calls", why=str(error) or "too late")
+        else:
+            self.lost.set()
+        try:
+            if not self.lost.is_set() and not await self._slots.renew(lease):
+                self.lost.set()  # taken in the last moment
+        except StoreError as error:
+            log.warning("slot is not taken back yet", error=str(error))
+        self._offering = False
+        return self.lost.is_set()
+
+    async def _still_ours(self, lease: Lease) -> bool:
+        try:
+            if not await self._slots.holds(lease):
+                self.lost.set()
+        except StoreError as error:
+            log.debug("whether our calls are taken is not known", error=str(error))
+        return not self.lost.is_set()
 
     def _dispossessed(self) -> None:
         if not self.lost.is_set():

@@ -46,6 +46,12 @@ class Journal:
         """Goes with the next write."""
         self._context = context
 
+    def write_again(self, context: Context) -> None:
+        """The store has lost its memory."""
+        self._context = context
+        self._pending.append(view(self._latest))
+        self._behind.set()
+
     async def write(self, state: State, owed: Owed = NOTHING) -> None:
         """Returns when it is stored, or at once or after the limit when it cannot be.
 

@@ -305,6 +305,16 @@ class Registry:
             )
         )
 
+    def write_again(self) -> None:
+        """The store has lost its memory."""
+        for runner in self._roster.runners():
+            runner.write_again()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any handoff is under way."""
+        return bool(self._roster.runners())
+
     def give_up(self) -> None:
         """Nobody is waited for any more: callers without an agent take their way out now."""
         for runner in self._roster.runners():

@@ -139,6 +139,10 @@ class HandoffRunner:
             await self._inbox.put(_Question(event, answer))
         return self.state if self._done and not answer.done() else await answer
 
+    def write_again(self) -> None:
+        """The store has lost its memory."""
+        self._journal.write_again(self.context)
+
     async def patch(self, patch: Context, expected: int) -> State:
         """Merges into the context and publishes it again; `expected` 0 = whatever revision.
 
