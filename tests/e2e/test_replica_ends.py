@@ -10,6 +10,8 @@ from typing import Any
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+from grpc_status import rpc_status  # type: ignore[import-untyped]
 from voicefork.handoff.v1 import handoff_pb2 as pb
 
 from tests.e2e.ears import MUSIC, until_hears
@@ -86,6 +88,18 @@ async def test_two_escalations_at_two_replicas_make_one_handoff(company: Company
             first, second = await asyncio.gather(*answers)
         assert first.handoff.handoff_id == second.handoff.handoff_id
         await connected(scene, scene.watch(first.handoff.handoff_id))
+
+
+async def test_the_refusal_of_another_replica_is_told_whole(company: Company) -> None:
+    async with a_pair(company) as pair, pair.board.calling() as scene:
+        nobody = pb.Target(endpoint="PJSIP/agent-9")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await scene.ask(asking(target=nobody))
+        info = error_details_pb2.ErrorInfo()
+        status = rpc_status.from_call(refused.value)
+        assert status is not None
+        assert status.details[0].Unpack(info)
+        assert info.reason == "DESTINATION_NOT_ALLOWED"
 
 
 async def test_a_human_is_asked_for_while_the_active_replica_dies(company: Company) -> None:

@@ -53,9 +53,9 @@ class Forwarding(grpc.aio.ServerInterceptor):
                     return await self._pass_on(address, method, handler, request)
                 except grpc.aio.AioRpcError as error:
                     if error.code() is not grpc.StatusCode.UNAVAILABLE or error.trailing_metadata():
-                        await context.abort(
-                            error.code(), error.details() or "", error.trailing_metadata() or ()
-                        )
+                        # A Metadata is not taken here, what it is made of is.
+                        trailing = tuple(error.trailing_metadata() or ())
+                        await context.abort(error.code(), error.details() or "", trailing)
                 address = await self.whereabouts.settled(call, address)
             return await handler.unary_unary(request, context)
 
