@@ -3,7 +3,7 @@
 SHELL := bash
 BIN := .venv/bin
 
-.PHONY: help setup python demo test test-unit fuzz lint bench bench-worker bench-latency bench-handoff bench-forks bench-edge bench-scaling constraints clean
+.PHONY: help setup python demo test test-unit fuzz lint bench bench-worker bench-latency bench-handoff bench-forks bench-edge bench-scaling images chart constraints clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,16 @@ bench-edge: setup ## what a fork costs a call's set-up in a real OpenSIPS (skipp
 
 bench-scaling: python ## autoscaling on a business day and in a flash crowd, simulated
 	@$(BIN)/python -m bench.scaling $(ARGS)
+
+BASE_IMAGE ?= localhost/python-base:bookworm
+images: setup ## the containers: built, and run as the chart does (root, podman, debootstrap)
+	@bash scripts/image-base.sh $(BASE_IMAGE)
+	@BASE_IMAGE=$(BASE_IMAGE) $(BIN)/python -m pytest -q -raR tests/images $(ARGS)
+
+chart: python ## the chart: rendered by both Helms, validated, checked; Containerfiles, scripts, alerts
+	@bash scripts/chart-tools.sh all
+	@$(BIN)/python -m pytest -q -raR tests/chart $(ARGS)
+	@bash scripts/chart-checks.sh
 
 constraints: python ## constraints.txt anew from the pyproject files
 	@bash scripts/constraints.sh
