@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 
 import aiohttp
+from voicefork_cli.lab.errors import NoPortLeftError
 from voicefork_cli.lab.ours import ANY_PORT, READY_SECONDS, Service
+from voicefork_cli.lab.ports import END_PORT, FIRST_PORT, PortRange
 from voicefork_cli.lab.processes import Lab, open_lab
 
 from bench.calls import LEGS, Calls, LoadMedia, attach_voices, open_calls
@@ -139,9 +141,20 @@ async def open_rig(plan: Plan, streams: int) -> AsyncIterator[Rig]:
         yield Rig(worker, load, relay, agent, calls, [], ports)
 
 
+def _rtp_range(lab: Lab, ports: int) -> PortRange:
+    """Ports of ours alone; or all there are, where others have cut up the range.
+
+    A worker passes over a port that somebody else has.
+    """
+    try:
+        return lab.ports.rtp_range(ports)
+    except NoPortLeftError:
+        return PortRange(FIRST_PORT, END_PORT - 1)
+
+
 @asynccontextmanager
 async def _worker(lab: Lab, url: str, plan: Plan) -> AsyncIterator[Service]:
-    rtp = lab.ports.rtp_range(PORTS_PER_CALL * plan.calls + SPARE_PORTS)
+    rtp = _rtp_range(lab, PORTS_PER_CALL * plan.calls + SPARE_PORTS)
     argv = [
         *(sys.executable, "-m", "siprec_worker", "--agent", url, "--log-level", "INFO"),
         *("--sip", ANY_PORT, "--admin", ANY_PORT, "--control", ANY_PORT),

@@ -9,6 +9,7 @@ from siprec_worker.net.rtp_ports import RtpPorts
 
 PAIRS_PER_CALL = 3  # two legs and the bot's voice
 _WEIGHT = 0.2  # of the newest tick: one stall of the machine is no overload, ten ticks are
+_WORST = 2.0  # times the limit: what the longest stall counts as, so that it takes four in a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Admission:
     def on_tick(self, now: float) -> None:
         if self._last_tick is not None:
             late = max(now - self._last_tick - self._interval, 0.0)
-            self.lag += _WEIGHT * (late - self.lag)
+            self.lag += _WEIGHT * (min(late, _WORST * self._limits.lag) - self.lag)
         self._last_tick = now
 
     @property

@@ -21,7 +21,8 @@ from siprec_worker.net.rtp_tick import MAX_DATAGRAM
 
 FRAME_SECONDS = 0.02
 _MAX_CATCH_UP = 3  # frames sent at once after a stall
-_MAX_DRAIN = 64  # datagrams read in one tick
+_DRAIN_SECONDS = 0.2  # what Asterisk sends back is only counted: by the dozen it is cheaper
+_MAX_DRAIN = 64  # datagrams read at a time; the kernel drops what a flood brings besides
 _EARLY = 0.005  # a frame may leave this much before its time rather than a tick later
 
 
@@ -48,6 +49,7 @@ class Talkback:
         self._playout = playout
         self._remote: Address | None = None
         self._due: float | None = None  # when the next frame leaves; set by the first tick
+        self._drain_due = 0.0
         self._packetizer = Packetizer(
             PAYLOAD_TYPES[TalkbackCodec.PCMU],
             ssrc=secrets.randbits(32),
@@ -87,10 +89,12 @@ class Talkback:
             self._remote = None
 
     def tick(self, now: float) -> None:
-        """Reads what came and sends what is due; nothing before it is attached."""
+        """Sends what is due, and now and then reads what came; nothing before it is attached."""
         if self._remote is None:
             return
-        self._drain(now)
+        if now >= self._drain_due:
+            self._drain_due = now + _DRAIN_SECONDS
+            self._drain(now)
         if self._due is None:
             self._due = now
         frames = math.floor((now + _EARLY - self._due) / FRAME_SECONDS) + 1

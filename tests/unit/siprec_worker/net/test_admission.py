@@ -49,10 +49,11 @@ def test_draining_refuses_whatever_room_there_is() -> None:
     assert scene.admission.obstacle == "draining"
 
 
-def test_one_stall_is_no_overload() -> None:
+@pytest.mark.parametrize("late", [0.2, 2.0])
+def test_one_stall_is_no_overload(late: float) -> None:
     scene = Scene()
     scene.ticks(10)
-    scene.ticks(1, late=0.2)
+    scene.ticks(1, late=late)
     assert scene.admission.admits()
 
 
