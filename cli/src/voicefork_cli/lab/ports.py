@@ -21,7 +21,7 @@ from pathlib import Path
 from voicefork_cli.lab.errors import NoPortLeftError
 
 HOST = "127.0.0.1"
-FIRST_PORT, END_PORT = 12_000, 32_000  # Linux hands out 32768 and above by itself
+FIRST_PORT, END_PORT = 10_000, 32_600  # Linux hands out 32768 and above by itself
 BLOCK = 200
 
 
