@@ -9,10 +9,14 @@ import time
 from contextlib import AsyncExitStack
 
 import pytest
+from voicefork.agent.v1 import agent_pb2
 from voicefork.worker.v1 import worker_pb2
 from voicefork_cli.lab.errors import MissingProgramError
 from voicefork_cli.lab.processes import Lab
 from voicefork_cli.lab.rtpengine import open_rtpengine
+from voicefork_cli.sim.fork_media import open_direct_media
+from voicefork_cli.sim.source import Tone
+from voicefork_cli.sim.src import ForkState
 
 from tests.builders.moving_forks import Pooled, open_pooled, relayed_media, until
 from tests.builders.stalling_path import open_stalling_path
@@ -175,6 +179,37 @@ async def test_requests_to_the_former_worker_reach_the_owner(lab: Lab) -> None:
         assert await fork.client.refresh() == 488  # a 200 of w1 would pull the RTP back
         await heard_without_a_break(pooled)
         await hang_up_everything(pooled)
+
+
+async def test_without_redis_the_former_worker_passes_a_bye_on_to_the_owner(lab: Lab) -> None:
+    async with open_pooled(lab, "w1", "w2") as pooled:
+        await begin(pooled, "w1", 1, owner=None)
+        (fork,) = pooled.forks
+        to = pooled.workers["w2"].addresses["control"]
+        request = worker_pb2.HandOverRequest(call_id=fork.call_id, to=to)
+        await pooled.control("w1").HandOver(request)
+        pooled.redis.program.signal(signal.SIGSTOP)
+        await pooled.stop()
+        await until(lambda: all(h.closed for h in pooled.agent.heard.values()), 5)
+        pooled.redis.program.signal(signal.SIGCONT)
+        await until(lambda: empty(pooled), 5)
+
+
+async def test_a_caller_who_is_gone_leaves_no_fork_where_the_bye_was_lost(lab: Lab) -> None:
+    async with open_pooled(lab, "w1") as pooled:
+        media = pooled.stack.enter_context(open_direct_media(pooled.pacer, Tone(437), Tone(653)))
+        fork = await pooled.begin([pooled.uri("w1")], media)
+        await pooled.listening()
+        reason = agent_pb2.Close.REASON_CALL_ENDED
+        asked = worker_pb2.DetachTalkbackRequest(call_id=fork.call_id, reason=reason)
+        await pooled.control("w1").DetachTalkback(asked)
+        await asyncio.sleep(4.0)
+        assert fork.client.state is ForkState.RECORDING  # its RTP goes on
+        await media.stop()
+        async with asyncio.timeout(6):
+            while "BYE" not in [one.method for one in fork.client.requests]:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await until(lambda: empty(pooled), 3)
 
 
 async def test_a_client_that_follows_no_reinvite_keeps_its_worker_until_it_ends(lab: Lab) -> None:

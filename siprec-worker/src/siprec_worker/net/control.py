@@ -180,7 +180,7 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
             if error.stays:
                 code = grpc.StatusCode.FAILED_PRECONDITION
             await context.abort(code, str(error))
-        return worker_pb2.AdoptResponse()
+        return worker_pb2.AdoptResponse(sip=receiving.sip_uri)
 
     async def CarryOn(  # noqa: N802
         self, request: worker_pb2.CarryOnRequest, context: Context

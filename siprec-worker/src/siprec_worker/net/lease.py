@@ -74,6 +74,10 @@ class Lease:
         return self._situation.worker_id
 
     @property
+    def sip_uri(self) -> str:
+        return self._situation.sip_uri
+
+    @property
     def zone(self) -> str:
         return self._situation.zone
 

@@ -58,7 +58,6 @@ class Membership:
             lambda: len(calls),
             lambda: admission.draining,
         )
-        self.moving = Moving(pool, self.lease, self.store, endpoint, calls, metrics, around.flush)
         self.receiving = Receiving(
             pool, self.lease, self.store, adoption, metrics, lambda: admission.obstacle
         )
@@ -66,6 +65,10 @@ class Membership:
             pool, self.lease, self.store, adoption, metrics, admission.admits, around.drop
         )
         self.strays = StrayRequests(pool, endpoint, situation.sip_uri, metrics)
+        self.moving = Moving(
+            *(pool, self.lease, self.store, endpoint, calls, metrics, around.flush),
+            self.strays.moved,
+        )
         self._metrics = metrics
         self.lease.on_dead = self.rescue.found
         self.store.on_lost = self._lost

@@ -60,7 +60,9 @@ class Moving:
         calls: Calls,
         metrics: Metrics,
         flush: Callable[[float], None],
+        gone: Callable[[str, str], None],
     ) -> None:
+        """`gone`: told the Call-ID of a dialog and the SIP URI of the worker that has it now."""
         self._pool = pool
         self._lease = lease
         self._store = store
@@ -68,6 +70,7 @@ class Moving:
         self._calls = calls
         self._metrics = metrics
         self._flush = flush
+        self._gone = gone
         self._stay: dict[str, float] = {}  # peers that follow no re-INVITE, until when
         self._moving: set[str] = set()
 
@@ -163,7 +166,7 @@ class Moving:
         )
         try:
             async with asyncio.timeout(ADOPT_SECONDS):
-                await stub.Adopt(request)
+                self._gone(key, (await stub.Adopt(request)).sip)
         except (grpc.aio.AioRpcError, TimeoutError) as error:
             self._metrics.moved.labels(result="failed").inc()
             self._store.take(call, fence)

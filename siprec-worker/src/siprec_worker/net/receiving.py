@@ -60,6 +60,10 @@ class Receiving:
         self._obstacle = obstacle
         self._arriving: dict[str, _Arriving] = {}
 
+    @property
+    def sip_uri(self) -> str:
+        return self._lease.sip_uri
+
     async def adopt(self, state: bytes, fence: int, from_worker: str) -> None:
         """Ends when the RTP comes here, and the fork is ours in Redis. Raises NotAdopted."""
         if obstacle := self._obstacle():

@@ -15,6 +15,7 @@ from siprec_worker.telemetry import Metrics
 log = structlog.get_logger(__name__)
 
 QUEUE = 256  # more at once are answered without asking
+MAX_MOVED = 4096  # dialogs whose new owner is remembered, for when Redis is away
 MOVES_MEDIA = frozenset({"INVITE", "UPDATE"})
 
 
@@ -31,7 +32,15 @@ class StrayRequests:
         self._sip_uri = sip_uri
         self._metrics = metrics
         self._waiting: asyncio.Queue[Strayed] = asyncio.Queue(QUEUE)
+        self._moved: dict[str, str] = {}
         endpoint.uas.passes_on = True
+
+    def moved(self, sip_call_id: str, owner: str) -> None:
+        """The dialog was ours; `owner` is the SIP URI of the worker that has it now."""
+        self._moved.pop(sip_call_id, None)
+        if len(self._moved) >= MAX_MOVED:
+            del self._moved[next(iter(self._moved))]
+        self._moved[sip_call_id] = owner
 
     def came(self, stray: Strayed) -> None:
         try:
@@ -42,12 +51,15 @@ class StrayRequests:
     async def run(self) -> None:
         while True:
             stray = await self._waiting.get()
+            call_id = stray.request.call_id
             try:
-                found: bytes = await self._pool.call("vf_owner", stray.request.call_id)
+                found: bytes = await self._pool.call("vf_owner", call_id)
+                owner = found.decode()
             except AWAY:
-                self._answer(stray, known=True)
-                continue
-            owner = found.decode()
+                owner = self._moved.get(call_id, "")
+                if not owner:
+                    self._answer(stray, known=True)
+                    continue
             elsewhere = bool(owner) and owner != self._sip_uri
             if elsewhere and stray.request.method not in MOVES_MEDIA:
                 self._metrics.strays.labels(result="passed on").inc()

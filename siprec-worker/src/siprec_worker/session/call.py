@@ -26,6 +26,7 @@ from siprec_worker.session.model import (
     AgentLost,
     Clear,
     ClockAnchor,
+    CloseReason,
     FromAgent,
     Leg,
     LegKind,
@@ -122,6 +123,7 @@ class RecordedCall:
     audience: Audience = field(init=False)
     arrived: float = 0.0  # when it came here, on the clock of `now`; `begun` may be elsewhere
     suspended: bool = False  # its former worker still has audio for the AIs: ours waits
+    caller_gone: bool = False  # the PBX says so: the RTP ends in a moment
     resumes: dict[int, Resume] = field(default_factory=dict)  # by AI: how it is dialled at first
     _next_anchor: float = 0.0
     _anchors: int = -1
@@ -162,6 +164,7 @@ class RecordedCall:
     ) -> None:
         """The PBX has a leg for the bot's voice. Idempotent; again with another address = moved."""
         self.talkback = (host, port, codec)
+        self.caller_gone = False
         self.feed(attached, now)
         if self.voice_on:
             self._send_voice(codec)
@@ -169,6 +172,7 @@ class RecordedCall:
     def detach(self, detached: ev.TalkbackDetached, now: float) -> None:
         self.feed(detached, now)
         self.talkback = None
+        self.caller_gone = detached.reason in (CloseReason.CALL_ENDED, CloseReason.NOT_ANSWERED)
 
     def feed(self, event: ev.Event, now: float) -> None:
         """One event for the conversation; what it wants is done at once, in order."""

@@ -24,6 +24,7 @@ from siprec_worker.session.registry import Calls
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER = (("Retry-After", "5"),)
+GONE_SECONDS = 3.0  # without RTP, after the PBX has said that the caller is gone
 
 
 class Intake:
@@ -161,9 +162,13 @@ class Intake:
         log.info("call ended", call_id=call.identity.call_id, reason=reason)
 
     def end_silent_calls(self, silence_seconds: float, now: float) -> None:
-        """RTP silence ends what nothing else ends: an SRC that died sends no BYE."""
+        """RTP silence ends what nothing else ends: an SRC that died sends no BYE.
+
+        Soon, where the PBX has told that the caller is gone: the BYE then went to a dead worker.
+        """
         for call in self._calls.live():
             last = call.audio.heard_at()
-            if now - max(last or 0.0, call.begun, call.arrived) > silence_seconds:
+            limit = min(GONE_SECONDS, silence_seconds) if call.caller_gone else silence_seconds
+            if now - max(last or 0.0, call.begun, call.arrived) > limit:
                 self._side.bye(call.dialog_id, "RTP silence")
                 self._gone(call.dialog_id, "rtp silence", now)
