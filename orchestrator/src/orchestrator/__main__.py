@@ -58,6 +58,7 @@ async def _run(settings: Settings) -> int:
             log.info("ready", grpc=orchestrator.grpc, admin=orchestrator.admin)
             ready.set()
             if await _first(stop, orchestrator.tenure.lost) is not stop:
+                await orchestrator.drop()
                 return EXIT_REPLACED  # without a farewell: our calls are somebody else's
             log.info("ending", calls=len(orchestrator.calls))
             await orchestrator.drain()

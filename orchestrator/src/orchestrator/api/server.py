@@ -69,6 +69,10 @@ class GrpcServer:
         await self.serving(False)
         await self._server.start()
 
+    async def fall_silent(self) -> None:
+        """Breaks every stream off: who reports or asks goes to another replica at once."""
+        await self._server.stop(None)
+
     async def serving(self, serving: bool) -> None:
         """What grpc.health.v1 says of us from here on."""
         status = health_pb2.HealthCheckResponse

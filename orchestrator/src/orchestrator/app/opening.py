@@ -72,6 +72,7 @@ class Orchestrator:
         busy = len(self.calls) or self.handoffs.busy or self.placing.busy
         if busy and await self.member.hand_over():
             log.info("another replica goes on", calls=len(self.calls))
+            await self.drop()
             return
         try:
             async with asyncio.timeout(self.drain_seconds + _DRAIN_MARGIN_SECONDS):
@@ -80,6 +81,10 @@ class Orchestrator:
             log.warning("calls were left behind", calls=len(self.calls))  # for another replica
         else:
             await self.tenure.leave()
+
+    async def drop(self) -> None:
+        """The calls are another replica's: nothing that is told of them may end here."""
+        await self.server.fall_silent()
 
 
 @asynccontextmanager
