@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from voicefork_cli.lab.opensips import OpenSips, OpenSipsPlan, render_opensips, run_opensips
@@ -17,6 +17,7 @@ from voicefork_cli.sim.phone import AgentPhone
 from voicefork_cli.sim.source import Tone
 
 from tests.opensips.mi import ask, calls
+from tests.opensips.postgres import open_postgres
 from tests.opensips.recorder import Recorder
 from tests.opensips.tables import make_database
 
@@ -31,29 +32,43 @@ async def dial(caller: CarrierCaller, edge: OpenSips, number: str = "+1415555019
     await caller.dial(f"sip:{number}@{edge.sip}", Tone(440))
 
 
-@pytest.mark.parametrize(
-    "how",
-    [(number, hide) for number in (signal.SIGTERM, signal.SIGKILL) for hide in (True, False)],
-    ids=str,
-)
+RESTARTS = [
+    ("sqlite", number, hide)
+    for number in (signal.SIGTERM, signal.SIGKILL)
+    for hide in (True, False)
+]
+RESTARTS += [("postgres", number, True) for number in (signal.SIGTERM, signal.SIGKILL)]
+
+
+@asynccontextmanager
+async def open_database(lab: Lab, kind: str) -> AsyncIterator[str]:
+    """An empty database; its URL for OpenSIPS."""
+    if kind == "sqlite":
+        yield make_database(lab.folder / "edge.db")
+        return
+    async with open_postgres(lab) as url:
+        yield url
+
+
+@pytest.mark.parametrize("how", RESTARTS, ids=str)
 async def test_calls_and_their_forks_outlive_a_restart(
     lab: Lab,
     edge_plan: Callable[..., OpenSipsPlan],
     caller: CarrierCaller,
     recorder: Recorder,
-    how: tuple[signal.Signals, bool],
+    how: tuple[str, signal.Signals, bool],
 ) -> None:
-    number, hide = how
-    database = make_database(lab.folder / "edge.db")
-    home = render_opensips(lab, edge_plan(database=database, hide_topology=hide))
-    async with AsyncExitStack() as stack:
-        edge = await stack.enter_async_context(run_opensips(lab, home))
-        await dial(caller, edge)
-        fork = await recorder.fork()
-        await fork.audio("customer", 50)
-        edge.program.signal(number)
-        await fork.audio("customer", 50)  # the audio does not need OpenSIPS
-    async with run_opensips(lab, home) as edge:
+    kind, number, hide = how
+    async with AsyncExitStack() as opened:
+        database = await opened.enter_async_context(open_database(lab, kind))
+        home = render_opensips(lab, edge_plan(database=database, hide_topology=hide))
+        async with run_opensips(lab, home) as edge:
+            await dial(caller, edge)
+            fork = await recorder.fork()
+            await fork.audio("customer", 50)
+            edge.program.signal(number)
+            await fork.audio("customer", 50)  # the audio does not need OpenSIPS
+        edge = await opened.enter_async_context(run_opensips(lab, home))
         async with asyncio.timeout(3):
             while await calls(edge) != 1:  # noqa: ASYNC110 - asked, not told
                 await asyncio.sleep(0.1)
