@@ -17,7 +17,16 @@ from voicefork.handoff.v1.handoff_pb2 import Context, TranscriptLine
 from voicefork_sdk.call import Call
 from voicefork_sdk.escalation import Escalation
 from voicefork_sdk.events import Audio, CallState, Event, HandoffUpdate, PlayState, Speech
-from voicefork_sdk.model import PCM_8K, Barge, CallStatus, LegKind, Phase, PlayStatus, Role
+from voicefork_sdk.model import (
+    PCM_8K,
+    Barge,
+    CallStatus,
+    Leg,
+    LegKind,
+    Phase,
+    PlayStatus,
+    Role,
+)
 from voicefork_sdk.options import AgentOptions
 from voicefork_sdk.server import serve
 from voicefork_sdk.speech.bank_phrases import NARROW, PHRASES
@@ -50,6 +59,9 @@ SUMMARIES = {
     "dispute": "The caller wants to dispute a charge.",
     "human": "The caller asked to speak to a person.",
 }
+# What a bank's own system would tell about who calls.
+ACCOUNTS = {"+14155550100": {"account": "4092", "amount": "150"}}
+BRIEFING = "Escalating account {account}. Caller disputes a {amount} dollar charge."
 SPEAKERS = {"heard": TranscriptLine.SPEAKER_CUSTOMER, "said": TranscriptLine.SPEAKER_BOT}
 TRANSITION = "transition"  # the utterance that is finished before the caller is put on hold
 _HANDOFF_SECONDS = 15.0  # without a word of the handoff for so long, the caller is told
@@ -123,13 +135,14 @@ class Receptionist:
 
     def _context(self, heard: Heard) -> Context:
         """What the human sees, and hears, so that the caller need not repeat it."""
+        slots = self._slots(heard)
         context = Context(
             summary=SUMMARIES[heard.intent],
             transcript_tail=self._turns,
-            customer_reference=self._call.opening.headers.get("X-Account", ""),
-            briefing_text=SUMMARIES[heard.intent],
+            customer_reference=slots.get("account", ""),
+            briefing_text=_briefing(heard.intent, slots),
         )
-        context.slots.update(self._slots(heard))
+        context.slots.update(slots)
         context.evidence.add(
             kind="phrase", text=heard.phrase, from_pts=heard.from_pts, to_pts=heard.to_pts
         )
@@ -161,8 +174,10 @@ class Receptionist:
             self._speaking = None
 
     def _slots(self, heard: Heard) -> dict[str, str]:
-        account = self._call.opening.headers.get("X-Account", "")
-        return {"said": heard.phrase} | ({"account": account} if account else {})
+        opening = self._call.opening
+        told = opening.headers.get("X-Account", "")
+        known = {"account": told} if told else _account(opening.leg(LegKind.CUSTOMER))
+        return {"said": heard.phrase, **known}
 
     def _tell(self, event: str, text: str) -> None:
         call_id, now = self._call.opening.call_id, round(time.time(), 3)
@@ -171,6 +186,19 @@ class Receptionist:
             turn = TranscriptLine(speaker=speaker, text=text)
             turn.at.GetCurrentTime()
             self._turns = [*self._turns, turn][-20:]
+
+
+def _account(customer: Leg | None) -> dict[str, str]:
+    """What is known of the number that calls."""
+    number = customer.aor.partition(":")[2].partition("@")[0] if customer else ""
+    return ACCOUNTS.get(number, {})
+
+
+def _briefing(intent: str, slots: dict[str, str]) -> str:
+    """What the human hears before the caller."""
+    if intent == "dispute" and {"account", "amount"} <= slots.keys():
+        return BRIEFING.format_map(slots)
+    return SUMMARIES[intent]
 
 
 async def on_call(call: Call, spotters: PhraseSpotters, lines: dict[str, bytes]) -> None:

@@ -64,20 +64,25 @@ def demo(
     agent: Annotated[
         str, typer.Option(help="What the agent's phone does: answer, busy, decline, noanswer.")
     ] = "answer",
+    pattern: Annotated[
+        str, typer.Option(help="How the caller is handed over: attended, whisper, dialplan, refer.")
+    ] = "attended",
 ) -> None:
     """One whole call: caller, bot, handoff, agent; shown and measured."""
     # Imported here: the demo needs every part of the checkout, the other commands do not.
     try:
         from voicefork_cli.demo.command import DemoPlan, Story, run_demo  # noqa: PLC0415
         from voicefork_cli.demo.dispute import AgentMood  # noqa: PLC0415
+        from voicefork_cli.demo.patterns import Pattern  # noqa: PLC0415
         from voicefork_cli.demo.screen import Screen  # noqa: PLC0415
     except ModuleNotFoundError as error:
         fail(f"The demo cannot start: {error}. Install the whole checkout: make setup")
     try:
-        plan = DemoPlan(out, Story(story), AgentMood(agent))
+        plan = DemoPlan(out, Story(story), AgentMood(agent), Pattern(pattern))
     except ValueError:
-        stories, agents = ([each.value for each in kind] for kind in (Story, AgentMood))
-        fail(f"--story is one of {', '.join(stories)}; --agent one of {', '.join(agents)}")
+        kinds = {"story": Story, "agent": AgentMood, "pattern": Pattern}
+        allowed = {name: ", ".join(each.value for each in kind) for name, kind in kinds.items()}
+        fail("; ".join(f"--{name} is one of {values}" for name, values in allowed.items()))
     try:
         raise typer.Exit(asyncio.run(run_demo(plan, Screen())))
     except asyncio.CancelledError:

@@ -50,7 +50,8 @@ def test_a_wrong_option_says_what_would_be_right(arguments: list[str], advice: s
 @pytest.mark.parametrize(
     ("arguments", "advice"),
     [
-        (["--agent", "asleep"], "--agent one of answer, busy, decline, noanswer"),
+        (["--agent", "asleep"], "--agent is one of answer, busy, decline, noanswer"),
+        (["--pattern", "shout"], "--pattern is one of attended, whisper, dialplan, refer"),
         (["--story", "novel"], "--story is one of dispute, question"),
     ],
 )

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
 from voicefork.handoff.v1 import handoff_pb2
 
-from voicefork_cli.demo.cast import Cast
+from voicefork_cli.demo.cast import AGENT_HZ, CALLER_HZ, Cast
+from voicefork_cli.demo.ears import until_quiet
 from voicefork_cli.demo.handoffs import follow_handoff, nanoseconds
-from voicefork_cli.demo.story import ask, call_in, control_call, next_line
+from voicefork_cli.demo.outcomes import report_outcome
+from voicefork_cli.demo.patterns import ACCEPT_KEY, Pattern
+from voicefork_cli.demo.queue import waiting_caller
+from voicefork_cli.demo.story import BREATH_SECONDS, ask, call_in, control_call, next_line
 from voicefork_cli.demo.timeline import Timeline
 from voicefork_cli.measure.packets import Packet
 from voicefork_cli.operator.context_stream import open_contexts
 from voicefork_cli.sim.phone import Behaviour, PhoneCall
+from voicefork_cli.sim.sdp import TELEPHONE_EVENT
 from voicefork_cli.sim.source import Tone
 
 T = TypeVar("T")
 COMPLAINT = "I want to dispute this charge."
-CALLER_HZ, AGENT_HZ, MUSIC_HZ = 440, 600, 350
 TALK_SECONDS = 3.0
 HEARD_SECONDS = 10.0
+BRIEFING_SECONDS = 15.0
 TENANT = "default"
 
 
@@ -64,41 +70,80 @@ class Dispute:
     context_ns: int | None
     summary: str
     control: tuple[Packet, ...]  # what a caller without a handoff heard in the same time
+    pattern: Pattern = Pattern.ATTENDED
+    keys: tuple[Packet, ...] = ()  # the agent's key, as their phone sent it
+    variables: Mapping[str, str] = field(default_factory=dict)  # of the caller's channel in Queue()
+    referred_ns: int | None = None
+    referred_to: str = ""
+    reported: int = 0  # handoffs the agent has said something of, by the orchestrator's counters
+    repeated: int = 0  # of these, callers who had to repeat themselves
+
+    @property
+    def reached(self) -> bool:
+        """Whether the caller should have met a human."""
+        by_queue = self.pattern is Pattern.DIALPLAN and self.agent_answered_ns is not None
+        return by_queue or self.handoff.phase == handoff_pb2.PHASE_CONNECTED
+
+    @property
+    def key_ns(self) -> int | None:
+        """When the agent had let the key go."""
+        return self.keys[-1].arrival_ns if self.keys else None
+
+    @property
+    def joined_ns(self) -> int:
+        """When they met, or the way out was taken."""
+        if self.pattern is Pattern.DIALPLAN and self.agent_answered_ns is not None:
+            return self.agent_answered_ns
+        return self.settled_ns
 
 
-async def tell_dispute(cast: Cast, timeline: Timeline, mood: AgentMood) -> Dispute:
+async def tell_dispute(
+    cast: Cast, timeline: Timeline, mood: AgentMood, pattern: Pattern = Pattern.ATTENDED
+) -> Dispute:
     """The whole call, with a control call beside it."""
     caller = cast.caller
     cast.phone.behaviour = mood.behaviour
     async with control_call(cast) as control, asyncio.TaskGroup() as beside:
         await call_in(cast, timeline)
         screen = beside.create_task(_screen(cast, timeline))
-        agent = beside.create_task(_agent(cast, timeline))
+        agent = beside.create_task(_agent(cast, timeline, pattern))
         await ask(cast, timeline, COMPLAINT)
         escalated = await next_line(cast, "escalated", HEARD_SECONDS)
         call_id = cast.edge.calls[caller.call_id].voicefork_call
         address = cast.stack.orchestrator.addresses["grpc"]
 
         def on_phase(handoff: handoff_pb2.Handoff) -> None:
-            if handoff.phase == handoff_pb2.PHASE_CONNECTED:
-                caller.play(Tone(CALLER_HZ))
+            held = pattern is Pattern.WHISPER and handoff.phase == handoff_pb2.PHASE_CALLER_HELD
+            if held or handoff.phase == handoff_pb2.PHASE_CONNECTED:
+                caller.play(Tone(CALLER_HZ))  # while held, so that it shows who hears it
 
         changes = await follow_handoff(address, call_id, timeline, on_phase)
+        variables = await waiting_caller(cast.stack.asterisk)
+        if pattern is Pattern.DIALPLAN and mood is AgentMood.ANSWER:
+            async with asyncio.timeout(HEARD_SECONDS):
+                await asyncio.shield(agent)
+            caller.play(Tone(CALLER_HZ))
         await asyncio.sleep(TALK_SECONDS)
         await caller.hang_up()
+        await cast.second.hang_up()
         timeline.add(time.time_ns(), "caller", "hangs up")
         screen.cancel()
         agent.cancel()
         heard = tuple(control)
+    referred = next((e.at_ns for e in caller.events if e.text == "got REFER"), None)
+    if referred is not None and caller.referral is not None:
+        desk = ", ".join(caller.referral.asked_for)
+        timeline.add(referred, "PBX", f"REFER: the carrier is asked to call {desk}")
     published = await _result(screen)
     phone_call = await _result(agent)
     last = changes[-1]
     settled = next(h for h in changes if h.phase == last.phase)
+    reported, repeated = await report_outcome(cast, last, shown=published is not None)
     lines = cast.vendor_lines()
     return Dispute(
         answered_ns=caller.answered_ns or 0,
         escalated_ns=int(float(str(escalated["t"])) * 1e9),
-        ended_ns=caller.ended_ns or time.time_ns(),
+        ended_ns=cast.ended_ns or time.time_ns(),
         recognised=tuple(str(line["text"]) for line in lines if line["event"] == "heard"),
         agent_answered_ns=phone_call.answered_ns if phone_call else None,
         agent_heard=tuple(phone_call.heard) if phone_call else (),
@@ -107,6 +152,13 @@ async def tell_dispute(cast: Cast, timeline: Timeline, mood: AgentMood) -> Dispu
         context_ns=published[0] if published else None,
         summary=published[1] if published else "",
         control=heard,
+        pattern=pattern,
+        keys=_keys(phone_call) if phone_call else (),
+        variables=variables,
+        referred_ns=referred,
+        reported=reported,
+        repeated=repeated,
+        referred_to=", ".join(caller.referral.asked_for) if caller.referral else "",
     )
 
 
@@ -121,15 +173,35 @@ async def _screen(cast: Cast, timeline: Timeline) -> tuple[int, str] | None:
     return None
 
 
-async def _agent(cast: Cast, timeline: Timeline) -> PhoneCall:
+async def _agent(cast: Cast, timeline: Timeline, pattern: Pattern) -> PhoneCall:
     call = await cast.phone.next_call(60.0)
     timeline.add(time.time_ns(), "agent", "phone rings")
     await _decided(call)
     if call.answered_ns is not None:
         timeline.add(call.answered_ns, "agent", "answers")
+        if pattern is Pattern.WHISPER:
+            await _listen_and_accept(call, timeline)
     else:
         timeline.add(time.time_ns(), "agent", f"does not take it: {call.events[-1].text}")
     return call
+
+
+async def _listen_and_accept(call: PhoneCall, timeline: Timeline) -> None:
+    """Hears the briefing out, then takes the caller by key."""
+    began = call.answered_ns or 0
+    heard = await until_quiet(call, began, quiet_seconds=BREATH_SECONDS, limit=BRIEFING_SECONDS)
+    timeline.add(heard, "agent", "has heard the briefing, the caller has not")
+    timeline.add(time.time_ns(), "agent", f"presses {ACCEPT_KEY}")
+    await call.press(ACCEPT_KEY)
+
+
+def _keys(call: PhoneCall) -> tuple[Packet, ...]:
+    """The packets of its keys (RFC 4733), at the time they were sent."""
+    return tuple(
+        Packet(sent.sent_ns, sent.seq, sent.timestamp, 0, sent.payload_type, False, sent.payload)
+        for sent in call.said
+        if sent.payload_type == TELEPHONE_EVENT
+    )
 
 
 async def _decided(call: PhoneCall) -> None:

@@ -3,57 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from voicefork.handoff.v1 import handoff_pb2
 
-from voicefork_cli.demo.dispute import AGENT_HZ, CALLER_HZ, MUSIC_HZ, Dispute
+from voicefork_cli.demo.cast import AGENT_HZ, CALLER_HZ, MUSIC_HZ
+from voicefork_cli.demo.dispute import Dispute
 from voicefork_cli.demo.ears import audible_until
 from voicefork_cli.demo.handoffs import outcome_name
+from voicefork_cli.demo.pattern_figures import pattern_figures
 from voicefork_cli.demo.question import Question
+from voicefork_cli.demo.rows import Figure, milliseconds, since, steady_tone_from, with_keys
 from voicefork_cli.measure.heard import Heard, hear
 from voicefork_cli.measure.packets import PACKET_MS, Packet
-from voicefork_cli.measure.tones import is_pure
 
-SURE_PACKETS = 5  # a tone is heard when it sounds for 100 ms and nothing else does
 NS_PER_MS = 1_000_000
 GREETING_NS = 1_000_000_000  # of the greeting: music, then words, and nothing between
 AFTERWARDS_NS = 2_000_000_000
 WITNESS_TOLERANCE_MS = 20
 CONTROL_MISSES = 0.1  # of the time at most: a control call that hears nothing excuses nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One row. `good` is None where nothing is demanded."""
-
-    name: str
-    value: str
-    good: bool | None = None
-
-
-def milliseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f} ms"
-
-
-def since(later_ns: int | None, earlier_ns: int | None) -> float | None:
-    """Milliseconds between two moments, None if one did not happen."""
-    if later_ns is None or earlier_ns is None:
-        return None
-    return (later_ns - earlier_ns) / NS_PER_MS
-
-
-def steady_tone_from(packets: Sequence[Packet], hz: float, after_ns: int) -> int | None:
-    """Arrival of the first packet of a stretch of `hz` alone that lasts 100 ms."""
-    begun, length = 0, 0
-    for packet in packets:
-        if packet.arrival_ns < after_ns or not is_pure(packet, hz):
-            length = 0
-            continue
-        begun, length = (begun, length + 1) if length else (packet.arrival_ns, 1)
-        if length == SURE_PACKETS:
-            return begun
-    return None
 
 
 def question_figures(packets: Sequence[Packet], call: Question) -> list[Figure]:
@@ -108,14 +75,13 @@ def dispute_figures(
     the agent where there is one, must have been heard: a caller can be without dead air, and still
     be with nobody.
     """
-    connected = call.handoff.phase == handoff_pb2.PHASE_CONNECTED
-    until_ns = call.settled_ns + AFTERWARDS_NS
+    connected, until_ns = call.reached, call.joined_ns + AFTERWARDS_NS
     held_ns = steady_tone_from(packets, MUSIC_HZ, call.escalated_ns)
     spoken_ns = audible_until(packets, held_ns) if held_ns else None
     agent_ns = steady_tone_from(packets, AGENT_HZ, call.escalated_ns)
     heard = hear(packets, call.escalated_ns, until_ns)
     control = hear(call.control, call.escalated_ns, until_ns)
-    beyond = heard.beyond(control)
+    beyond = hear(with_keys(packets, call.keys), call.escalated_ns, until_ns).beyond(control)
     timing = call.handoff.timing
     witness = timing.silent_ms + timing.missing_ms
     lead = since(agent_ns if connected else held_ns, call.context_ns)
@@ -137,17 +103,13 @@ def dispute_figures(
         ),
         Figure("longest gap between packets", milliseconds(heard.longest_gap_ms)),
     ]
+    rows += pattern_figures(packets, call)
     if connected:
-        answered = since(agent_ns, call.agent_answered_ns)
-        talks = since(
-            steady_tone_from(call.agent_heard, CALLER_HZ, call.settled_ns), call.settled_ns
-        )
+        what = "agent's key" if call.key_ns else "agent answered"
+        answered = since(agent_ns, call.key_ns or call.agent_answered_ns)
+        talks = since(steady_tone_from(call.agent_heard, CALLER_HZ, call.joined_ns), call.joined_ns)
         rows += [
-            Figure(
-                "agent answered -> caller hears agent",
-                milliseconds(answered),
-                answered is not None,
-            ),
+            Figure(f"{what} -> caller hears agent", milliseconds(answered), answered is not None),
             Figure("connected -> agent hears caller", milliseconds(talks), talks is not None),
         ]
     what = "the merge" if connected else "the music"

@@ -5,21 +5,26 @@ from __future__ import annotations
 import base64
 import io
 import re
+import tempfile
 import time
 import wave
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voicefork_cli.demo.figures import Figure
+from voicefork_cli.demo.rows import Figure
 from voicefork_cli.demo.spans import Span
 from voicefork_cli.demo.timeline import Moment
 from voicefork_cli.lab.templates import fill
+from voicefork_cli.measure.packets import AUDIO_TYPES, Packet
+from voicefork_cli.measure.pcm import decode
+from voicefork_cli.sim.wav import write_conversation
 
 BINS = 480  # bars of a waveform
 FULL_SCALE = 32768
@@ -32,12 +37,24 @@ HEADLINES = {
     "context published before the merge by": "context ahead of the voice",
     "context published before the music by": "context ahead of the music",
     "first audio after 200 OK": "answer to first audio",
+    "briefing heard by the agent": "of briefing at the agent",
+    "escalation -> REFER at the carrier": "escalation to REFER",
+    "agent's key -> caller hears agent": "key to agent's voice",
     "question's end -> answer heard": "question to answer",
     "longest gap between packets": "longest gap in the audio",
 }
 HEADLINES_SHOWN = 4
 MARKED = {"escalated": "asks for a human", "CONNECTED": "connected", "QUEUED": "in the queue"}
-NAMES = {"bot": "Bot", "music": "Hold music", "agent": "Agent"}
+NAMES = {"bot": "Bot", "music": "Hold music", "agent": "Agent", "caller": "Caller",
+         "briefing": "Briefing"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AgentEar:
+    """What the agent's phone heard; nothing where there was no agent."""
+
+    packets: Sequence[Packet] = ()
+    spans: Sequence[Span] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +69,12 @@ class Report:
     handoff: Sequence[Span]
     figures: Sequence[Figure]
     facts: Sequence[tuple[str, str]]
+    targets: Sequence[Figure] = ()
+    agent: AgentEar = field(default_factory=AgentEar)
 
     @property
     def good(self) -> bool:
-        return all(figure.good is not False for figure in self.figures)
+        return all(figure.good is not False for figure in (*self.figures, *self.targets))
 
 
 def write_report(report: Report) -> str:
@@ -76,6 +95,9 @@ def write_report(report: Report) -> str:
             "SAID": _bars(peaks(said, BINS), [], seconds, "caller"),
             "HEARD": _bars(peaks(heard, BINS), report.heard, seconds, "quiet"),
             "HEARD_SPANS": _lane(report.heard, seconds),
+            "AGENT_LANES": _agent_lanes(report, seconds),
+            "AGENT_AUDIO": _agent_audio(report),
+            "TARGETS": _targets(report.targets),
             "HANDOFF_LANE": _handoff_lane(report.handoff, seconds),
             "MARKS": _marks(report, shown, seconds),
             "AXIS": _axis(seconds),
@@ -145,6 +167,51 @@ def _bars(loud: Sequence[float], spans: Sequence[Span], seconds: float, otherwis
 
 def _lane(spans: Iterable[Span], seconds: float) -> str:
     return "".join(_block(span, NAMES[span.what], span.what, seconds) for span in spans)
+
+
+def _agent_lanes(report: Report, seconds: float) -> str:
+    """The agent's ear under the caller's, on the same time."""
+    if not report.agent.spans:
+        return ""
+    loud = [0.0] * BINS
+    for packet in report.agent.packets:
+        part = int((packet.arrival_ns - report.zero_ns) / 1e9 / seconds * BINS)
+        codec = AUDIO_TYPES.get(packet.payload_type)
+        if codec is not None and 0 <= part < BINS:
+            level = float(np.abs(decode(packet.payload, codec).astype(np.int32)).max())
+            loud[part] = max(loud[part], level / FULL_SCALE)
+    drawn = _bars(loud, report.agent.spans, seconds, "quiet")
+    return (
+        '<div class="label"><strong>Heard</strong> by the agent</div>'
+        f'<svg viewBox="0 -1 {BINS} 2" preserveAspectRatio="none" role="img"'
+        f' aria-label="waveform of what the agent heard">{drawn}</svg>'
+        '<div class="label">Who is heard</div>'
+        f'<div class="lane">{_lane(report.agent.spans, seconds)}</div>'
+    )
+
+
+def _agent_audio(report: Report) -> str:
+    """Only where there is something to hear that the caller does not: a briefing."""
+    if not any(span.what == "briefing" for span in report.agent.spans):
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "agent.wav"
+        write_conversation(path, (), report.agent.packets)
+        wav = base64.b64encode(path.read_bytes()).decode()
+    return (
+        '<p class="ear">What the agent heard, from their answer on:</p>'
+        f'<audio controls preload="auto" src="data:audio/wav;base64,{wav}"></audio>'
+    )
+
+
+def _targets(targets: Sequence[Figure]) -> str:
+    if not targets:
+        return ""
+    rows = "".join(map(_figure, targets))
+    return (
+        "<section><h2>What the field asks for, by this one call</h2>"
+        f'<table class="figures"><tbody>{rows}</tbody></table></section>'
+    )
 
 
 def _handoff_lane(spans: Sequence[Span], seconds: float) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from voicefork_cli.demo.figures import Figure
+from voicefork_cli.demo.rows import Figure
 from voicefork_cli.demo.timeline import Moment
 
 COLOURS = {

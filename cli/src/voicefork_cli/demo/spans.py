@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from voicefork_cli.demo.dispute import AGENT_HZ, MUSIC_HZ
+from voicefork_cli.demo.cast import AGENT_HZ, CALLER_HZ, MUSIC_HZ
 from voicefork_cli.demo.timeline import Moment
 from voicefork_cli.measure.heard import is_silent
 from voicefork_cli.measure.packets import PACKET_MS, Packet
 from voicefork_cli.measure.tones import is_pure
 
-BOT, MUSIC, AGENT, QUIET = "bot", "music", "agent", ""
+BOT, MUSIC, AGENT, CALLER, BRIEFING, QUIET = "bot", "music", "agent", "caller", "briefing", ""
 PAUSE_SECONDS = 1.0  # between two words of one speech
-_TONES = {MUSIC: MUSIC_HZ, AGENT: AGENT_HZ}
+_CALLERS_EAR = {MUSIC: MUSIC_HZ, AGENT: AGENT_HZ}
+_AGENTS_EAR = {CALLER: CALLER_HZ, MUSIC: MUSIC_HZ}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,18 @@ class Span:
 
 
 def heard_spans(packets: Sequence[Packet], zero_ns: int) -> list[Span]:
-    """What one ear heard: the bot's speech, music, the agent's tone; nothing where it was quiet."""
+    """What the caller heard: the bot's speech, music, the agent's tone; nothing where quiet."""
+    return _spans(_runs(packets, zero_ns, _CALLERS_EAR, BOT))
+
+
+def agent_spans(packets: Sequence[Packet], zero_ns: int) -> list[Span]:
+    """What the agent heard: a briefing, the caller's tone; nothing where it was quiet."""
+    return _spans(_runs(packets, zero_ns, _AGENTS_EAR, BRIEFING))
+
+
+def _spans(runs: Sequence[Span]) -> list[Span]:
     spans: list[Span] = []
-    for run in _runs(packets, zero_ns):
+    for run in runs:
         if run.what == QUIET:
             continue
         last = spans[-1] if spans else None
@@ -51,12 +61,14 @@ def handoff_spans(moments: Sequence[Moment], zero_ns: int, end: float) -> list[S
     return [span for span in (*closed, *begun[-1:]) if span.end > span.begin]
 
 
-def _runs(packets: Sequence[Packet], zero_ns: int) -> list[Span]:
+def _runs(
+    packets: Sequence[Packet], zero_ns: int, tones: Mapping[str, float], speech: str
+) -> list[Span]:
     """Packets of one kind in a row. A run lasts to the arrival of the next one."""
     runs: list[Span] = []
     for packet in packets:
         at = (packet.arrival_ns - zero_ns) / 1e9
-        what, end = _kind(packet), at + PACKET_MS / 1000
+        what, end = _kind(packet, tones, speech), at + PACKET_MS / 1000
         if runs and runs[-1].what == what:
             runs[-1] = replace(runs[-1], end=end)
         else:
@@ -66,7 +78,7 @@ def _runs(packets: Sequence[Packet], zero_ns: int) -> list[Span]:
     return runs
 
 
-def _kind(packet: Packet) -> str:
+def _kind(packet: Packet, tones: Mapping[str, float], speech: str) -> str:
     if is_silent(packet):
         return QUIET
-    return next((who for who, hz in _TONES.items() if is_pure(packet, hz)), BOT)
+    return next((who for who, hz in tones.items() if is_pure(packet, hz)), speech)
