@@ -6,15 +6,28 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from kmock import KubernetesEmulator, ResourceInfo, Server, action
 from orchestrator.app.cluster import open_demand
+from orchestrator.cluster.kubernetes import COST
 from orchestrator.cluster.pool import PoolReader
 from orchestrator.config import Settings
 from orchestrator.errors import StoreError
 from orchestrator.telemetry import Metrics
+from prometheus_client import generate_latest
 from redis.asyncio import Redis as Client
 from siprec_worker.net.pool import Pool
 from voicefork_cli.lab.processes import Lab
 from voicefork_cli.lab.redis import Redis, open_redis
+
+from tests.integration.cluster.test_kubernetes import (
+    LEASE,
+    LEASES,
+    NAMESPACE,
+    PODS,
+    SERVICE,
+    SLICES,
+    a_slice,
+)
 
 
 @pytest.fixture
@@ -100,3 +113,33 @@ async def test_outside_of_a_cluster_demand_is_known_all_the_same(server: Redis, 
     settings = Settings(redis=server.url, kubernetes_workers="calls/workers")
     async with open_demand(settings, Metrics()) as demand:
         assert (await demand.told())["demand"] == 7
+
+
+async def test_in_a_cluster_the_pods_of_the_pool_get_their_costs(server: Redis, pool: Pool) -> None:
+    await beat(pool, "w1", 42)
+    await beat(pool, "w2", 0)
+    async with KubernetesEmulator() as cluster, Server(cluster) as api:
+        for each in (SLICES, PODS, LEASES):
+            cluster.resources[each] = ResourceInfo()
+        cluster.objects[SLICES, NAMESPACE, "s1"] = a_slice("s1", "w1", "w2")
+        for pod in ("w1", "w2"):
+            cluster.objects[PODS, NAMESPACE, pod] = {"metadata": {"name": pod}}
+        settings = Settings(
+            redis=server.url, kubernetes_workers=f"{NAMESPACE}/{SERVICE}", kubernetes_lease=LEASE
+        )
+        metrics = Metrics()
+        async with open_demand(settings, metrics, str(api.url)) as demand, asyncio.timeout(30):
+            while len(cluster[action.UPDATE]) < 2:
+                await asyncio.sleep(0.1)
+                await beat(pool, "w1", 42)
+                await beat(pool, "w2", 0)
+            await demand.told()
+            shown = generate_latest(metrics.registry).decode()
+    written = {
+        pod: cluster.objects[PODS, NAMESPACE, pod].raw["metadata"]["annotations"][COST]
+        for pod in ("w1", "w2")
+    }
+    assert written == {"w1": "50", "w2": "0"}
+    assert "voicefork_pool_keeper 1.0" in shown
+    assert 'voicefork_worker_pods{state="ready"} 2.0' in shown
+    assert 'voicefork_worker_pods{state="unheard"} 0.0' in shown

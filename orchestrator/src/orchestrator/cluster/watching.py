@@ -48,7 +48,7 @@ class Watching:
         pause = FIRST_PAUSE
         while True:
             try:
-                await self._follow()
+                await self.follow()
                 pause = FIRST_PAUSE
             except ClusterExpired:  # our place in its history is forgotten: usual
                 self.current = False
@@ -61,8 +61,8 @@ class Watching:
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _follow(self) -> None:
-        """One list and the watch after it. Both together are the resync."""
+    async def follow(self) -> None:
+        """One list and the watch after it, both together the resync. Raises ClusterError."""
         listing = await self._source.list_slices()
         self._slices = {each.name: each for each in listing.slices[:MAX_SLICES]}
         self._told()
