@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from voicefork_cli.measure.tones import share_of
 from voicefork_cli.sim.caller import CarrierCaller, open_caller
 from voicefork_cli.sim.phone import AgentPhone
 from voicefork_cli.sim.source import Tone
 
 from tests.opensips.conftest import Opening
 from tests.opensips.recorder import Recorder
+from tests.opensips.secure import speak_srtp
 
 TRUNK = {"name": "carrier", "sources": ["127.0.0.1"]}
 UNREACHABLE = "10.255.255.1:5060"
-CRYPTO = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkw\r\n"
+CUSTOMER, PBX = 440, 350  # Hz
 
 
 def behind_nat(caller: CarrierCaller) -> None:
@@ -37,18 +39,24 @@ async def test_a_trunk_with_srtp_talks_to_a_pbx_without_and_the_fork_is_plain(
     open_edge: Opening, pbx: AgentPhone, recorder: Recorder
 ) -> None:
     async with open_edge(trunks=[{**TRUNK, "srtp": True}]) as edge, open_caller() as caller:
-        plain = caller.sdp().decode()
-        secure = plain.replace("RTP/AVP", "RTP/SAVP") + CRYPTO
-        caller.sdp = lambda direction="sendrecv": secure.encode()  # type: ignore[method-assign]
-        await caller.dial(f"sip:901@{edge.sip}", Tone(440))
-        offered = (await pbx.next_call()).invite.body.decode()
-        assert "RTP/AVP" in offered
-        assert "crypto" not in offered
+        secure = speak_srtp(caller)
+        await caller.dial(f"sip:901@{edge.sip}", Tone(CUSTOMER))
+        call = await pbx.next_call()
+        assert b"RTP/AVP" in call.invite.body
+        assert b"crypto" not in call.invite.body
         assert caller.final is not None
         assert b"RTP/SAVP" in caller.final.body
+        secure.expect(caller.final.body)
+        call.play(Tone(PBX))
         fork = await recorder.fork()
         assert b"RTP/SAVP" not in fork.invite.body
-        await fork.audio("pbx")
+        await fork.audio("customer", 50)
+        await fork.audio("pbx", 50)
+        assert share_of(call.heard[-25:], CUSTOMER, (CUSTOMER, PBX)) == 1.0
+        assert share_of(caller.heard[-25:], PBX, (CUSTOMER, PBX)) == 1.0
+        assert share_of(fork.heard("customer")[-25:], CUSTOMER, (CUSTOMER, PBX)) == 1.0
+        assert share_of(fork.heard("pbx")[-25:], PBX, (CUSTOMER, PBX)) == 1.0
+        assert secure.refused == 0
 
 
 @pytest.mark.parametrize("relay_all", [True, False])
