@@ -19,3 +19,8 @@ def level_dbm0(pcm: bytes) -> float:
     if not root_mean_square:
         return SILENT_DBM0
     return 20 * log10(root_mean_square / _RMS_AT_0_DBM0)
+
+
+def rms_at(dbm0: float) -> float:
+    """The root mean square of 16-bit samples at a level."""
+    return float(_RMS_AT_0_DBM0 * 10 ** (dbm0 / 20))

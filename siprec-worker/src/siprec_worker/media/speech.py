@@ -1,21 +1,28 @@
-"""Who speaks when: WebRTC's voice detector over each leg's chunks, with hang-over."""
+"""Who speaks when: WebRTC's voice detector over each leg's chunks, with hang-over.
+
+The detector's C functions are called as they are: at 50 frames a second and leg, what webrtcvad has
+around them counts.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Sequence
 
-import webrtcvad  # type: ignore[import-untyped]
+import _webrtcvad as _detect  # type: ignore[import-not-found]
 
 from siprec_worker.media.decode import UNIT_RATE
-from siprec_worker.media.g711 import alaw_to_linear, ulaw_to_linear
-from siprec_worker.media.level import level_dbm0
+from siprec_worker.media.g711 import alaw_to_linear, rms, ulaw_to_linear
+from siprec_worker.media.level import rms_at
 from siprec_worker.media.model import AudioFormat, Encoding, Speech
 from siprec_worker.media.rate import RateChanger
 
 AGGRESSIVENESS = 2  # of 0 to 3: noise of a telephone line passes for speech at 0 and 1
 QUIET_DBM0 = -50.0
 """Nothing below is speech, whatever it sounds like: a far-away room, a line's hum."""
+_QUIET_RMS = rms_at(QUIET_DBM0)
 FRAME_UNITS = UNIT_RATE // 50
+_is_speech = _detect.process
 _LOOK_BACK, _ENOUGH = 5, 3  # speech has begun when 3 of the last 5 frames are voiced
 HANG_OVER_MS = 400
 _HANG_OVER = UNIT_RATE * HANG_OVER_MS // 1000
@@ -28,47 +35,60 @@ class SpeechWatch:
     def __init__(self, uplink: AudioFormat) -> None:
         self._uplink = uplink
         self._legs: dict[int, _Leg] = {}
+        self.speaking = 0  # legs: while there are any, `idle` is to be asked
 
-    def hear(self, handle: int, pts: int, data: bytes) -> list[Speech]:
+    def hear(self, handle: int, pts: int, data: bytes) -> Sequence[Speech]:
         """A chunk of a leg; its beginnings and ends of speech, usually none."""
         leg = self._legs.get(handle)
         if leg is None:
             leg = self._legs[handle] = _Leg(handle, self._uplink)
-        return leg.hear(pts, data)
+        news = leg.hear(pts, data)
+        for speech in news:
+            self.speaking += 1 if speech.started else -1
+        return news
 
     def idle(self, position: int) -> list[Speech]:
         """Ends the speech of legs that have brought nothing for so long; ask once a tick."""
-        return [
+        news = [
             ended
             for leg in self._legs.values()
             if leg.speaking and (ended := leg.idle(position)) is not None
         ]
+        self.speaking -= len(news)
+        return news
 
 
 class _Leg:
     __slots__ = (
-        "_change", "_detector", "_encoding", "_frame_bytes", "_handle", "_rate", "_recent",
+        "_change", "_detector", "_frame_bytes", "_handle", "_linear", "_rate", "_recent",
         "_voiced_to", "speaking",
     )  # fmt: skip
 
     def __init__(self, handle: int, uplink: AudioFormat) -> None:
         self._handle = handle
-        self._encoding = uplink.encoding
         # The detector knows 8, 16, 32 and 48 kHz.
         awkward = uplink.sample_rate not in (8000, 16_000)
         self._change = RateChanger(uplink.sample_rate, 8000) if awkward else None
         self._rate = 8000 if awkward else uplink.sample_rate
         self._frame_bytes = 2 * self._rate // 50
-        self._detector = webrtcvad.Vad(AGGRESSIVENESS)
+        self._linear = self._to_linear(uplink.encoding)
+        self._detector = _detect.create()
+        _detect.init(self._detector)
+        _detect.set_mode(self._detector, AGGRESSIVENESS)
         self._recent: deque[int] = deque(maxlen=_ENOUGH)  # where the last voiced frames began
         self._voiced_to = 0
         self.speaking = False
 
-    def hear(self, pts: int, data: bytes) -> list[Speech]:
-        pcm = self._linear(data)
+    def hear(self, pts: int, data: bytes) -> Sequence[Speech]:
+        linear = self._linear
+        pcm = data if linear is None else linear(data)
+        size = self._frame_bytes
+        if len(pcm) == size:
+            told = self._frame(pts, pcm)
+            return () if told is None else (told,)
         news = []
-        for at in range(0, len(pcm) - self._frame_bytes + 1, self._frame_bytes):
-            told = self._frame(pts, pcm[at : at + self._frame_bytes])
+        for at in range(0, len(pcm) - size + 1, size):
+            told = self._frame(pts, pcm[at : at + size])
             if told is not None:
                 news.append(told)
             pts += FRAME_UNITS
@@ -79,7 +99,7 @@ class _Leg:
         return self._end() if position > self._voiced_to + _HANG_OVER + 2 * _STALE else None
 
     def _frame(self, pts: int, pcm: bytes) -> Speech | None:
-        if level_dbm0(pcm) > QUIET_DBM0 and self._detector.is_speech(pcm, self._rate):
+        if rms(pcm) > _QUIET_RMS and _is_speech(self._detector, self._rate, pcm, len(pcm) // 2):
             self._recent.append(pts)
             self._voiced_to = pts + FRAME_UNITS
             begun = self._recent[0]
@@ -95,10 +115,10 @@ class _Leg:
         self._recent.clear()
         return Speech(self._handle, False, self._voiced_to)
 
-    def _linear(self, data: bytes) -> bytes:
-        match self._encoding:
+    def _to_linear(self, encoding: Encoding) -> Callable[[bytes], bytes] | None:
+        match encoding:
             case Encoding.G711_ULAW:
-                return ulaw_to_linear(data)
+                return ulaw_to_linear
             case Encoding.G711_ALAW:
-                return alaw_to_linear(data)
-        return data if self._change is None else self._change.change(data)
+                return alaw_to_linear
+        return None if self._change is None else self._change.change

@@ -132,7 +132,7 @@ class Audience:
         if self._main_agents is not None:  # some AI has another form
             for form, items in feeds.tick_others(now):
                 self._pass_on(form, items, now)
-        if self._speech is not None:
+        if self._speech is not None and self._speech.speaking:
             for speech in self._speech.idle(feeds.position(now)):
                 self._tell(ev.Heard(speech), now)
 
