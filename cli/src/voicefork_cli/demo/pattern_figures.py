@@ -12,10 +12,9 @@ from voicefork_cli.demo.patterns import Pattern
 from voicefork_cli.demo.rows import Figure, milliseconds, since, steady_tone_from, with_keys
 from voicefork_cli.measure.heard import hear, is_silent
 from voicefork_cli.measure.packets import PACKET_MS, Packet
-from voicefork_cli.measure.tones import is_pure, tones_of
+from voicefork_cli.measure.tones import is_pure
 
 LEAST_BRIEFING_MS = 2000  # a sentence
-AUDIBLE = (CALLER_HZ, AGENT_HZ, MUSIC_HZ)
 HELD_MS = 250
 NS_PER_MS = 1_000_000
 
@@ -47,7 +46,8 @@ def _whispered(packets: Sequence[Packet], call: Dispute) -> list[Figure]:
     callers = [p for p in packets if begin <= p.arrival_ns < end]
     spoken = PACKET_MS * sum(not is_silent(p) and not is_pure(p, CALLER_HZ) for p in agents)
     leaked = PACKET_MS * sum(not is_pure(p, MUSIC_HZ) for p in callers)
-    overheard = PACKET_MS * sum(tones_of(p, AUDIBLE) == {CALLER_HZ} for p in agents)
+    steady = steady_tone_from(agents, CALLER_HZ, begin)  # a vowel may be the tone for a packet
+    overheard = 0 if steady is None else PACKET_MS * sum(is_pure(p, CALLER_HZ) for p in agents)
     music = PACKET_MS * len(callers)
     return [
         Figure("briefing heard by the agent", milliseconds(spoken), spoken >= LEAST_BRIEFING_MS),
