@@ -359,3 +359,12 @@ class Handoff:
     changed_at: float
     context_revision: int
     settled: bool  # nothing about it changes any more
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An order for a call that has become one."""
+
+    tenant: str
+    request_id: str
+    call: CallId

@@ -15,8 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from orchestrator.errors import StoreError
-from orchestrator.fleet.order import Placed
-from orchestrator.model import CallId
+from orchestrator.model import CallId, Placed
 
 LIFE_SECONDS = 24 * 3600
 LIMIT_SECONDS = 0.5

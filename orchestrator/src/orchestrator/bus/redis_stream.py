@@ -1,4 +1,7 @@
-"""Context envelopes in a Redis Stream per tenant: `voicefork:v1:<tenant>:context`, field `json`."""
+"""Context envelopes in a Redis Stream per tenant: `voicefork:v1:<tenant>:context`, field `json`.
+
+It is gone a day after the tenant's last one.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from orchestrator.errors import StoreError
 log = logging.getLogger(__name__)
 
 KEPT = 10_000  # envelopes per tenant, about
+LIFE_SECONDS = 24 * 3600
 APPEND_SECONDS = 0.5
 _READ_AT_ONCE = 100
 
@@ -33,10 +37,11 @@ class RedisStream:
     async def append(self, envelope: Envelope) -> None:
         """Returns once Redis has it. Raises StoreError."""
         fields: dict[Any, Any] = {"json": write_envelope(envelope)}
-        await _within(
-            APPEND_SECONDS,
-            self._redis.xadd(context_key(envelope.tenant), fields, maxlen=KEPT, approximate=True),
-        )
+        key = context_key(envelope.tenant)
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.xadd(key, fields, maxlen=KEPT, approximate=True)
+        pipe.expire(key, LIFE_SECONDS)
+        await _within(APPEND_SECONDS, pipe.execute())
 
     async def follow(
         self, tenant: str, after: str = "$", wait_seconds: float = 1.0

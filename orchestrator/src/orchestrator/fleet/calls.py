@@ -5,29 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from orchestrator.errors import PeerError, StoreError
 from orchestrator.fleet import events as on
-from orchestrator.fleet.book import Record
-from orchestrator.fleet.call import EnteredCall, ForkHalf, Tenant
+from orchestrator.fleet.book import LIFE_SECONDS, Record
+from orchestrator.fleet.call import EnteredCall, ForkHalf
 from orchestrator.fleet.effects import Outcome
 from orchestrator.fleet.events import Event
 from orchestrator.fleet.recent import Recent
 from orchestrator.fleet.resumption import Found, resume
 from orchestrator.fleet.runner import CallRunner, Surroundings
-from orchestrator.fleet.states import (
-    Answering,
-    Closed,
-    Connecting,
-    Expecting,
-    Leaving,
-    Parting,
-    Seeking,
-)
+from orchestrator.fleet.states import Closed
+from orchestrator.fleet.view import CallView, view_of
 from orchestrator.model import CallId
 
 log = structlog.stdlib.get_logger(__name__)
@@ -35,26 +27,10 @@ log = structlog.stdlib.get_logger(__name__)
 _WORKER_GRACE_SECONDS = 1.0
 """A worker's stream that breaks is given this long to come back before its calls hear music."""
 
-
 _DRAIN_PAUSE_SECONDS = 0.5
 _MOST_EARLY = 16
 _LOOK_AFTER_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class CallView:
-    """A call as an operator and the handoff may see it. No phone numbers."""
-
-    call_id: CallId
-    tenant: Tenant
-    channel_id: str
-    state: str
-    worker_id: str
-    answered: bool
-    codec: str
-    fork: ForkHalf | None
-    node: str
-    lendable: bool  # a handoff may have the caller: answered, and not on the way out
+_WRITE_AGAIN_SECONDS = LIFE_SECONDS / 4
 
 
 class Calls:
@@ -106,7 +82,7 @@ class Calls:
         return self._start(CallRunner(record.call, self._around, resumed))
 
     def write_again(self) -> None:
-        """The book has lost its memory."""
+        """For a book that has lost its memory, or is about to."""
         for runner in self._runners.values():
             if runner.state is not None:
                 self._around.book.note(runner.call, runner.state)
@@ -189,21 +165,29 @@ class Calls:
             self._gone[worker_id] = self.spawn(self._worker_lost(worker_id))
 
     async def look_after_strangers(self) -> None:
-        """Workers whose stream is another replica's: nobody tells us that they are gone."""
+        """Workers whose stream is another replica's: nobody tells us that they are gone.
+
+        Now and then it writes every call down again, so that a long one is not forgotten.
+        """
+        clock = asyncio.get_running_loop().time
+        written = clock()
         while True:
             await asyncio.sleep(_LOOK_AFTER_SECONDS)
             held = {view.worker_id for view in self.views() if view.worker_id}
             for worker_id in held - self._connected:
                 self._doubt(worker_id)
+            if clock() - written >= _WRITE_AGAIN_SECONDS:
+                written = clock()
+                self.write_again()
 
     # --- ourselves ----------------------------------------------------------------------------
 
     def view(self, call_id: CallId) -> CallView | None:
         runner = self._runners.get(call_id)
-        return _view(runner) if runner else None
+        return view_of(runner) if runner else None
 
     def views(self) -> list[CallView]:
-        return [_view(runner) for runner in self._runners.values()]
+        return [view_of(runner) for runner in self._runners.values()]
 
     async def drain(self, seconds: float, overdue: Callable[[], None] = lambda: None) -> None:
         """No new calls; those that are here may end by themselves, then they go to the queue.
@@ -294,7 +278,7 @@ class Calls:
 
     def _fork_of(self, worker_id: str) -> ForkHalf | None:
         """Any fork that the worker holds for a call of ours."""
-        forks = (_view(runner).fork for runner in self._runners.values())
+        forks = (view_of(runner).fork for runner in self._runners.values())
         return next((fork for fork in forks if fork and fork.worker_id == worker_id), None)
 
     def _tell_all(self, event: Event) -> None:
@@ -312,32 +296,3 @@ async def open_calls(around: Surroundings, max_calls: int) -> AsyncIterator[Call
             yield calls
         finally:
             calls.cancel()
-
-
-def _view(runner: CallRunner) -> CallView:
-    state, call = runner.state, runner.call
-    fork: ForkHalf | None = None
-    answered = call.answered
-    match state:
-        case Seeking(answered):
-            pass
-        case Connecting(answered, fork) | Expecting(answered, fork):
-            pass
-        case None | Closed() | Answering():
-            pass
-        case Leaving():
-            answered = True
-        case _:
-            answered, fork = True, state.fork
-    return CallView(
-        call_id=call.call_id,
-        tenant=call.tenant,
-        channel_id=call.channel_id,
-        state=type(state).__name__.lower() if state else "new",
-        worker_id=fork.worker_id if fork else "",
-        answered=answered,
-        codec=call.codec,
-        fork=fork,
-        node=call.node,
-        lendable=answered and not isinstance(state, Leaving | Parting | Closed | None),
-    )

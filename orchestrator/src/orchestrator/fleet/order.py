@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from orchestrator.handoff.causes import outcome_of
 from orchestrator.handoff.refusals import Refused
-from orchestrator.model import CallId, Outcome
+from orchestrator.model import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +22,6 @@ class Order:
     to: str  # E.164 number or SIP URI
     caller: str = ""  # the number shown, "" = the trunk's
     tenant: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """An order that has become a call."""
-
-    tenant: str
-    request_id: str
-    call: CallId
 
 
 class NotAllowed(Refused):

@@ -23,12 +23,11 @@ from orchestrator.fleet.order import (
     NotAllowed,
     Order,
     OrderChanged,
-    Placed,
     StillRinging,
     failure_named,
     failure_of,
 )
-from orchestrator.model import CallId
+from orchestrator.model import CallId, Placed
 
 log = structlog.stdlib.get_logger(__name__)
 

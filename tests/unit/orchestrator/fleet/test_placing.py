@@ -15,11 +15,10 @@ from orchestrator.fleet.order import (
     NoAnswer,
     NotAllowed,
     OrderChanged,
-    Placed,
     Unreached,
 )
 from orchestrator.fleet.placing import Dialling, Placing, endpoint_for
-from orchestrator.model import CallId
+from orchestrator.model import CallId, Placed
 
 
 @dataclass
