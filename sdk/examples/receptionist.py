@@ -125,13 +125,15 @@ class Receptionist:
         transition = TRANSITION + (f"-{self._escalations}" if self._escalations > 1 else "")
         await self._say(heard.intent, utterance_id=transition, barge=Barge.NOT_INTERRUPTIBLE)
         self._escalated_at = time.monotonic()
+        context = self._context(heard)
         self._escalation = await self._call.escalate(
             reason=SUMMARIES[heard.intent],
             intent=heard.intent,
             say_first=transition,
-            context=self._context(heard),
+            context=context,
         )
         self._tell("escalated", heard.intent)
+        self._tell("briefing", context.briefing_text)
 
     def _context(self, heard: Heard) -> Context:
         """What the human sees, and hears, so that the caller need not repeat it."""

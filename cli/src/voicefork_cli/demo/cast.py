@@ -71,10 +71,11 @@ async def open_cast(
 ) -> AsyncIterator[Cast]:
     """Raises LabError when something is missing or does not start."""
     async with AsyncExitStack() as stack:
+        outside = pattern is Pattern.REFER
         phone = await stack.enter_async_context(
             open_phone(DESK if pattern is Pattern.REFER else "agent-1")
         )
-        members = () if pattern is Pattern.REFER else ("agent-1",)  # the desk is outside
+        members = () if outside else ("agent-1",)  # the desk is outside
         asterisk = AsteriskPlan(agents={"agent-1": phone.uri}, queues={QUEUE: members}, record=True)
         rules = lab.folder / "routing.yaml"
         rules.write_text(pattern.routing(phone.uri))

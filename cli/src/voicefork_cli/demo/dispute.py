@@ -19,6 +19,7 @@ from voicefork_cli.demo.patterns import ACCEPT_KEY, Pattern
 from voicefork_cli.demo.queue import waiting_caller
 from voicefork_cli.demo.story import BREATH_SECONDS, ask, call_in, control_call, next_line
 from voicefork_cli.demo.timeline import Timeline
+from voicefork_cli.measure.heard import is_silent
 from voicefork_cli.measure.packets import Packet
 from voicefork_cli.operator.context_stream import open_contexts
 from voicefork_cli.sim.phone import Behaviour, PhoneCall
@@ -180,17 +181,20 @@ async def _agent(cast: Cast, timeline: Timeline, pattern: Pattern) -> PhoneCall:
     if call.answered_ns is not None:
         timeline.add(call.answered_ns, "agent", "answers")
         if pattern is Pattern.WHISPER:
-            await _listen_and_accept(call, timeline)
+            await _listen_and_accept(cast, call, timeline)
     else:
         timeline.add(time.time_ns(), "agent", f"does not take it: {call.events[-1].text}")
     return call
 
 
-async def _listen_and_accept(call: PhoneCall, timeline: Timeline) -> None:
+async def _listen_and_accept(cast: Cast, call: PhoneCall, timeline: Timeline) -> None:
     """Hears the briefing out, then takes the caller by key."""
     began = call.answered_ns or 0
     heard = await until_quiet(call, began, quiet_seconds=BREATH_SECONDS, limit=BRIEFING_SECONDS)
-    timeline.add(heard, "agent", "has heard the briefing, the caller has not")
+    briefing = (await next_line(cast, "briefing", HEARD_SECONDS))["text"]
+    spoken = next(p.arrival_ns for p in call.heard if not is_silent(p))
+    timeline.add(spoken, "agent", f"hears: {briefing}")
+    timeline.add(heard, "agent", "has heard it; the caller hears music")
     timeline.add(time.time_ns(), "agent", f"presses {ACCEPT_KEY}")
     await call.press(ACCEPT_KEY)
 

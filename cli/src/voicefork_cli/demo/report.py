@@ -97,6 +97,7 @@ def write_report(report: Report) -> str:
             "HEARD_SPANS": _lane(report.heard, seconds),
             "AGENT_LANES": _agent_lanes(report, seconds),
             "AGENT_AUDIO": _agent_audio(report),
+            "LEGEND": _legend(report),
             "TARGETS": _targets(report.targets),
             "HANDOFF_LANE": _handoff_lane(report.handoff, seconds),
             "MARKS": _marks(report, shown, seconds),
@@ -204,6 +205,12 @@ def _agent_audio(report: Report) -> str:
     )
 
 
+def _legend(report: Report) -> str:
+    """The colour that only some reports have."""
+    whispered = any(span.what == "briefing" for span in report.agent.spans)
+    return '<span><i class="dot briefing"></i>briefing</span>' if whispered else ""
+
+
 def _targets(targets: Sequence[Figure]) -> str:
     if not targets:
         return ""
@@ -296,6 +303,10 @@ def _line(report: Report, moment: Moment) -> str:
             kind, text = "note", f"The bot asks for a human: {rest}"
         case "screen", "shows:":
             kind, text = "note", f"On the agent's screen: “{rest}”"
+        case "agent", "hears:":
+            kind, text = "bubble briefing", f"To the agent alone: “{rest}”"
+        case "PBX", "REFER:":
+            kind, text = "note", f"The PBX asks by REFER: {rest}"
         case ("agent", _) | ("caller", "hangs"):
             kind, text = "note", f"{moment.who.capitalize()} {moment.text}"
         case "handoff", "CALLER_HELD" | "CONNECTED" | "QUEUED" as phase:
