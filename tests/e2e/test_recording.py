@@ -6,12 +6,16 @@ MixMonitor in the shipped dialplan, before Stasis(). Caller 440 Hz, bot 1000, mu
 from __future__ import annotations
 
 import asyncio
+import re
+import subprocess
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 from voicefork.handoff.v1 import handoff_pb2 as pb
+from voicefork_cli.lab.asterisk import find_asterisk
+from voicefork_cli.lab.errors import MissingProgramError
 from voicefork_cli.lab.processes import Lab
 from voicefork_cli.measure.pcm import Pcm
 from voicefork_cli.measure.tones import tones_in
@@ -57,20 +61,51 @@ async def recorded(board: Switchboard, call_id: str) -> Pcm:
     return read_wav(content)
 
 
+def takes_late_for_lost() -> bool:
+    """Debian's builds drop audio whose sequence number is behind (deploy/asterisk/README.md)."""
+    try:
+        binary = find_asterisk().binary
+    except MissingProgramError:
+        return False
+    said = subprocess.run([binary, "-V"], capture_output=True, text=True, check=False, timeout=10)
+    return "+dfsg" in said.stdout
+
+
 LOST = pytest.mark.xfail(
-    reason="MixMonitor loses the agent's voice after a move between bridges, in some of the runs",
-    strict=False,
+    takes_late_for_lost(),
+    reason="Debian's Asterisk takes the agent for late: its RTP is numbered below the bot's",
+    strict=True,
 )
+
+
+async def bot_sequence(board: Switchboard) -> int:
+    """The number of the last RTP packet that Asterisk had of the bot."""
+    asterisk = board.stage.asterisk
+    names = [str(channel["name"]) for channel in await board.stage.ari("channels")]
+    name = next(name for name in names if name.startswith("UnicastRTP/"))
+    bot = re.escape(name.removeprefix("UnicastRTP/").rpartition("-")[0])
+    await asterisk.cli("rtp set debug on")
+    await asyncio.sleep(0.2)
+    await asterisk.cli("rtp set debug off")
+    got = rf"Got +RTP packet from +{bot} \(type \d+, seq (\d+)"
+    return int(re.findall(got, asterisk.program.log_text())[-1])
 
 
 @pytest.mark.parametrize(
-    "pattern",
-    [pytest.param("attended", marks=LOST), pytest.param("whisper", marks=LOST), "queue"],
+    ("pattern", "ahead"),
+    [
+        ("attended", 1_000),
+        ("attended", 32_000),
+        ("whisper", 1_000),
+        ("queue", 1_000),
+        pytest.param("attended", -1_000, marks=LOST),
+        pytest.param("whisper", -32_000, marks=LOST),
+    ],
 )
 async def test_one_file_holds_every_phase_and_the_whole_length(
-    board: Switchboard, pattern: str
+    board: Switchboard, pattern: str, ahead: int
 ) -> None:
-    board.behave(ring_seconds=SECONDS_OF_EACH, keys="1", keys_after_seconds=2.0)
+    """`ahead`: where the agent's RTP sequence begins, seen from the bot's."""
     asked = {
         "attended": asking(),
         "whisper": whispering(),
@@ -79,6 +114,12 @@ async def test_one_file_holds_every_phase_and_the_whole_length(
     async with board.calling() as scene:
         answered_ns = scene.caller.answered_ns
         assert answered_ns is not None
+        board.behave(
+            ring_seconds=SECONDS_OF_EACH,
+            keys="1",
+            keys_after_seconds=2.0,
+            first_sequence=await bot_sequence(board) + ahead,
+        )
         await asyncio.sleep(SECONDS_OF_EACH)  # of the bot
         await (await scene.escalate(asked)).final()
         last = MUSIC if pattern == "queue" else AGENT

@@ -41,6 +41,7 @@ class Behaviour:
     keys_after_seconds: float = 0.5
     hang_up_after_seconds: float | None = None
     source: Source = field(default_factory=_agent_tone)
+    first_sequence: int | None = None  # of its RTP; else random (RFC 3550 section 5.1)
 
 
 class PhoneCall(Leg):
@@ -150,6 +151,8 @@ class AgentPhone:
 
     async def _serve(self, invite: Message, flow: Flow) -> None:
         with open_rtp_port(self._pacer, host=self._endpoint.host, codec=self._codec) as rtp:
+            if self.behaviour.first_sequence is not None:
+                rtp.number_from(self.behaviour.first_sequence)
             call = PhoneCall(self._endpoint, rtp, invite, self.behaviour)
             self.calls.append(call)
             self._endpoint.calls[invite.call_id] = call.requested

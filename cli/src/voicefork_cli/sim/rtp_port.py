@@ -48,6 +48,10 @@ class RtpPort:
         self._timestamp = secrets.randbits(32)
         self._fresh = True  # the next packet begins a talk spurt: marker
 
+    def number_from(self, sequence: int) -> None:
+        """The next packet's sequence number, modulo 2**16."""
+        self._seq = sequence & 0xFFFF
+
     def play(self, source: Source) -> None:
         self._source = source
 
