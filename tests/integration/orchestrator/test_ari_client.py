@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from orchestrator.ari.client import HOLDING, AriClient, Place
+from orchestrator.ari.bridges import HOLDING
+from orchestrator.ari.client import AriClient, Place
 from orchestrator.ari.pbx import AriPbx
 from orchestrator.ari.rest import AriRest, open_rest
 from orchestrator.errors import Conflict, NotFound, PbxError, Unreachable

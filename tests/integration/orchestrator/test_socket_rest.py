@@ -10,7 +10,8 @@ from contextlib import AsyncExitStack
 from statistics import median, quantiles
 
 import pytest
-from orchestrator.ari.client import HOLDING, AriClient
+from orchestrator.ari.bridges import HOLDING
+from orchestrator.ari.client import AriClient
 from orchestrator.ari.connection import AriConnection
 from orchestrator.ari.rest import AriRest, open_rest
 from orchestrator.errors import Conflict, NotFound

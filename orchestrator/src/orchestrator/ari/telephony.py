@@ -9,7 +9,8 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
-from orchestrator.ari.client import HOLDING, MIXING, AriClient, Place
+from orchestrator.ari.bridges import HOLDING, MIXING
+from orchestrator.ari.client import AriClient, Place
 from orchestrator.ari.transfers import AriTransfers
 from orchestrator.ari.voice import AriVoice
 from orchestrator.errors import Conflict, NotFound, PbxError, Unprocessable, Unreachable

@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 
-from orchestrator.ari.client import MIXING, AriClient
+from orchestrator.ari.bridges import MIXING
+from orchestrator.ari.client import AriClient
 from orchestrator.errors import Conflict, NotFound, PbxError, Unprocessable
 from orchestrator.handoff import names
 from orchestrator.handoff.ports import Sound
