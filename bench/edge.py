@@ -29,7 +29,7 @@ import numpy as np
 from redis.asyncio import Redis as RedisClient
 from rich.console import Console
 from rich.table import Table
-from voicefork_cli.lab.errors import MissingProgramError
+from voicefork_cli.lab.errors import LabError, MissingProgramError
 from voicefork_cli.lab.opensips import OpenSips, OpenSipsPlan, find_opensips, open_opensips
 from voicefork_cli.lab.ours import Service, WorkerPlan, open_worker
 from voicefork_cli.lab.processes import Lab, open_lab
@@ -37,7 +37,8 @@ from voicefork_cli.lab.redis import Redis, open_redis
 from voicefork_cli.lab.rtpengine import open_rtpengine
 
 from bench.edge_calls import Lane, Pbx, Placed, open_peers, place
-from bench.forks import measure_picks, write
+from bench.forks import write
+from bench.picks import measure_picks
 
 OUT = Path(__file__).parent / "out" / "edge.json"
 LANES = ("forked", "plain", "relayed")
@@ -48,6 +49,7 @@ RTP_PORTS = 4000  # a forked call takes 8
 POOL_SECONDS = 1.0  # until both workers' beats are in Redis
 FORK_SECONDS = 3.0  # until a worker has the end of the last fork, a rescue of 0.5 s included
 QUANTILES = (0.5, 0.95, 0.99)
+MOST_CALLS = 1800  # two workers remember 1,000 each
 KEPT = 50  # failures with their reasons
 AIMS = {
     "added_ms_p99": 5.0,
@@ -220,7 +222,7 @@ def versions() -> str:
 async def run(pairs: int, load_calls: int, rate: float, out: Path) -> int:
     console = Console()
     async with open_lab() as lab, open_redis(lab) as alone:
-        picks, _ = await asyncio.to_thread(measure_picks, alone.port)
+        picks = await asyncio.to_thread(measure_picks, alone.port)
     async with open_lab() as lab, open_rig(lab) as rig:
         await measure(rig, LANES, WARM_CALLS, ADDED_RATE)
         added = await measure(rig, LANES, pairs * len(LANES), ADDED_RATE)
@@ -228,8 +230,7 @@ async def run(pairs: int, load_calls: int, rate: float, out: Path) -> int:
         load = await measure(rig, ("forked",), load_calls, rate)
         console.print(f"load: {len(load.calls)} calls, {len(load.failed)} failed")
         summary = summarize(rig, added, load)
-        summary["pick_ms_p50"] = round(float(np.quantile(picks, 0.5)), 3)
-        summary["pick_ms_p99"] = round(float(np.quantile(picks, 0.99)), 3)
+        summary |= picks
         summary["fcall_in_redis_ms_p99"] = await fcall_p99(rig.redis)
     reasons = [*added.failed, *load.failed, *added.lost, *load.lost]
     missed = [name for name, aim in AIMS.items() if summary.get(name, float("inf")) > aim]
@@ -251,16 +252,22 @@ def show(console: Console, summary: dict[str, float], reasons: Sequence[str]) ->
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=600, help="calls of each lane")
-    parser.add_argument("--load-calls", type=int, default=1500, help="2,000 at most are remembered")
+    parser.add_argument("--load-calls", type=int, default=1500)
     parser.add_argument("--rate", type=float, default=100.0)
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args(argv)
+    if not (0 < given.pairs <= MOST_CALLS and 0 < given.load_calls <= MOST_CALLS):
+        parser.error(f"1 to {MOST_CALLS} calls: workers remember no more of those that ended")
     try:
         find_opensips()
     except MissingProgramError as error:
         sys.stdout.write(f"bench.edge: skipped: {error}\n")
         return 0
-    return asyncio.run(run(given.pairs, given.load_calls, given.rate, given.out))
+    try:
+        return asyncio.run(run(given.pairs, given.load_calls, given.rate, given.out))
+    except LabError as error:
+        sys.stderr.write(f"bench.edge: {error}\n")
+        return 2
 
 
 if __name__ == "__main__":
