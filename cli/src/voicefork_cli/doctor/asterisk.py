@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -34,8 +35,9 @@ async def look_at_asterisk(places: Places) -> list[Finding]:
 
 async def _asterisk(places: Places) -> list[Finding]:
     """Raises aiohttp.ClientError."""
-    account = aiohttp.BasicAuth(places.ari_user, places.ari_password)
-    async with aiohttp.ClientSession(auth=account) as session:
+    account = base64.b64encode(f"{places.ari_user}:{places.ari_password}".encode()).decode()
+    headers = {"Authorization": f"Basic {account}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
         base = f"{places.ari.rstrip('/')}/ari"
         async with session.get(f"{base}/asterisk/info") as response:
             if response.status == UNAUTHORIZED:
