@@ -140,6 +140,21 @@ async def test_a_worker_that_only_slept_leaves_its_calls_to_who_has_them(lab: La
         await hang_up_everything(pooled)
 
 
+async def test_a_worker_that_sleeps_for_less_than_its_lease_keeps_its_calls(lab: Lab) -> None:
+    async with open_pooled(lab, "w1", "w2") as pooled:
+        await begin(pooled, "w1", 2)
+        sleeper = pooled.workers["w1"].program
+        for _ in range(3):
+            sleeper.signal(signal.SIGSTOP)
+            await asyncio.sleep(0.8)
+            sleeper.signal(signal.SIGCONT)
+            await asyncio.sleep(1.0)
+        assert await pooled.owners() == {pooled.uri("w1")}
+        assert all(not fork.client.requests for fork in pooled.forks)
+        assert pooled.agent.begun == 2
+        await hang_up_everything(pooled)
+
+
 async def test_without_redis_nothing_moves_and_nothing_is_cut(lab: Lab) -> None:
     async with open_pooled(lab, "w1", "w2") as pooled:
         await begin(pooled, "w1")
