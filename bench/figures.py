@@ -52,6 +52,10 @@ AIMS = (
 )
 
 
+COUNTED = ("lost", "wrong", "stolen %")
+DISTURBED = 0.05  # of the time: from there on a run says more of the machine than of the worker
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
     """All of one run. `runs`: by the plan's name, one a round."""
@@ -133,7 +137,7 @@ def show(figures: Figures) -> None:
     """Prints the tables."""
     console = Console()
     table = Table(title=f"worker, {figures.calls} calls")
-    for column in ("", "us/packet", "best", "calls/core", "p50 ms", "p99 ms", "lost", "wrong"):
+    for column in (*("", "us/packet", "best", "calls/core", "p50 ms", "p99 ms"), *COUNTED):
         table.add_column(column, justify="left" if not column else "right")
     limit = median(figures.limit_us)
     table.add_row("limit (C)", f"{limit:.2f}", f"{min(figures.limit_us):.2f}")
@@ -147,6 +151,7 @@ def show(figures: Figures) -> None:
             f"{median(run.p99_ms for run in runs):.1f}",
             str(sum(run.lost_packets for run in runs)),
             str(sum(run.wrong for run in runs)),
+            f"{100 * max(run.waited_share for run in runs):.0f}",
         )
     console.print(table)
     aims = Table(title="aims")
@@ -160,8 +165,13 @@ def show(figures: Figures) -> None:
     done = figures.set_ups
     console.print(
         f"set-ups: {done.done} at {done.rate:.0f}/s, {done.cpu_ms:.2f} ms of CPU each, "
-        f"memory grows by {done.growth_kb_per_call:.2f} kB a call"
+        f"memory grows by {done.growth_kb_per_call:.2f} kB a call, "
+        f"{100 * done.waited_share:.0f} % of the time others had its core"
     )
+    if any(run.waited_share > DISTURBED for runs in figures.runs.values() for run in runs):
+        console.print(
+            "others had the worker's core ('stolen %'): cost, latency and refusals are theirs too"
+        )
 
 
 def write(figures: Figures, out: Path) -> None:
@@ -177,6 +187,7 @@ def write(figures: Figures, out: Path) -> None:
             "done": done.done,
             "per_second": round(done.rate, 1),
             "cpu_ms": round(done.cpu_ms, 2),
+            "waited_share": round(done.waited_share, 3),
             "growth_kb_per_call": round(done.growth_kb_per_call, 3),
             "failures": done.failed[:10],
             "resident_kb": done.resident_kb,

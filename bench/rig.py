@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +20,16 @@ from voicefork_cli.lab.ports import END_PORT, FIRST_PORT, PortRange
 from voicefork_cli.lab.processes import Lab, open_lab
 
 from bench.calls import LEGS, Calls, LoadMedia, attach_voices, open_calls
-from bench.tools import Tool, build, cpu_seconds, open_tool, pin, python, self_signed
+from bench.tools import (
+    Tool,
+    build,
+    cpu_seconds,
+    open_tool,
+    pin,
+    python,
+    self_signed,
+    waited_seconds,
+)
 
 WORKER_CORE, LOAD_CORE = 0, 1
 PORTS_PER_CALL = 6  # RTP and RTCP of two legs and of the voice
@@ -79,6 +89,8 @@ class Measured:
     shed_gaps: int = 0
     counted: dict[str, int] = field(default_factory=dict)  # by the worker's tracks
     refused: int = 0  # calls that the worker answered 503
+    waited_share: float = 0.0  # of the time it could have run and others had its core
+    unopened: int = 0  # of the calls it took: the AI did not come to them, its core being full
 
     @property
     def calls_per_core(self) -> int:
@@ -95,6 +107,7 @@ class Rig:
     call_ids: list[str]
     ports: list[int]
     stalled: str = ""  # the call that the AI does not read
+    unopened: int = 0  # calls that the AI did not come to, its own core being full
 
     @property
     def pid(self) -> int:
@@ -188,6 +201,9 @@ async def begin_calls(rig: Rig, plan: Plan) -> None:
         deadline = asyncio.get_running_loop().time() + OPEN_SECONDS
         while (opened := (await rig.heard())["opened"]) < len(rig.call_ids):
             if asyncio.get_running_loop().time() > deadline:
+                if plan.may_refuse:
+                    rig.unopened = len(rig.call_ids) - opened
+                    break
                 raise BenchError(f"the AI has opened {opened} of {len(rig.call_ids)} calls")
             await asyncio.sleep(0.1)
     if plan.voice:
@@ -203,7 +219,9 @@ async def measure(plan: Plan) -> Measured:
         await asyncio.sleep(WARM_SECONDS)
         await rig.relay.ask("report")
         before = await rig.load.figures("count")
+        waited, began = waited_seconds(rig.pid), time.monotonic()
         costs = await _costs(rig, plan.seconds)
+        waited_share = (waited_seconds(rig.pid) - waited) / (time.monotonic() - began)
         after = await rig.load.figures("count")
         latency = await rig.relay.figures("report")
         rig.load.tell("stop")
@@ -225,6 +243,8 @@ async def measure(plan: Plan) -> Measured:
             load_late_ms=after["late_ms"],
             shed_gaps=seen["shed_gaps"],
             refused=plan.calls - len(rig.call_ids),
+            waited_share=round(waited_share, 3),
+            unopened=rig.unopened,
         )
         return replace(
             measured,

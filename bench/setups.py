@@ -11,7 +11,7 @@ from siprec_worker.session.registry import REMEMBERED_CALLS
 
 from bench.calls import LEGS, LoadMedia
 from bench.rig import Plan, Rig, begin_calls, open_rig
-from bench.tools import cpu_seconds, resident_kb
+from bench.tools import cpu_seconds, resident_kb, waited_seconds
 
 GROUP = 250  # calls that get audio at a time: all at once would measure the AI, not the worker
 GROUP_SECONDS = 2.0
@@ -43,6 +43,7 @@ class SetUps:
     done: int = 0
     failed: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    waited_share: float = 0.0  # of the time the worker could have run and others had its core
     cpu_ms: float = 0.0  # of the worker, a call: INVITE, ACK, the AI's opening, BYE
     resident_kb: list[int] = field(default_factory=list)
 
@@ -79,7 +80,7 @@ async def set_ups(calls: int) -> SetUps:
     async with open_rig(plan, LEGS) as rig:
         rig.calls.rate, rig.calls.tries = SET_UPS_PER_SECOND, 1
         loop = asyncio.get_running_loop()
-        cpu, began = cpu_seconds(rig.pid), loop.time()
+        cpu, waited, began = cpu_seconds(rig.pid), waited_seconds(rig.pid), loop.time()
         async with _sampled(rig, calls / SET_UPS_PER_SECOND / SAMPLES, figures):
             async with asyncio.TaskGroup() as tasks:
                 for number in range(calls):
@@ -87,6 +88,7 @@ async def set_ups(calls: int) -> SetUps:
                     await asyncio.sleep(max(0.0, due - loop.time()))
                     tasks.create_task(_one(rig, figures))
             figures.seconds = loop.time() - began - LIFE_SECONDS
+        figures.waited_share = (waited_seconds(rig.pid) - waited) / (loop.time() - began)
         figures.cpu_ms = 1000 * (cpu_seconds(rig.pid) - cpu) / calls
         figures.failed = rig.calls.failed
     return figures

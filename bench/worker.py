@@ -94,10 +94,13 @@ async def bench(calls: int, extent: Extent) -> Figures:
         for plan in plans(calls, extent.seconds):
             if not extent.rows or plan.name in extent.rows:
                 _say(f"round {number} of {extent.rounds}: {plan.name}")
-                results.runs[plan.name].append(await measure(plan))
+                results.runs[plan.name].append(await _measured(plan))
     for count in extent.curve:
         _say(f"curve: {count} calls")
-        results.curve.append(await measure(curve_plan(count, extent.seconds)))
+        try:
+            results.curve.append(await _measured(curve_plan(count, extent.seconds)))
+        except (BenchError, LabError) as error:  # one point less; what is measured is kept
+            _say(f"curve: {count} calls cannot be measured: {error}")
     if extent.peers:
         _say("peers")
         results.peers = await measure_peers(calls, extent.seconds)
@@ -118,6 +121,15 @@ async def bench(calls: int, extent: Extent) -> Figures:
         peers=results.peers,
         codec_us=codec_us,
     )
+
+
+async def _measured(plan: Plan) -> Measured:
+    """Once more where a stall of the machine spoilt it. Raises LabError, BenchError."""
+    try:
+        return await measure(plan)
+    except (BenchError, LabError) as error:
+        _say(f"{plan.name}: {error}; once more")
+        return await measure(plan)
 
 
 def curve_plan(count: int, seconds: float) -> Plan:
@@ -144,14 +156,30 @@ def _say(what: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
+def chosen(options: argparse.Namespace) -> Extent:
+    extent = QUICK if options.quick else LONG if options.long else USUAL
+    if options.seconds is not None:
+        extent = replace(extent, seconds=options.seconds)
+    if options.curve is not None:
+        points = tuple(int(count) for count in options.curve.split(",") if count)
+        extent = replace(extent, curve=points)
+    if options.set_ups is not None:
+        extent = replace(extent, set_ups=options.set_ups)
+    return replace(extent, peers=extent.peers and not options.no_peers)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.worker", description=__doc__.split("\n\n")[0])
     parser.add_argument("--calls", type=int, default=300)
     parser.add_argument("--quick", action="store_true", help="one short round, for development")
+    parser.add_argument("--seconds", type=float, help="of load, for each row")
+    parser.add_argument("--curve", help="calls of its points, by comma; '' = none")
+    parser.add_argument("--set-ups", type=int, help="how many")
+    parser.add_argument("--no-peers", action="store_true", help="not aiortc, aiortp and pipecat")
     parser.add_argument("--long", action="store_true", help="30,000 set-ups")
     parser.add_argument("--out", type=Path, default=OUT, help="where the figures are written")
     options = parser.parse_args()
-    extent = QUICK if options.quick else LONG if options.long else USUAL
+    extent = chosen(options)
     if len(os.sched_getaffinity(0)) < 2:  # noqa: PLR2004 - one for the worker, one for the rest
         print("bench failed: two cores are needed")
         return 2
