@@ -124,23 +124,28 @@ class Pair:
 
 
 def a_replica(
-    company: Company, app: str, address: str = "127.0.0.1:0"
+    company: Company, app: str, address: str = "127.0.0.1:0", ari_url: str = ""
 ) -> AbstractAsyncContextManager[Service]:
-    options = ("--drain-seconds", "0", "--routing", company.routing, "--grpc", address)
+    """Whoever places a call by it has agent-2's phone ring. `ari_url`: by way of a relay."""
+    options = (
+        *("--drain-seconds", "0", "--routing", company.routing, "--grpc", address),
+        *("--dial-out", "PJSIP/agent-2", "--dial-out-allow", "+1*"),
+        *(("--ari", ari_url) if ari_url else ()),
+    )
     stage, name = company.stage, f"{app}-{time.monotonic_ns()}"
     plan = OrchestratorPlan(stage.redis.url, stage.asterisk, name=name, app=app, options=options)
     return open_orchestrator(stage.lab, plan)
 
 
 @asynccontextmanager
-async def a_pair(company: Company, *, heirs: bool = True) -> AsyncIterator[Pair]:
-    """`heirs`: False = there is only one replica, which is asked then."""
+async def a_pair(company: Company, *, heirs: bool = True, ari_url: str = "") -> AsyncIterator[Pair]:
+    """`heirs`: False = there is only one replica, which is asked then. `ari_url`: the first's."""
     stage = company.stage
     await stage.forget()
     address = f"127.0.0.1:{stage.lab.ports.single()}"
     async with AsyncExitStack() as opened:
         enter: Callable[[Any], Awaitable[Any]] = opened.enter_async_context
-        active = await enter(a_replica(company, "voicefork-0", address))
+        active = await enter(a_replica(company, "voicefork-0", address, ari_url))
         heir = await enter(a_replica(company, "voicefork-1")) if heirs else active
         channel = await enter(grpc.aio.insecure_channel(heir.addresses["grpc"]))
         both = ",".join({each.addresses["grpc"]: 0 for each in (active, heir)})

@@ -29,7 +29,7 @@ async def test_three_calls_go_on_at_the_other_replica(company: Company) -> None:
         ]
         talking = await talks.escalate_by_service(asking())
         await connected(talks, talking)
-        pair.board.behave(ring_seconds=3.0)
+        pair.board.behave("agent-2", ring_seconds=3.0)
         ringing = await rings.escalate_by_service(asking(intent="two"))
         await ringing.until(pb.PHASE_RINGING)
         speaks.escalated_ns = time.time_ns()
@@ -46,7 +46,10 @@ async def test_three_calls_go_on_at_the_other_replica(company: Company) -> None:
             await assert_never_alone(scene)
             assert scene.gap_beyond_control_ms(time.time_ns()) <= GAP_MS
         assert [len(talks.calls_to()), len(rings.calls_to("agent-2"))] == [1, 1]
-        await connected(speaks, await speaks.escalate(asking()))
+        later = await speaks.escalate(asking())
+        assert (await later.final()).outcome == pb.OUTCOME_CONNECTED
+        await until_hears(speaks.caller, AGENT)
+        await assert_never_alone(speaks)
 
 
 async def test_an_agent_who_is_briefed_meanwhile_accepts_at_the_other_replica(
