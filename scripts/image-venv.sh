@@ -8,7 +8,7 @@ ENV=/opt/voicefork
 python3 -m venv /opt/sbom
 /opt/sbom/bin/pip install --quiet cyclonedx-bom
 python3 -m venv "$ENV"
-"$ENV/bin/pip" install --quiet "$@"
+"$ENV/bin/pip" install --quiet --no-compile "$@"
 "$ENV/bin/pip" uninstall --quiet --yes pip setuptools
 /opt/sbom/bin/cyclonedx-py environment --output-reproducible --of JSON -o "$ENV/sbom.json" "$ENV/bin/python"
 # A third of all: tests, headers, stubs, symbols, and parts of libraries that nothing here imports.
@@ -25,4 +25,4 @@ for path in pathlib.Path(sys.argv[1]).rglob("*.so"):
     ctypes.CDLL(str(path))
 CHECK
 # By content, not by time, and one after the other: the same bytes from the same sources.
-PYTHONHASHSEED=0 "$ENV/bin/python" -m compileall -q -j 1 --invalidation-mode unchecked-hash "$ENV/lib"
+PYTHONHASHSEED=0 "$ENV/bin/python" -m compileall -q -f -j 1 --invalidation-mode unchecked-hash "$ENV/lib"
