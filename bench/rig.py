@@ -43,7 +43,10 @@ SETTLE_SECONDS = 0.6  # the last packets' way to the AI, a reorder delay include
 DRAIN_SECONDS = 15.0  # of an AI whose core is not its own
 READY = re.compile(r"\bready sip=.*")
 ADDRESS = re.compile(r"\b([a-z]+)=['\"]?([\w.\[\]:-]+:\d+)")
-COUNTERS = ("packets", "lost", "late", "duplicates", "flooded", "drift_dropped_ms", "realigned")
+COUNTERS = (
+    *("packets", "lost", "late", "after_gap", "duplicates", "flooded"),
+    *("drift_dropped_ms", "realigned"),
+)
 LOSE_EVERY, SWAP_EVERY = 500, 200  # 0.2 % lost on the way, 1 % out of order
 
 

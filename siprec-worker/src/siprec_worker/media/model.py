@@ -152,3 +152,4 @@ class TrackStats:
     epochs: int = 0  # streams heard: SSRC changes and restarts count
     ssrc: int | None = None
     last_packet: float | None = None  # the tick that brought it
+    after_gap: int = 0  # packets that came all at once, after they had been told as missing

@@ -254,7 +254,7 @@ class Track:
         return TrackStats(
             packets=sum(self._types.values()),
             lost=buffer.lost,
-            late=buffer.late + timeline.late,
+            late=buffer.late,
             duplicates=buffer.duplicates,
             bad=self.bad,
             unsupported=self.unsupported,
@@ -269,6 +269,7 @@ class Track:
             epochs=buffer.epochs,
             ssrc=buffer.ssrc,
             last_packet=self.last_packet,
+            after_gap=timeline.late,
         )
 
     def _accept(self, data: bytes, now: float, clock: int) -> None:

@@ -110,7 +110,7 @@ def test_audio_that_comes_after_its_hole_was_told_leaves_the_next_in_its_place()
     out, call = heard([Stall(20, 85, ours=False, halves=False, lost=0)], 140)
     places = {item.legs[0].data[0]: item.pts for item in out if isinstance(item, AudioChunk)}
     assert {pts - number * PACKET for number, pts in places.items()} == {0}
-    assert call.audio.stats()[0].late > 0
+    assert call.audio.stats()[0].after_gap > 0
     assert call.audio.stats()[0].drift_dropped_ms == 0
 
 
