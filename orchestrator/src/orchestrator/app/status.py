@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.app.node import Readiness
 from orchestrator.app.site import Site
-from orchestrator.ari.connection import AriConnection
+from orchestrator.ari.connection import VOICE_MODULE, AriConnection, records_only_in_order
 from orchestrator.errors import PbxError
 from orchestrator.fleet.calls import Calls
 from orchestrator.fleet.tenure import Tenure
@@ -58,13 +58,17 @@ class Status:
 
 async def _node(site: Site, connection: AriConnection) -> Mapping[str, object]:
     broadcast: bool | None
+    briefings: bool | None
     try:
         broadcast = await site.client.has_module("app_stasis_broadcast.so")
+        briefings = await site.client.has_module(VOICE_MODULE)
     except PbxError:
-        broadcast = None  # it does not answer just now
+        broadcast = briefings = None  # it does not answer just now
     return {
         "connected": connection.connected,
         "asterisk": connection.version,
         "stasis_broadcast": broadcast,
         "rest_over_websocket": connection.takes_requests,
+        "briefings": briefings,
+        "whole_recordings": not records_only_in_order(connection.version),
     }

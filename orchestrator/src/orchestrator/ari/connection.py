@@ -11,6 +11,7 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import aiohttp
 import structlog
@@ -30,6 +31,8 @@ _REPLACED_PAUSE = 10.0
 _TRY_SECONDS, _OK = 0.5, 200
 _ANSWER = "RESTResponse"
 OLDEST_VERSION = 18
+VOICE_MODULE = "chan_websocket.so"
+_LATE_IS_LOST = "+dfsg"  # in the version of Debian's builds
 
 
 class AriConnection:
@@ -111,7 +114,14 @@ class AriConnection:
     async def _begin(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         if self._requests:
             await self._try_requests(socket)
+        await self._warn_of_mute()
         await self._compare()
+
+    async def _warn_of_mute(self) -> None:
+        """Warns of a node on which an agent can only hear the prompt."""
+        with suppress(PbxError):  # it does not answer just now
+            if not await self._client.has_module(VOICE_MODULE):
+                log.warning("agents hear no briefing: the node has no such module", of=VOICE_MODULE)
 
     async def _try_requests(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Asked, not looked up: an older Asterisk leaves it unanswered."""
@@ -174,3 +184,13 @@ def _warn_of_old(version: str) -> None:
     major = version.partition(".")[0]
     if major.isdigit() and int(major) < OLDEST_VERSION:
         log.warning("asterisk is older than supported", asterisk=version, oldest=OLDEST_VERSION)
+    if records_only_in_order(version):
+        log.warning("recordings may lack agents: see deploy/asterisk/README.md", asterisk=version)
+
+
+def records_only_in_order(version: str) -> bool:
+    """Whether MixMonitor leaves out a party whose RTP is numbered below the last one's.
+
+    Debian's builds decode with a packet-loss concealment of their own, which drops what is late.
+    """
+    return _LATE_IS_LOST in version
