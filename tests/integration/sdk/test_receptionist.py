@@ -87,7 +87,7 @@ async def test_it_escalates_a_dispute_once_with_its_context(
     assert (await peer.expect("transcript")).transcript.final
     assert len(peer.of_kind("escalate")) == 1
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [one["event"] for one in told][-3:] == ["heard", "said", "escalated"]
+    assert [one["event"] for one in told][-4:] == ["heard", "said", "escalated", "briefing"]
 
 
 async def test_it_apologises_when_the_caller_comes_back(peer: WorkerPeer) -> None:

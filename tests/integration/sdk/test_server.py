@@ -203,6 +203,18 @@ async def test_an_escalation_is_followed_to_its_end() -> None:
     assert phases == [Phase.RECEIVED, Phase.RINGING, Phase.CONNECTED]
 
 
+async def test_how_sure_an_agent_is_of_the_intent_is_told_only_if_it_says_so() -> None:
+    async def on_call(call: Call) -> None:
+        await call.escalate(reason="dispute", intent="dispute", confidence=0.75)
+        await call.escalate(reason="dispute", intent="dispute")
+
+    async with talking(on_call) as peer:
+        await peer.expect("escalate", 2)
+        sure, silent = (one.escalate for one in peer.of_kind("escalate"))
+        assert sure.confidence == 0.75
+        assert not silent.HasField("confidence")
+
+
 async def test_a_stalled_agent_loses_the_oldest_audio_and_is_told() -> None:
     resume = asyncio.Event()
     agent = Listener()

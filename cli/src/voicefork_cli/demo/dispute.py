@@ -139,7 +139,8 @@ async def tell_dispute(
     phone_call = await _result(agent)
     last = changes[-1]
     settled = next(h for h in changes if h.phase == last.phase)
-    reported, repeated = await report_outcome(cast, last, shown=published is not None)
+    taken = phone_call is not None and phone_call.answered_ns is not None
+    reported, repeated = await report_outcome(cast, last, taken=taken, shown=published is not None)
     lines = cast.vendor_lines()
     return Dispute(
         answered_ns=caller.answered_ns or 0,

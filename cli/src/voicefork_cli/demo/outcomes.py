@@ -17,7 +17,7 @@ DISPOSITION = "dispute taken up"
 
 
 async def report_outcome(
-    cast: Cast, handoff: handoff_pb2.Handoff, *, shown: bool
+    cast: Cast, handoff: handoff_pb2.Handoff, *, taken: bool, shown: bool
 ) -> tuple[int, int]:
     """Reports in the agent's place: a story that was on the screen need not be told again.
 
@@ -25,7 +25,7 @@ async def report_outcome(
     human has taken. Raises grpc.aio.AioRpcError.
     """
     addresses = cast.stack.orchestrator.addresses
-    if handoff.outcome == handoff_pb2.OUTCOME_CONNECTED:
+    if taken:
         async with grpc.aio.insecure_channel(addresses["grpc"]) as channel:
             answer: Any = handoff_pb2_grpc.HandoffServiceStub(channel).ReportOutcome(
                 handoff_pb2.ReportOutcomeRequest(

@@ -8,16 +8,16 @@ import re
 import tempfile
 import time
 import wave
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voicefork_cli.demo.drawing import BINS, FULL_SCALE, bars, block, lane, peaks, percent
 from voicefork_cli.demo.rows import Figure
 from voicefork_cli.demo.spans import Span
 from voicefork_cli.demo.timeline import Moment
@@ -26,9 +26,6 @@ from voicefork_cli.measure.packets import AUDIO_TYPES, Packet
 from voicefork_cli.measure.pcm import decode
 from voicefork_cli.sim.wav import write_conversation
 
-BINS = 480  # bars of a waveform
-FULL_SCALE = 32768
-LEAST_SHARE = 0.085  # of the width: a narrower phase has no room for its name
 BEFORE_SECONDS = 1.0  # of the first packet: what came earlier is not the call
 HEADLINES = {
     "dead air during the whole handoff": "dead air, whole handoff",
@@ -45,8 +42,6 @@ HEADLINES = {
 }
 HEADLINES_SHOWN = 4
 MARKED = {"escalated": "asks for a human", "CONNECTED": "connected", "QUEUED": "in the queue"}
-NAMES = {"bot": "Bot", "music": "Hold music", "agent": "Agent", "caller": "Caller",
-         "briefing": "Briefing"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +87,9 @@ def write_report(report: Report) -> str:
             "WHEN": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(report.zero_ns / 1e9)),
             "SECONDS": f"{seconds:.1f}",
             "HEADLINES": _headlines(report.figures),
-            "SAID": _bars(peaks(said, BINS), [], seconds, "caller"),
-            "HEARD": _bars(peaks(heard, BINS), report.heard, seconds, "quiet"),
-            "HEARD_SPANS": _lane(report.heard, seconds),
+            "SAID": bars(peaks(said, BINS), [], seconds, "caller"),
+            "HEARD": bars(peaks(heard, BINS), report.heard, seconds, "quiet"),
+            "HEARD_SPANS": lane(report.heard, seconds),
             "AGENT_LANES": _agent_lanes(report, seconds),
             "AGENT_AUDIO": _agent_audio(report),
             "LEGEND": _legend(report),
@@ -109,14 +104,6 @@ def write_report(report: Report) -> str:
             "FACTS": "".join(f"<dt>{escape(n)}</dt><dd>{escape(v)}</dd>" for n, v in report.facts),
         },
     )
-
-
-def peaks(pcm: NDArray[np.int16], bins: int) -> list[float]:
-    """The loudest sample (0..1) of each of `bins` equal parts."""
-    edges = np.linspace(0, len(pcm), bins + 1).astype(int)
-    loud = np.abs(pcm.astype(np.int32))
-    parts = [loud[a:b] for a, b in pairwise(edges)]
-    return [float(part.max()) / FULL_SCALE if len(part) else 0.0 for part in parts]
 
 
 def _channels(wav: bytes) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
@@ -153,23 +140,6 @@ def _class(figure: Figure) -> str:
     return {True: "good", False: "bad", None: ""}[figure.good]
 
 
-def _bars(loud: Sequence[float], spans: Sequence[Span], seconds: float, otherwise: str) -> str:
-    """Paths of one waveform, 0..BINS wide and -1..1 high, coloured by what sounds."""
-    paths: dict[str, list[str]] = {}
-    highest = max([*loud, 0.05])
-    for number, value in enumerate(loud):
-        middle = (number + 0.5) / len(loud) * seconds
-        kind = next((s.what for s in spans if s.begin <= middle < s.end), otherwise)
-        height = max(value / highest * 0.94, 0.012)
-        bar = f"M{number + 0.5} {-height:.3f}V{height:.3f}"
-        paths.setdefault(kind, []).append(bar)
-    return "".join(f'<path class="{k}" d="{"".join(bars)}"/>' for k, bars in paths.items())
-
-
-def _lane(spans: Iterable[Span], seconds: float) -> str:
-    return "".join(_block(span, NAMES[span.what], span.what, seconds) for span in spans)
-
-
 def _agent_lanes(report: Report, seconds: float) -> str:
     """The agent's ear under the caller's, on the same time."""
     if not report.agent.spans:
@@ -181,13 +151,13 @@ def _agent_lanes(report: Report, seconds: float) -> str:
         if codec is not None and 0 <= part < BINS:
             level = float(np.abs(decode(packet.payload, codec).astype(np.int32)).max())
             loud[part] = max(loud[part], level / FULL_SCALE)
-    drawn = _bars(loud, report.agent.spans, seconds, "quiet")
+    drawn = bars(loud, report.agent.spans, seconds, "quiet")
     return (
         '<div class="label"><strong>Heard</strong> by the agent</div>'
         f'<svg viewBox="0 -1 {BINS} 2" preserveAspectRatio="none" role="img"'
         f' aria-label="waveform of what the agent heard">{drawn}</svg>'
         '<div class="label">Who is heard</div>'
-        f'<div class="lane">{_lane(report.agent.spans, seconds)}</div>'
+        f'<div class="lane">{lane(report.agent.spans, seconds)}</div>'
     )
 
 
@@ -226,23 +196,10 @@ def _handoff_lane(spans: Sequence[Span], seconds: float) -> str:
     if not spans:
         return ""
     blocks = "".join(
-        _block(span, span.what.replace("_", " ").lower(), f"phase p{n % 2}", seconds)
+        block(span, span.what.replace("_", " ").lower(), f"phase p{n % 2}", seconds)
         for n, span in enumerate(spans)
     )
     return f'<div class="label">Handoff</div><div class="lane">{blocks}</div>'
-
-
-def _block(span: Span, name: str, kind: str, seconds: float) -> str:
-    left, width = _percent(span.begin, seconds), _percent(span.end, seconds)
-    width -= left
-    told = f"{name}, {span.begin:.2f} to {span.end:.2f} s"
-    text = escape(name) if width >= 100 * LEAST_SHARE else ""
-    style = f"left:{left:.3f}%;width:{width:.3f}%"
-    return f'<span class="{kind}" style="{style}" title="{escape(told)}">{text}</span>'
-
-
-def _percent(at: float, seconds: float) -> float:
-    return 100 * min(max(at / seconds, 0.0), 1.0)
 
 
 def _marks(report: Report, moments: Sequence[Moment], seconds: float) -> str:
@@ -251,7 +208,7 @@ def _marks(report: Report, moments: Sequence[Moment], seconds: float) -> str:
         word = moment.text.partition(" ")[0]
         if moment.who not in ("bot", "handoff") or word not in MARKED:
             continue
-        at = _percent(_at(report, moment), seconds)
+        at = percent(_at(report, moment), seconds)
         marks.append(
             f'<span class="{moment.who}" style="left:{at:.3f}%"><em>{MARKED[word]}</em></span>'
         )
@@ -262,7 +219,7 @@ def _axis(seconds: float) -> str:
     step = next((s for s in (1, 2, 5, 10, 30, 60) if seconds / s <= 12), 300)  # noqa: PLR2004
     ticks = range(0, int(seconds) + 1, step)
     return "".join(
-        f'<span style="left:{_percent(t, seconds):.3f}%">{t}{" s" if t == 0 else ""}</span>'
+        f'<span style="left:{percent(t, seconds):.3f}%">{t}{" s" if t == 0 else ""}</span>'
         for t in ticks
         if t < 0.98 * seconds
     )
