@@ -8,6 +8,7 @@ from xml.sax.saxutils import escape
 
 WIDTH, LEFT, RIGHT, TOP, ROW = 720, 180, 70, 50, 28
 PLOT_HEIGHT = 320
+LABEL = 36  # a number's width
 
 
 class Bar(NamedTuple):
@@ -42,12 +43,13 @@ def curve(title: str, points: Sequence[tuple[float, float]]) -> str:
         'fill="none" stroke="#888"/>',
         f'<polyline points="{line}" fill="none" stroke="#36c" stroke-width="2"/>',
     ]
+    free_from = 0.0  # left of it a label would lie on another
     for (x, y), (px, py) in zip(points, placed, strict=True):
-        parts += [
-            f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3" fill="#36c"/>',
-            _text(px, py - 8, f"{y:.1f}", "middle"),
-            _text(px, TOP + height + 18, f"{x:g}", "middle"),
-        ]
+        parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3" fill="#36c"/>')
+        if px >= free_from:
+            free_from = px + LABEL
+            parts.append(_text(px, py - 8, f"{y:.1f}", "middle"))
+            parts.append(_text(px, TOP + height + 18, f"{x:g}", "middle"))
     return _svg(title, PLOT_HEIGHT, parts)
 
 

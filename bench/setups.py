@@ -55,7 +55,7 @@ class SetUps:
     def growth_kb_per_call(self) -> float:
         """From when the pools of the beginning are full to the end.
 
-        A worker remembers the last REMEMBERED_CALLS that ended, 10 kB each: growth until then is
+        A worker remembers the last REMEMBERED_CALLS that ended, 1.3 kB each: growth until then is
         theirs, and so is what SIP remembers of a transaction for 32 s. Samples are evenly spread.
         """
         steps = len(self.resident_kb) - 1
