@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import pytest
 from voicefork.handoff.v1 import handoff_pb2
-from voicefork_cli.demo.figures import (
-    Figure,
-    dispute_figures,
-    milliseconds,
-    question_figures,
-    since,
-    steady_tone_from,
-)
+from voicefork_cli.demo.figures import dispute_figures, question_figures
 from voicefork_cli.demo.question import Question
+from voicefork_cli.demo.rows import Figure, milliseconds, since, steady_tone_from
 from voicefork_cli.measure.packets import Packet
 
 from tests.unit.voicefork_cli.demo.made import AGENT, MUSIC, dispute, handed_over, speech, vowel

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from voicefork_cli.demo.drawing import peaks
-from voicefork_cli.demo.figures import Figure
 from voicefork_cli.demo.report import Report, write_report
+from voicefork_cli.demo.rows import Figure
 from voicefork_cli.demo.spans import Span
 from voicefork_cli.demo.timeline import Moment
 from voicefork_cli.measure.pcm import tone
