@@ -97,6 +97,29 @@ async def test_what_an_ai_has_not_acknowledged_goes_along_to_the_other_worker(la
             await hang_up_everything(pooled)
 
 
+async def test_what_a_worker_that_dies_while_it_hands_over_had_is_told_as_a_gap(lab: Lab) -> None:
+    async with open_pooled(lab, "w1", "w2") as pooled:
+        await begin(pooled, "w1", 1)
+        (fork,) = pooled.forks
+        answered = agent_pb2.CallState.STATE_ANSWERED
+        change = worker_pb2.SetCallStateRequest(call_id=fork.call_id, state=answered)
+        await pooled.control("w1").SetCallState(change)  # and so it is stored anew
+        await asyncio.sleep(0.3)
+        stored = f"voicefork:pool:fork:{fork.client.call_id}"
+        state, fence = await pooled.client.hmget(stored, "state", "fence")
+        assert isinstance(state, bytes)
+        assert isinstance(fence, bytes)
+        adopt = worker_pb2.AdoptRequest(call_state=state, fence=int(fence), from_worker="w1")
+        killed = pooled.kill("w1")
+        await pooled.control("w2").Adopt(adopt)  # as w1 would have asked for, a moment before
+        (heard,) = pooled.agent.heard.values()
+        await until(lambda: heard.last_wall > killed + 4)
+        (gap,) = heard.switched()
+        assert 0 < heard.missing() <= gap.to_pts - gap.from_pts
+        assert pooled.agent.begun == 1
+        await hang_up_everything(pooled)
+
+
 async def test_what_rtpengine_copies_moves_without_losing_a_sample(lab: Lab) -> None:
     async with AsyncExitStack() as stack:
         pooled = await stack.enter_async_context(open_pooled(lab, "w1", "w2"))

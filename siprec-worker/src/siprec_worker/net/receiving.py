@@ -108,12 +108,12 @@ class Receiving:
     def _await_carry_on(self, call: RecordedCall, fork: StoredFork) -> None:
         call_id = call.identity.call_id
         overdue = asyncio.get_running_loop().call_later(
-            CARRY_ON_SECONDS, lambda: self.carry_on(call_id, {})
+            CARRY_ON_SECONDS, lambda: self.carry_on(call_id, None)
         )
         self._arriving[call_id] = _Arriving(call, fork, overdue)
 
-    def carry_on(self, call_id: str, told: Mapping[str, Remainder]) -> bool:
-        """The AI streams go on: the former worker says so, or says nothing any more."""
+    def carry_on(self, call_id: str, told: Mapping[str, Remainder] | None) -> bool:
+        """The AI streams go on: the former worker says so, or (None) says nothing any more."""
         arriving = self._arriving.pop(call_id, None)
         if arriving is None:
             return False

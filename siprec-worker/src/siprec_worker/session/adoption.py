@@ -141,13 +141,20 @@ class Adoption:
         self._calls.remove(call)
 
     def go(
-        self, call: RecordedCall, fork: StoredFork, told: Mapping[str, Remainder], now: float
+        self,
+        call: RecordedCall,
+        fork: StoredFork,
+        told: Mapping[str, Remainder] | None,
+        now: float,
     ) -> None:
-        """The former worker has said all it had; `told` by the AI's URL."""
+        """The former worker has said all it had; `told` by the AI's URL. None: it never said so,
+        and what it had after it gave the fork away counts as missing.
+        """
         for place, resume in call.resumes.items():
-            left = told.get(call.agents[place]) or Remainder(resume.acked_seq)
+            left = (told or {}).get(call.agents[place]) or Remainder(resume.acked_seq)
             call.resumes[place] = Resume(resume.token, left.acked_seq, left.messages)
-        call.carry_on({h: Carried(tie) for h, tie in fork.ties.items()}, now)
+        ties = fork.ties.items()
+        call.carry_on({h: Carried(tie, tie.pts if told is None else None) for h, tie in ties}, now)
 
     def _carry_on(self, call: RecordedCall, adopting: _Adopting, now: float) -> None:
         fork, since = adopting.fork, adopting.since
