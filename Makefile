@@ -46,7 +46,7 @@ bench-worker: setup ## what a call costs a worker, and how many fit on a core
 bench-latency: setup ## mouth to ear of the bot
 	@$(BIN)/python -m bench.latency $(ARGS)
 
-bench-handoff: setup ## handoffs by the dozen, beside a bare ARI script
+bench-handoff: setup ## every pattern beside a bare ARI script, 1,000 handoffs, 40 a second (ARGS=--quick: few)
 	@$(BIN)/python -m bench.handoff $(ARGS)
 
 bench-forks: setup ## kill and drain under 50 live forks, and how long the choice of a worker takes
