@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import grpc
 import pytest
+from redis.asyncio import Redis as RedisClient
 from voicefork.worker.v1 import worker_pb2
 from voicefork.worker.v1.worker_pb2_grpc import WorkerControlStub
 from voicefork_cli.lab.opensips import OpenSips, OpenSipsPlan, render_opensips, run_opensips
@@ -69,6 +70,12 @@ class House:
         async with grpc.aio.insecure_channel(first.addresses["control"]) as channel:
             stub: Any = WorkerControlStub(channel)
             await stub.HandOver(request)
+
+    async def forks_stored(self) -> int:
+        client: RedisClient = RedisClient.from_url(self.redis.url, protocol=2)
+        found = await client.keys("voicefork:pool:fork*:*")
+        await client.aclose()
+        return len(found)
 
     async def hears_all(self, seconds: float = 1.0) -> None:
         """The AI hears every call, now."""
@@ -229,3 +236,17 @@ async def test_a_moved_call_outlives_a_restart_of_opensips(
     assert house.ai.begun == 1
     await caller.hang_up()
     await house.until(second, 0, 5)
+
+
+async def test_a_call_that_ends_while_its_worker_is_dead_leaves_no_ghost(
+    house: House, caller: CarrierCaller
+) -> None:
+    first, second = house.workers
+    assert await house.forks_stored()
+    second.program.signal(signal.SIGKILL)  # who has had it since it moved
+    await asyncio.sleep(0.2)
+    await caller.hang_up()  # its BYE finds nobody
+    async with asyncio.timeout(10):
+        while await house.forks_stored():  # noqa: ASYNC110 - asked, not told
+            await asyncio.sleep(0.1)
+    assert await house.live(first) == {}
