@@ -143,7 +143,7 @@ def queued(state: State, place: Outcome, at: float) -> Step:
     if place is Outcome.QUEUED and state.request.came_back:
         place, phase = state.request.came_back, Phase.FAILED
     moved, effects = finish(replace(state, caller=Left()), place, phase, at)
-    return moved, (*release_bot(state, Release.LEFT_BOT), *effects, *_remains(state))
+    return moved, (*release_bot(state, Release.LEFT_BOT), *effects, *remains(state))
 
 
 def to_bot(state: State, outcome: Outcome, at: float) -> Step:
@@ -166,14 +166,14 @@ def to_bot(state: State, outcome: Outcome, at: float) -> Step:
 def returned(state: State, outcome: Outcome, at: float) -> Step:
     phase = Phase.CANCELLED if outcome is Outcome.CANCELLED else Phase.RETURNED
     moved, effects = finish(replace(state, caller=Left()), outcome, phase, at)
-    return moved, (UnfreezeBot(effect_id(state, "unfreeze")), *effects, *_remains(state))
+    return moved, (UnfreezeBot(effect_id(state, "unfreeze")), *effects, *remains(state))
 
 
 def caller_gone(state: State, outcome: Outcome, at: float) -> Step:
     """The caller hung up (or must be): everything comes down."""
     state, effects = drop_agent(state)
     moved, more = finish(replace(state, caller=Left()), outcome, Phase.FAILED, at)
-    return moved, (*effects, *more, *_bot_leg(state), *_remains(state))
+    return moved, (*effects, *more, *_bot_leg(state), *remains(state))
 
 
 def superseded(state: State, at: float) -> Step:
@@ -235,7 +235,7 @@ def _bot_leg(state: State) -> tuple[Effect, ...]:
     return (hang_up(state, place.bot), bridge) if place.bot else (bridge,)
 
 
-def _remains(state: State) -> tuple[Effect, ...]:
+def remains(state: State) -> tuple[Effect, ...]:
     """Takes down whatever this handoff made, and what a superseded one left to it."""
     handoff = state.request.handoff_id
     bridges = (

@@ -14,16 +14,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.handoff import names
 from orchestrator.handoff.causes import outcome_of_referral
 from orchestrator.handoff.effects import (
     ClearDeadline,
     ContinueInDialplan,
     Release,
     SetDeadline,
-    TearDown,
 )
-from orchestrator.handoff.endings import finish, queued, release_bot
+from orchestrator.handoff.endings import finish, queued, release_bot, remains
 from orchestrator.handoff.events import CallerLeft, Deadline, QueueEntered, Referred
 from orchestrator.handoff.state import Asking, Bridge, Left, NoAgent, State, dialplan_variables
 from orchestrator.handoff.steps import Step, effect_id, hang_up, hold, milliseconds
@@ -82,12 +80,11 @@ def _connected(state: State, since: float, at: float) -> Step:
         Phase.CONNECTED,
         at,
     )
-    holding = names.holding_bridge(state.request.handoff_id)
-    return replace(moved, hold=Bridge.GONE), (
+    return replace(moved, hold=Bridge.GONE, mix=Bridge.GONE), (
         *release_bot(state, Release.HUMAN_CONNECTED),
         hang_up(state, state.request.caller),
         *effects,
-        TearDown(effect_id(state, "tear-down-hold"), (holding,)),
+        *remains(state),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from orchestrator.handoff.effects import (
     Release,
     ReturnToBot,
     SetDeadline,
+    TearDown,
 )
 from orchestrator.handoff.events import (
     AriFailed,
@@ -30,8 +32,9 @@ from orchestrator.handoff.events import (
     QueueEntered,
     Referred,
 )
+from orchestrator.handoff.names import holding_bridge, merge_bridge
 from orchestrator.handoff.referring import ENTRY, GRACE
-from orchestrator.handoff.state import Asking, Held, Holding, Left, Returning, State
+from orchestrator.handoff.state import Asking, Bridge, Held, Holding, Left, Returning, State
 from orchestrator.model import Fallback, Limits, Outcome, Pattern, Phase, SipUri
 
 from tests.builders.handoffs import ALICE, PLACE, QUEUE, Driven, started
@@ -85,6 +88,15 @@ def test_a_carrier_that_took_the_caller_connects_and_our_leg_ends() -> None:
     assert isinstance(driven.state.caller, Left)
     assert [drop.reason for drop in driven.wants(DropBot)] == [Release.HUMAN_CONNECTED]
     assert PLACE.caller in [effect.channel for effect in driven.wants(HangUp)]
+
+
+def test_bridges_of_earlier_tries_go_with_the_caller() -> None:
+    driven = asking()
+    driven.state = replace(driven.state, mix=Bridge.READY)
+    driven.feed(Referred(105.0, "SUCCESS"))
+    gone = [bridge for effect in driven.wants(TearDown) for bridge in effect.bridges]
+    handoff = driven.state.request.handoff_id
+    assert {holding_bridge(handoff), merge_bridge(handoff)} <= set(gone)
 
 
 @pytest.mark.parametrize(
