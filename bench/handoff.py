@@ -62,7 +62,7 @@ from bench.handoff_rush import load_misses, show_load
 from bench.handoff_ways import Pattern
 
 OUT = Path(__file__).parent / "out" / "handoff.json"
-WIDTH = 150
+WIDTH = 180
 QUICK = {"handoffs": 6, "lanes": 1, "main": 0, "count": 0}
 FAILURES = (SimError, TimeoutError, OSError, grpc.aio.AioRpcError, aiohttp.ClientError)
 

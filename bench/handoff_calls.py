@@ -107,6 +107,7 @@ class Lane:
             to_ns = time.time_ns()
         merge_ms = await way.merge_ms(call_id)
         await caller.hang_up()
+        whole = hear(caller.heard, escalated, caller.ended_ns or to_ns)  # as long as the witness
         key = _key_end(call) if call else []
         own = hear(sorted([*caller.heard, *key]), escalated, to_ns)
         control = hear(self.control.heard[-CONTROL_PACKETS:], escalated, to_ns)
@@ -121,7 +122,7 @@ class Lane:
             key_heard_ms=_between(key[-1].arrival_ns, agent) if key else None,
             merge_ms=merge_ms,
             referred_ms=_between(escalated, _referred(caller)),
-            witness_off_ms=_apart(await way.witness_ms(call_id), own),
+            witness_off_ms=_apart(await way.witness_ms(call_id), whole),
             handling_ms=_between(escalated, agent),
         )
 
@@ -174,8 +175,8 @@ def _between(earlier_ns: int | None, later_ns: int | None) -> float | None:
     return None if earlier_ns is None or later_ns is None else (later_ns - earlier_ns) / 1e6
 
 
-def _apart(witness_ms: float | None, own: Heard) -> float | None:
-    return None if witness_ms is None else abs(witness_ms - own.dead_air_ms)
+def _apart(witness_ms: float | None, whole: Heard) -> float | None:
+    return None if witness_ms is None else abs(witness_ms - whole.dead_air_ms)
 
 
 async def until_hears(caller: CarrierCaller, hz: int, after_ns: int) -> int:

@@ -22,6 +22,7 @@ AIMS = {
 RATIO_AIM = 1.5
 RATIO_OF = ("hold_heard_ms", "answer_heard_ms")
 BOUND_AIM = 0.003  # of the main pattern's handoffs fail, at 95 %
+WHOLE_FROM = 100  # milliseconds that are shown without tenths
 Figures = dict[str, object]
 
 
@@ -179,7 +180,8 @@ def _cell(figures: Mapping[str, object], name: str) -> str:
     if name in figures:
         return "-" if figures[name] is None else str(figures[name])
     ranked = [figures[f"{name}_p{percent}"] for percent in PERCENTS]
-    return "-" if None in ranked else " / ".join(map(str, ranked))
+    shown = [f"{v:.0f}" if v >= WHOLE_FROM else f"{v:g}" for v in ranked if isinstance(v, float)]
+    return " / ".join(shown) or "-"
 
 
 def _aim(name: str) -> str:
