@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -48,6 +49,7 @@ WARM_CALLS = 60
 RTP_PORTS = 4000  # a forked call takes 8
 POOL_SECONDS = 1.0  # until both workers' beats are in Redis
 FORK_SECONDS = 3.0  # until a worker has the end of the last fork, a rescue of 0.5 s included
+REFUSED = re.compile(r'(?m)^voicefork_worker_refused_total\{status="(\d+)"\} (\S+)')
 QUANTILES = (0.5, 0.95, 0.99)
 MOST_CALLS = 1800  # two workers remember 1,000 each
 KEPT = 50  # failures with their reasons
@@ -176,6 +178,18 @@ async def ended_forks(workers: Sequence[Service]) -> dict[str, str | None]:
     return found
 
 
+async def refusals(workers: Sequence[Service]) -> dict[str, float]:
+    """INVITEs that the workers refused, by status: 503 where they are late or full."""
+    found: Counter[str] = Counter()
+    async with aiohttp.ClientSession() as session:
+        for worker in workers:
+            async with session.get(f"http://{worker.addresses['admin']}/metrics") as answer:
+                text = await answer.text()
+            for status, times in REFUSED.findall(text):
+                found[f"refused_by_workers_{status}"] += int(float(times))
+    return dict(found)
+
+
 async def fcall_p99(redis: Redis) -> float:
     """Milliseconds that Redis itself took for a function, beats included."""
     client = RedisClient.from_url(redis.url)
@@ -230,7 +244,7 @@ async def run(pairs: int, load_calls: int, rate: float, out: Path) -> int:
         load = await measure(rig, ("forked",), load_calls, rate)
         console.print(f"load: {len(load.calls)} calls, {len(load.failed)} failed")
         summary = summarize(rig, added, load)
-        summary |= picks
+        summary |= await refusals(rig.workers) | picks
         summary["fcall_in_redis_ms_p99"] = await fcall_p99(rig.redis)
     reasons = [*added.failed, *load.failed, *added.lost, *load.lost]
     missed = [name for name, aim in AIMS.items() if summary.get(name, float("inf")) > aim]
