@@ -20,6 +20,7 @@ from voicefork_cli.sim.source import Mute
 
 from tests.e2e.ears import AGENT, INTRO, MUSIC, until_hears
 from tests.e2e.switchboard import FOUND_SECONDS, Scene, Switchboard, asking, open_switchboard
+from tests.e2e.test_handoff_faults import redis_stopped
 from tests.e2e.watch import Watch
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -188,6 +189,20 @@ async def test_a_menu_in_which_nobody_chooses_gives_way_to_the_next(board: Switc
         await watch.because_of(pb.OUTCOME_TIMED_OUT)
         assert (await watch.final()).outcome == pb.OUTCOME_VOICEMAIL
         assert len(scene.calls_to()) == 1
+
+
+async def test_the_menu_goes_on_while_redis_stands_still(board: Switchboard) -> None:
+    board.behave(ring_seconds=0.0, status=486)
+    async with board.calling() as scene:
+        watch = await scene.escalate(wanting("menu"))
+        await until_hears(scene.caller, INTRO)
+        board.behave(ring_seconds=0.3)
+        with redis_stopped(board):
+            await scene.caller.press("1")
+            await watch.until(pb.PHASE_CONNECTED)
+            await until_hears(scene.caller, AGENT)
+        assert_seamless(scene)
+        await scene.until_stands(["PJSIP/agent-1", "PJSIP/carrier"], ["mix"])
 
 
 async def test_a_caller_who_hangs_up_in_the_menu_leaves_nothing_behind(board: Switchboard) -> None:

@@ -21,6 +21,7 @@ from voicefork_cli.measure.tones import tone_timeline
 from tests.e2e.ears import AGENT, BOT, CALLER, INTRO, MUSIC, TONES, until_hears
 from tests.e2e.story import Story, assert_seamless, nanoseconds, told
 from tests.e2e.switchboard import Switchboard, asking, open_switchboard
+from tests.e2e.test_handoff_faults import redis_stopped
 from tests.fakes.puppet_agent import story as words
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -179,3 +180,15 @@ async def test_a_text_is_spoken_and_may_change_until_it_is(board: Switchboard) -
         spoken = [p for p in call.heard if p.arrival_ns < briefed + 4_000_000_000]
         assert len(spoken) > 100  # 2 s at least: the longer text
         await asyncio.sleep(0.1)
+
+
+async def test_a_briefing_and_the_merge_go_on_while_redis_stands_still(board: Switchboard) -> None:
+    board.behave(ring_seconds=0.2, keys="1", keys_after_seconds=1.0)
+    async with board.calling() as scene:
+        watch = await scene.escalate(whispering())
+        await watch.until(pb.PHASE_BRIEFING)
+        with redis_stopped(board):
+            await watch.until(pb.PHASE_CONNECTED)
+            await until_hears(scene.caller, AGENT)
+        assert (await watch.settled()).outcome == pb.OUTCOME_CONNECTED
+        await scene.until_stands(["PJSIP/agent-1", "PJSIP/carrier"], ["mix"])
