@@ -119,7 +119,7 @@ class Track:
             self.put(data)
             return
         inbox, timeline, last = self.inbox, self.timeline, run.heard_at
-        timeline.at(clock, len(inbox))
+        timeline.at(clock, len(inbox) + len(self.buffer.held))
         if run.going_on:
             timeline.saw(run.lag - run.samples)
         if last is None or now - last > _PAUSE_SECONDS:
@@ -168,14 +168,17 @@ class Track:
         run = self.run
         if run.going_on and clock - run.pts <= _HOLE_REPORT_SAMPLES:
             return
-        self.timeline.at(clock, 0)
+        timeline = self.timeline
+        timeline.at(clock, len(self.buffer.held))
         for ordered in self.buffer.release(now) if self.buffer.held else ():
             self._take(ordered, now)
+        if timeline.unplaced:
+            timeline.tell_unplaced()
         if self._keys.pressed:
             self._time_out_keys(now)
         if clock - self.start > _HOLE_REPORT_SAMPLES:
             self._end_run()
-            self.timeline.report_hole()
+            timeline.report_hole()
 
     # --- the run ----------------------------------------------------------------------------
 

@@ -135,3 +135,11 @@ def test_the_end_of_an_older_stream_that_comes_behind_the_new_one_is_told() -> N
     call.tick(rtp(700, ssrc=9))
     out = call.tick(rtp(3), rtp(701, ssrc=9))
     assert [i for i in out if isinstance(i, Gap)] == [Gap(0, 640, 640, GapCause.ARRIVED_LATE, 1)]
+
+
+def test_a_burst_behind_a_lost_packet_is_told_when_the_hold_ends_without_packets() -> None:
+    call = Call()
+    out = call.play(*range(5)) + call.idle(70)
+    out += call.tick(*map(packet, range(30, 40)), *map(packet, range(41, 57)))
+    out += call.idle(3) + call.tick(*map(packet, range(57, 80))) + call.play(*range(80, 90))
+    assert check(out) == 89
