@@ -24,6 +24,7 @@ import platform
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -56,6 +57,7 @@ class Figures:
     lost: int = 0
     slips: int = 0
     gaps: int = 0
+    causes: Counter[str] = field(default_factory=Counter)  # of those
     picks: dict[str, float] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
@@ -148,6 +150,7 @@ class Moves:
             self._figures.lost += heard.missing()
             self._figures.slips += heard.slips()
             self._figures.gaps += len(heard.gaps)
+            self._figures.causes.update(gap.cause.name for gap in heard.gaps)
         self._owner = heir
 
 
@@ -183,7 +186,8 @@ async def run(forks: int, runs: int, out: Path) -> int:
         await measure_moves(forks, runs, figures, console)
     finally:
         summary, reasons = figures.summary(), figures.reasons()
-        told = {"forks": forks, "runs": runs, **summary, "missed": reasons}
+        told: dict[str, object] = {"forks": forks, "runs": runs, **summary, "missed": reasons}
+        told["drain_gap_causes"] = dict(figures.causes)
         write(out, {**told, "back_s": figures.back_s})
     table = Table("figure", "value", "aim")
     for name, value in summary.items():
