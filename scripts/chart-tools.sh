@@ -26,9 +26,19 @@ mkdir -p "$CACHE"
 for entry in "${HELM[@]}"; do
   fetch_helm "helm-${entry%%=*}" "${entry#*=}"
 done
+if [ "${1:-}" = all ]; then
+  # uv reads no pip.conf: a machine that names its own index there means it for us too.
+  index=${PIP_INDEX_URL:-$(.venv/bin/python -m pip config get global.index-url 2>/dev/null || true)}
+  [ -z "$index" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index}
+  export UV_PYTHON_DOWNLOADS=never
+  if ! { [ -x .venv/bin/hadolint ] && [ -x .venv/bin/shellcheck ] && .venv/bin/python -c 'import kubernetes_validate' 2>/dev/null; }; then
+    echo "==> hadolint, shellcheck, kubernetes-validate"
+    .venv/bin/uv pip install --quiet --python .venv/bin/python -c constraints.txt --group chart
+  fi
+fi
 # Apart from ours: it pins half of what we use to versions of its own.
 if ! [ -x "$CACHE/checkov/bin/checkov" ] && [ "${1:-}" = all ]; then
   echo "==> $CHECKOV"
-  UV_PYTHON_DOWNLOADS=never .venv/bin/uv venv --quiet --python .venv/bin/python "$CACHE/checkov"
-  UV_PYTHON_DOWNLOADS=never .venv/bin/uv pip install --quiet --python "$CACHE/checkov/bin/python" "$CHECKOV"
+  .venv/bin/uv venv --quiet --python .venv/bin/python "$CACHE/checkov"
+  .venv/bin/uv pip install --quiet --python "$CACHE/checkov/bin/python" "$CHECKOV"
 fi
