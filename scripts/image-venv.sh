@@ -17,6 +17,14 @@ find "$ENV" -depth \( -name tests -o -name f2py -o -name include -o -name '*.pyi
 site=$(echo "$ENV"/lib/python3*/site-packages)
 rm -rf "$site"/numpy/distutils "$site"/lxml/html "$site"/lxml/isoschematron "$site"/lxml/includes "$site"/lxml/objectify*.so \
   "$site"/pydantic/v1 "$site"/pydantic/mypy.py
+# Of the cluster's client, the three APIs that orchestrator/cluster/kubernetes.py asks. It imports all it has.
+client="$site/kubernetes_asyncio/client"
+if [ -d "$client" ]; then
+  asked='(core|discovery|coordination)_v1_api'
+  find "$client/api" -regextype posix-extended -name '*_api.py' -not -regex ".*/$asked\\.py" -delete
+  sed -i -E "/client\\.api\\.$asked /!{/^from kubernetes_asyncio\\.client\\.api\\./d}" "$client/__init__.py" "$client/api/__init__.py"
+  "$ENV/bin/python" -c 'from kubernetes_asyncio.client import CoordinationV1Api, CoreV1Api, DiscoveryV1Api'
+fi
 # Not what wheels carry in *.libs: it was moved together by hand, and strip tears it apart.
 find "$ENV" -name '*.so' -not -path '*.libs/*' -exec strip --strip-unneeded {} +
 "$ENV/bin/python" - "$ENV" <<'CHECK'
