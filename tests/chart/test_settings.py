@@ -123,3 +123,17 @@ def test_the_configmap_holds_the_repositorys_files() -> None:
         assert data[name].rstrip() == (ROOT / "opensips" / name).read_text().rstrip()
     assert json.loads(data["values.json"])["trunks"][0]["name"] == "carrier"
     assert set(yaml.safe_load((CHART / "Chart.yaml").read_text())) >= {"kubeVersion", "appVersion"}
+
+
+def test_certificates_leave_grpc_as_the_workers_speak_it() -> None:
+    rendered = template("everything-values.yaml")
+
+    # The workers' gRPC, both ways, is plain: an orchestrator with TLS would be out of their reach.
+    assert (
+        "grpc_cert" not in rendered.one("ConfigMap", "-orchestrator")["data"]["orchestrator.yaml"]
+    )
+    assert "sip_tls_certificate" in rendered.one("ConfigMap", "-worker")["data"]["worker.yaml"]
+    assert not any(
+        arg.startswith("--tls")
+        for arg in rendered.one("Pod", "-test")["spec"]["containers"][0]["args"]
+    )

@@ -27,7 +27,6 @@ def test_helm_test_places_no_call_to_an_ai_that_is_not_ours() -> None:
     _, arguments = doctor("production-values.yaml")
 
     assert not {"--call"} & set(arguments)
-    assert "--tls-ca=/etc/voicefork/tls/ca.crt" in arguments
 
 
 def test_the_doctor_understands_what_the_chart_says_to_it() -> None:
