@@ -128,4 +128,5 @@ make_venv
 install_packages
 [ "$PART" = all ] || exit 0
 install_asterisk
+bash scripts/chart-tools.sh
 say "ready: make demo, make test"

@@ -124,6 +124,10 @@ async def test_the_edges_headers_arrive_as_variables_with_every_event(
         "VOICEFORK_TENANT": "tenant_42",
         "VOICEFORK_DIRECTION": "in",
         "VOICEFORK_DIALLED": "+14155550199",
+        "VOICEFORK_APP": "voicefork-0",
+        "VOICEFORK_HOSTED": "",
+        "TRANSFERSTATUS": "",
+        "TRANSFERSTATUSPROTOCOL": "",
     }
 
 
