@@ -49,7 +49,7 @@ def identify(
     hiding). `called`: the called party's AOR. `fresh_id`: makes an id when nothing else names the
     call; it then has no rendezvous with the PBX's half.
     """
-    by_name = {name.lower(): value.strip() for name, value in headers.items()}
+    by_name = {name.lower(): _readable(value.strip()) for name, value in headers.items()}
     warnings: list[str] = []
     call_id = by_name.get(CALL_HEADER.lower(), "")
     if not _SAFE_ID.fullmatch(call_id):
@@ -78,6 +78,11 @@ def identify(
         },
         warnings=tuple(warnings),
     )
+
+
+def _readable(text: str) -> str:
+    """Without the bytes that are no UTF-8: neither gRPC nor Redis takes them."""
+    return text.encode(errors="replace").decode()
 
 
 def user_part(aor: str) -> str:

@@ -43,6 +43,11 @@ def test_the_did_is_the_called_user() -> None:
     assert identity.did == "+14155550199"
 
 
+def test_a_header_that_is_no_utf_8_reaches_the_ai_as_far_as_it_can_be_read() -> None:
+    identity = identified({"X-Voicefork-Call": "a", "X-Voicefork-Trunk": "M\udcfcnchen"})
+    assert dict(identity.headers) == {"X-Voicefork-Trunk": "M?nchen"}
+
+
 def test_only_allowed_headers_reach_the_ai() -> None:
     identity = identified({"X-Voicefork-Call": "a", "X-Voicefork-Trunk": "t1", "X-Other": "no"})
     assert dict(identity.headers) == {"X-Voicefork-Trunk": "t1"}

@@ -124,7 +124,8 @@ class Dialog:
     def _hung_up(self, bye: Request, key: TransactionKey) -> None:
         self._record.actions.append(Answer(key, bye.reply(200)))
         self._refuse_open(487)  # section 15.1.2
-        self._end(HungUp(self.state.id, True, bye.headers.get("reason") or "BYE"))
+        told = bye.headers.get("reason") or "BYE"
+        self._end(HungUp(self.state.id, True, told.encode(errors="replace").decode()))
 
     def acknowledged(self, ack: Request) -> None:
         """An ACK to a 2xx of ours."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from siprec_worker.errors import MultipartError, SipError
 from siprec_worker.protocol.multipart import parse_content_type, recording_body
 from siprec_worker.protocol.sip.message import BadMessage, Request, Response
@@ -10,6 +12,8 @@ from siprec_worker.protocol.sip.uri import parse_name_addr, parse_uri
 
 KNOWN_EXTENSIONS = frozenset({"siprec", "timer", "record-aware", "replaces", "norefersub"})
 METHODS = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE", "INFO"})
+# Section 25.1 has fewer characters. It becomes a key, and goes where there is nothing but UTF-8.
+_CALL_ID = re.compile(r"[!-~]{1,1024}")
 _WITH_CONTENT = frozenset({"INVITE", "UPDATE"})
 _TYPES = frozenset({
     "application/sdp", "application/rs-metadata+xml", "application/rs-metadata",
@@ -21,12 +25,14 @@ _ACCEPTABLE = _TYPES | {"multipart/mixed", "multipart/*", "application/*", "*/*"
 def check_readable(request: Request) -> None:
     """Raises BadMessage (400) where what every answer and dialog needs cannot be read."""
     try:
-        request.top_via, request.call_id, request.from_tag, request.to_tag  # noqa: B018
-        number_and_method = request.cseq
+        request.top_via, request.from_tag, request.to_tag  # noqa: B018
+        number_and_method, call_id = request.cseq, request.call_id
         for name in ("from", "to"):
             parse_name_addr(request.headers.get(name) or "")
     except SipError as error:
         raise BadMessage(str(error), request=request) from error
+    if not _CALL_ID.fullmatch(call_id):
+        raise BadMessage("Call-ID", request=request)
     if number_and_method.method != request.method:
         raise BadMessage(
             f"CSeq of {number_and_method.method} in a {request.method}", request=request

@@ -18,6 +18,8 @@ from siprec_worker.protocol.sip.settings import UasSettings
 from siprec_worker.protocol.sip.transaction import MAGIC_COOKIE
 from siprec_worker.protocol.sip.uri import parse_uri
 
+_MAX_FORWARDS_DIGITS = 3  # section 20.22: at most 255
+
 
 class Strays:
     """What was passed on and has no answer yet, by our branch."""
@@ -51,7 +53,7 @@ class Strays:
 
 def _hops_left(request: Request) -> int:
     text = request.headers.get("max-forwards") or "70"
-    if not text.isdigit() or int(text) == 0:
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_FORWARDS_DIGITS and int(text)):
         raise SipError("Max-Forwards", status=483, reason="Too Many Hops")
     return int(text) - 1
 

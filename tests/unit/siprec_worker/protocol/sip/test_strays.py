@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from siprec_worker.protocol.sip.events import Strayed
 from siprec_worker.protocol.sip.settings import UasSettings
@@ -78,6 +80,25 @@ def test_without_anybody_who_knows_it_is_refused() -> None:
     bench, event = Bench(), confirmed_call(Bench())
     bench.receive(in_dialog(event, "BYE", 3))
     assert bench.statuses == [481]
+
+
+@pytest.mark.parametrize("hops", ["0", "many", "\u00b2", "9" * 5000])
+def test_a_request_that_has_no_hops_left_that_can_be_counted_goes_no_farther(
+    bench: Bench, hops: str
+) -> None:
+    handed_over(bench)
+    asked = stray(bench)
+    headers = replace(
+        asked.request.headers,
+        items=tuple(
+            (name, hops if name.lower() == "max-forwards" else value)
+            for name, value in (*asked.request.headers.items, ("Max-Forwards", hops))
+        ),
+    )
+    bench.uas.pass_on(replace(asked, request=replace(asked.request, headers=headers)), OWNER, 0.0)
+    bench.collect()
+    assert bench.statuses == [483]
+    assert bench.requests == []
 
 
 @pytest.mark.parametrize("uri", ["", "mailto:x", "sip:"])

@@ -232,6 +232,8 @@ def test_an_ack_during_the_rescue_confirms_once_whatever_the_reinvite_gets(bench
         (request("OPTIONS").replace(b"2 OPTIONS", b"2 INVITE"), 400, "call-id"),
         (request("OPTIONS").replace(b"SIP/2.0\r", b"SIP/7.0\r", 1), 505, "call-id"),
         (request("OPTIONS", headers=[("X", "y" * 17_000)]), 413, "call-id"),
+        (request("BYE", to_tag="x", call_id="ID@x").replace(b"ID@x", b"\xff@x"), 400, "call-id"),
+        (request("BYE", to_tag="x", call_id="a b"), 400, "call-id"),
     ],
 )  # fmt: skip
 def test_the_request_is_refused(bench: Bench, message: bytes, status: int, header: str) -> None:

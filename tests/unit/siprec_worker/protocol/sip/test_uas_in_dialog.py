@@ -78,6 +78,13 @@ def test_bye_ends_the_dialog(bench: Bench) -> None:
     assert bench.uas.dialog_count == 0
 
 
+def test_a_reason_that_is_no_utf_8_is_told_as_far_as_it_can_be_read(bench: Bench) -> None:
+    event = confirmed_call(bench)
+    bye = in_dialog(event, "BYE", 3, headers=[("Reason", 'Q.850;text="BUESY"')])
+    bench.receive(bye.replace(b"BUESY", b"beendet f\xfcr heute"))
+    assert bench.events == [HungUp(event.dialog_id, True, 'Q.850;text="beendet f?r heute"')]
+
+
 def test_bye_answers_an_open_reinvite_with_487(bench: Bench) -> None:
     event = confirmed_call(bench)
     bench.receive(in_dialog(event, "INVITE", 3, body=sdp()))
