@@ -142,7 +142,8 @@ class Lease:
         self._store.lost(_texts(lost))
         if dead:
             names = list(_texts(dead))
-            self.on_dead([Dead(*pair) for pair in zip(names[::2], names[1::2], strict=True)])
+            pairs = zip(names[::2], names[1::2], strict=True)
+            self.on_dead([Dead(name, control) for name, control in pairs])
         if not any(late):
             return BEAT_SECONDS
         return now - begun + float(late[0]) / 1000 + _ROUNDED
