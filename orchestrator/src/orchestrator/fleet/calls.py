@@ -215,10 +215,11 @@ class Calls:
             task.cancel()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """A task that lives no longer than the calls."""
-        task = self._work.create_task(work)
+        """A task that lives no longer than the calls; what it raises costs nobody else."""
+        task = self._work.create_task(_alone(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # cancelled before it began
         return task
 
     async def _run(self, runner: CallRunner) -> None:
@@ -285,6 +286,17 @@ class Calls:
         """Each machine knows what concerns it."""
         for runner in self._runners.values():
             runner.post(event)
+
+
+async def _alone(work: Coroutine[Any, Any, None]) -> None:
+    """In a task group an error would end every call there is."""
+    of = getattr(work, "__qualname__", "")
+    try:
+        await work
+    except PeerError as error:
+        log.warning("a task of the calls failed", of=of, error=str(error))
+    except Exception:
+        log.exception("a task of the calls failed", of=of)
 
 
 @asynccontextmanager

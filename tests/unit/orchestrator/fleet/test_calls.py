@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -72,6 +73,18 @@ async def test_a_bug_sends_its_caller_to_the_queue_and_leaves_other_calls_alone(
         await stage.pbx.until("queue ch1")
         assert "queue ch2" not in stage.pbx.asked
         assert stage.calls.view(SECOND.call_id) is not None
+
+
+@pytest.mark.parametrize("failure", [Unreachable("DELETE", "/channels/x", 0, ""), KeyError()])
+async def test_a_task_that_fails_leaves_the_calls_alone(failure: Exception) -> None:
+    async with open_stage() as stage:
+        stage.calls.enter(CALL)
+        await stage.workers.attached.get()
+        stage.pbx.failing["hang-up"] = failure
+        stray = stage.calls.spawn(stage.pbx.hang_up("stray"))
+        await asyncio.wait({stray})
+        assert "hang-up stray" in stage.pbx.asked
+        assert stage.calls.view(C1) is not None
 
 
 async def test_a_second_channel_under_one_id_is_refused() -> None:
