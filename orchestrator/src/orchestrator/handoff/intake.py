@@ -36,6 +36,7 @@ from orchestrator.routing.policy import DestinationRefused
 log = logging.getLogger(__name__)
 
 CREATE_SECONDS = 0.1
+TAKING_SECONDS = 2.0  # far more than storing and superseding take
 
 
 def fingerprint_of(escalation: Escalation) -> str:
@@ -61,8 +62,19 @@ class Intake:
         """The new handoff; or the one this request made before, by id if it is not here.
 
         With the store away the handoff goes on in memory: a caller's way to a human does not depend
-        on it. Raises UnknownCall, RequestReused, InProgress, and what the plan refuses.
+        on it. An asker who goes away meanwhile changes nothing: what is stored, or superseded, is
+        begun. Raises UnknownCall, RequestReused, InProgress, and what the plan refuses.
         """
+        taking = asyncio.create_task(self._in_turn(asked))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            await asyncio.wait({taking}, timeout=TAKING_SECONDS)
+            if taking.done() and not taking.cancelled():
+                taking.exception()  # of interest to nobody any more
+            raise
+
+    async def _in_turn(self, asked: Escalation) -> Handoff | HandoffId:
         turn = self._turns.setdefault(asked.call_id, asyncio.Lock())
         async with turn:
             fingerprint = fingerprint_of(asked)

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from orchestrator.errors import PbxError, Unreachable
+from orchestrator.handoff.ports import Created, Known, Occupied, Record
 from orchestrator.handoff.refusals import (
     ContextMoved,
     Forbidden,
@@ -259,6 +260,34 @@ async def test_the_same_request_at_the_same_time_is_one_handoff() -> None:
     async with running() as lab:
         first, again = await asyncio.gather(lab.escalate(), lab.escalate())
         assert again.handoff_id == first.handoff_id
+
+
+class SlowStore(FakeStore):
+    """Has stored a handoff some time before it says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stored, self.may_answer = asyncio.Event(), asyncio.Event()
+
+    async def create(self, record: Record) -> Created | Known | Occupied:
+        answer = await super().create(record)
+        self.stored.set()
+        await self.may_answer.wait()
+        return answer
+
+
+async def test_a_handoff_that_is_stored_is_begun_though_its_asker_has_gone_away() -> None:
+    store = SlowStore()
+    async with running(store) as lab:
+        asking = asyncio.create_task(lab.escalate())
+        await store.stored.wait()
+        asking.cancel()
+        store.may_answer.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        again = await lab.escalate()
+        assert again.handoff_id == "h1"
+        await lab.until(again, connected)
 
 
 async def test_a_request_with_another_body_is_refused() -> None:
