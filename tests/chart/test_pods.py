@@ -79,3 +79,25 @@ def test_passwords_are_in_secrets_alone() -> None:
     told = {m["kind"] for m in rendered.manifests if "hush-hush" in str(m)}
 
     assert told == {"Secret"}
+
+
+def test_rtpengine_is_where_its_opensips_asks_for_it() -> None:
+    rendered = template(settings=("edge.nodeSelector.edge=yes",))
+    pods = dict(rendered.pods())
+    edge, media = pods["x-voicefork-edge"], pods["x-voicefork-rtpengine"]
+
+    assert '"127.0.0.1:2223"' in rendered.one("ConfigMap", "-edge")["data"]["values.json"]
+    assert media["nodeSelector"] == edge["nodeSelector"] == {"edge": "yes"}
+    (near,) = media["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert near["topologyKey"] == "kubernetes.io/hostname"
+    assert near["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == "edge"
+    # Its port keeps a second one off the node.
+    assert media["containers"][0]["ports"][0]["containerPort"] == 2223
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_a_new_version_of_the_chart_alone_restarts_nothing(values: str) -> None:
+    for manifest in template(values).manifests:
+        if manifest["kind"] in {"Deployment", "DaemonSet", "StatefulSet"}:
+            labels = manifest["spec"]["template"]["metadata"]["labels"]
+            assert not {"helm.sh/chart", "app.kubernetes.io/version"} & set(labels)

@@ -52,10 +52,14 @@ labels:
   {{- include "voicefork.labels" . | nindent 2 }}
 {{- end -}}
 
-{{/* dict root, component, values, [checksums]: metadata of its pods */}}
+{{/* dict root, component, values, [annotations]: metadata of its pods. Without the chart's version: a
+     new chart alone must restart neither Redis nor rtpengine. */}}
 {{- define "voicefork.podMetadata" -}}
 labels:
-  {{- include "voicefork.labels" . | nindent 2 }}
+  {{- include "voicefork.selector" . | nindent 2 }}
+  {{- with .root.Values.commonLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
   {{- with .values.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
