@@ -156,6 +156,20 @@ async def test_a_lease_whose_holder_answers_is_not_inherited(redis: Redis) -> No
             await heir.run(adopt)
 
 
+async def test_a_process_that_died_at_our_own_address_is_inherited(redis: Redis) -> None:
+    await taken(slots_of(redis, "one"), "voicefork-0")  # and is started again, in another slot
+    tenure = Tenure(slots_of(redis, "one"), living, fixed="", count=2)
+    await tenure.settle()
+    assert tenure.app == "voicefork-1"
+    adopted: asyncio.Queue[Lease] = asyncio.Queue()
+    async with asyncio.TaskGroup() as work:
+        running = work.create_task(tenure.run(adopted.put))
+        async with asyncio.timeout(4 * LEASE_SECONDS):
+            lease = await adopted.get()
+        running.cancel()
+    assert lease.app == "voicefork-0"
+
+
 async def test_a_process_that_stood_still_asks_before_it_touches_anything(
     redis: Redis, app: str
 ) -> None:

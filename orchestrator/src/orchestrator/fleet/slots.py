@@ -136,6 +136,10 @@ class Slots:
         self._redis = redis
         self._look = redis.register_script(_LOOK)
 
+    def was_here(self, holder: Holder) -> bool:
+        """Whether that was a process at our own address: what answers there is us."""
+        return holder.address == self._replica.address
+
     async def take(self, app: str, broken: int = 0) -> Lease | None:
         """None: it is held. `broken`: the fence of a holder who is known to be gone."""
         me = self._replica

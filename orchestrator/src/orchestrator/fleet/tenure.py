@@ -181,7 +181,7 @@ class Tenure:
     async def _inherit(self, holder: Holder, adopt: Adopt) -> None:
         """A replica seems dead: no lease, and no answer. Its slot is ours while we adopt."""
         try:
-            if not holder.offered and await self._alive(holder.address):
+            if not holder.offered and await self._answers(holder):
                 log.warning("a lease ran out, but its holder answers", app=holder.app)
                 return
             lease = await self._slots.take(holder.app)
@@ -201,6 +201,10 @@ class Tenure:
             await asyncio.sleep(LEASE_SECONDS)
         finally:
             self._adopting.pop(holder.app, None)
+
+    async def _answers(self, holder: Holder) -> bool:
+        """A predecessor that died at our address, or a slot that we could not release, does not."""
+        return not self._slots.was_here(holder) and await self._alive(holder.address)
 
     async def _keep(self, lease: Lease) -> None:
         while True:
