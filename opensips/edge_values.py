@@ -218,11 +218,32 @@ def checked(given: Mapping[str, object]) -> dict[str, Value]:
         result[name] = _value(name, given.get(name), default, check, errors)
     for name, fields in LISTS.items():
         result[name] = _entries(name, given, fields, errors)
+    errors += _without_sources(result["pbx"])
     if result["tls"] and not (result["tls_certificate"] and result["tls_key"]):
         errors.append("tls: needs tls_certificate and tls_key, too")
     if errors:
         raise ValuesError("\n".join(errors))
     return result
+
+
+def _without_sources(nodes: Value) -> list[str]:
+    """OpenSIPS passes over a name in its table of addresses without a word: its node would be a
+    stranger, whose calls are refused."""
+    if not isinstance(nodes, list):
+        return []
+    return [
+        f"pbx[{i}].sources: is required where the address is a name: who sends is known by IP alone"
+        for i, node in enumerate(nodes)
+        if "sources" not in node and node.get("address") and not _is_ipv4(str(node["address"]))
+    ]
+
+
+def _is_ipv4(where: str) -> bool:
+    try:
+        ipaddress.IPv4Address(where.rpartition(":")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _value(

@@ -3,6 +3,9 @@
 
     render.py values.json /etc/opensips [name=value ...]
 
+A value in the environment, EDGE_REDIS or EDGE_DATABASE, goes before the file's: arguments can be
+read by everybody on the machine, and these two have passwords in them.
+
 Templates know two things. `@NAME@` is replaced by the value `name`; lines between `#@if NAME` (or
 `#@if not NAME`) and `#@end` stay where the value is given and not "0". Blocks do not nest.
 """
@@ -11,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -20,6 +24,7 @@ from typing import Any
 from edge_values import ValuesError, checked
 
 HERE = Path(__file__).resolve().parent
+SECRETS = {"redis": "EDGE_REDIS", "database": "EDGE_DATABASE"}
 _PLACE = re.compile(r"@([A-Z][A-Z0-9_]*)@")
 _BLOCK = re.compile(r"^[ \t]*#@(if|end)\b[ \t]*(not[ \t]+)?([A-Z][A-Z0-9_]*)?[ \t]*$")
 
@@ -171,6 +176,7 @@ def main(argv: list[str]) -> int:
         return 2
     try:
         given = json.loads(Path(argv[0]).read_text())
+        given |= {n: os.environ[e] for n, e in SECRETS.items() if os.environ.get(e)}
         for setting in argv[2:]:
             name, is_set, value = setting.partition("=")
             if not is_set:

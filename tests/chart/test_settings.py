@@ -100,18 +100,27 @@ def test_the_edge_renders_its_configuration(values: str, tmp_path: Path) -> None
         part.replace("/etc/voicefork/edge", str(mounted))
         .replace("/run/opensips/etc", str(tmp_path / "etc"))
         .replace("$(EDGE_ADDRESS)", "192.0.2.1")
-        .replace("$(REDIS_PASSWORD)", "x")
         for part in pod["initContainers"][0]["command"]
     ]
 
+    environ = {
+        entry["name"]: entry["value"]
+        .replace("$(REDIS_PASSWORD)", "x")
+        .replace("$(DB_PASSWORD)", "y")
+        for entry in pod["initContainers"][0]["env"]
+        if "value" in entry
+    }
     done = subprocess.run(
-        [sys.executable, *command[1:]], capture_output=True, text=True, timeout=60, check=False
-    )
+        [sys.executable, *command[1:]],
+        capture_output=True, text=True, timeout=60, check=False, env=environ,
+    )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
-    assert "socket=udp:192.0.2.1:5060" in "".join(
-        path.read_text() for path in (tmp_path / "etc").rglob("*.cfg")
-    )
+    configuration = "".join(path.read_text() for path in (tmp_path / "etc").rglob("*.cfg"))
+    assert "socket=udp:192.0.2.1:5060" in configuration
+    assert "redis:pool://:x@" in configuration
+    assert "PASSWORD" not in "".join(command)
+    assert ("opensips:y@db" in configuration) == ("EDGE_DATABASE" in environ)
 
 
 def test_the_configmap_holds_the_repositorys_files() -> None:

@@ -32,6 +32,7 @@ def test_at_most_ten_values_are_required() -> None:
     ("left_out", "told"),
     [
         ("pbx.sip=", "pbx.sip"),
+        ("pbx.sip=asterisk.example.net:5060", "pbx.cidrs"),
         ("pbx.ari.url=", "pbx.ari.url"),
         ("pbx.ari.password=", "pbx.ari.password"),
         ("worker.agent=", "worker.agent"),

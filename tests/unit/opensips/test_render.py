@@ -94,6 +94,7 @@ BAD: list[tuple[Mapping[str, object], str]] = [
     ({"sip": '127.0.0.1:5060"\nexec("x")'}, "sip: has no port"),
     ({"pbx": []}, "pbx: a list with one entry"),
     ({"pbx": [{"address": "a:1", "wieght": 2}]}, r"pbx\[0\].wieght: there is no such value"),
+    ({"pbx": [{"address": "pbx.example:1"}]}, r"pbx\[0\].sources: is required"),
     ({"pbx": ["a:1"]}, r"pbx\[0\]: is not an object"),
     ({"trunks": [{"sources": ["1.2.3.4"]}]}, r"trunks\[0\].name: is required"),
     ({"trunks": [{"name": "a", "percent": 101}]}, r"trunks\[0\].percent: is not from 0 to 100"),
@@ -185,3 +186,16 @@ def test_it_runs_alone_and_says_what_is_wrong(tmp_path: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode == 1
     assert "sip: is required" in done.stderr
+
+
+def test_passwords_may_come_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "values.json").write_text(json.dumps(MINIMAL))
+    monkeypatch.setenv("EDGE_REDIS", "redis://:hush@192.0.2.5:6379")
+    monkeypatch.setenv("EDGE_DATABASE", "postgres://edge:hush@192.0.2.6/edge")
+
+    assert main([str(tmp_path / "values.json"), str(tmp_path / "out")]) == 0
+
+    assert "redis:pool://:hush@192.0.2.5" in (tmp_path / "out/routes/pool.cfg").read_text()
+    assert "edge:hush@192.0.2.6" in (tmp_path / "out/routes/database.cfg").read_text()
