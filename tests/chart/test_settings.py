@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -146,3 +148,32 @@ def test_certificates_leave_grpc_as_the_workers_speak_it() -> None:
         arg.startswith("--tls")
         for arg in rendered.one("Pod", "-test")["spec"]["containers"][0]["args"]
     )
+
+
+@pytest.mark.skipif(not shutil.which("redis-server"), reason="no redis-server here")
+def test_redis_is_the_first_process_and_asks_for_its_password(tmp_path: Path) -> None:
+    rendered = template("trial-values.yaml")
+    (container,) = rendered.one("StatefulSet", "-redis")["spec"]["template"]["spec"]["containers"]
+    *shell, script = container["command"]
+    socket = tmp_path / "redis.sock"
+    said = rendered.one("ConfigMap", "-redis")["data"]["redis.conf"].replace("/data", str(tmp_path))
+    (tmp_path / "redis.conf").write_text(f"{said}port 0\nunixsocket {socket}\n")
+    environ = {"PATH": os.environ["PATH"], "REDIS_PASSWORD": "hush", "REDISCLI_AUTH": "hush"}
+
+    with subprocess.Popen(
+        [*shell, script.replace("/etc/voicefork", str(tmp_path))],
+        env=environ, stdout=subprocess.DEVNULL,
+    ) as server:  # fmt: skip
+        until = time.monotonic() + 20
+        while not socket.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        asked = ["redis-cli", "-s", str(socket), "ping"]
+        known = subprocess.run(asked, env=environ, capture_output=True, text=True, check=False)
+        stranger = subprocess.run(
+            asked, env={"PATH": environ["PATH"]}, capture_output=True, text=True, check=False
+        )
+        server.terminate()
+
+    assert (known.stdout.strip(), stranger.stdout[:6]) == ("PONG", "NOAUTH")
+    # SIGTERM reached it: what a pod's end is.
+    assert server.returncode == 0
