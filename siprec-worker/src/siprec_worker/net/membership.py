@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from siprec_worker.net.admission import Admission
 from siprec_worker.net.fork_store import AWAY, ForkStore
 from siprec_worker.net.lease import Lease, Situation
 from siprec_worker.net.moving import Moving
-from siprec_worker.net.pool import Pool
+from siprec_worker.net.pool import Pool, heed_cancellation
 from siprec_worker.net.receiving import Receiving
 from siprec_worker.net.rescue import Rescue
 from siprec_worker.net.sip_endpoint import SipEndpoint
@@ -27,6 +27,7 @@ from siprec_worker.telemetry import Metrics
 log = structlog.get_logger(__name__)
 
 CALL_SECONDS = 0.5  # for any function of the pool
+AGAIN_SECONDS = 1.0  # after a part that failed for no reason that it knows of
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,19 @@ async def open_membership(
         stack.push_async_callback(member.leave)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         stack.callback(member.receiving.close)
-        parts = member.store, member.lease, member.rescue, member.strays
-        for work in [part.run() for part in parts]:
-            stack.callback(tasks.create_task(work).cancel)
+        for part in (member.store, member.lease, member.rescue, member.strays):
+            stack.callback(tasks.create_task(lasting(part.run)).cancel)
         yield member
+
+
+async def lasting(work: Callable[[], Awaitable[None]]) -> None:
+    """Does it again and again until cancelled: a fault in it, or what nobody expected in Redis,
+    costs the pool a moment, and the calls nothing.
+    """
+    while True:
+        heed_cancellation()
+        try:
+            await work()
+        except Exception:
+            log.exception("a part of the membership failed")
+        await asyncio.sleep(AGAIN_SECONDS)

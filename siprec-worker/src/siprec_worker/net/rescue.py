@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2
 from siprec_worker.errors import NoPorts, PeerError
 from siprec_worker.net.fork_store import AWAY, ForkStore
 from siprec_worker.net.lease import SURE_SECONDS, Dead, Lease
-from siprec_worker.net.pool import Pool
+from siprec_worker.net.pool import Pool, heed_cancellation
 from siprec_worker.session.adoption import Adoption
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.stored_fork import parse_stored_fork
@@ -64,6 +64,7 @@ class Rescue:
         """Adopts until cancelled."""
         async with asyncio.TaskGroup() as group:
             while True:
+                heed_cancellation()
                 await self._news.wait()
                 self._news.clear()
                 for dead in self._dead:
@@ -71,6 +72,9 @@ class Rescue:
                         await self._look(dead, group)
                     except AWAY as error:
                         log.warning("no adoption", of=dead.worker_id, why=str(error))
+                    except Exception:
+                        # Whatever is in Redis: this worker's own calls must not end for it.
+                        log.exception("no adoption", of=dead.worker_id)
 
     async def _look(self, dead: Dead, group: asyncio.TaskGroup) -> None:
         if not self._sure() or await is_alive(dead.control):
@@ -87,7 +91,8 @@ class Rescue:
             log.warning("adopting", of=dead.worker_id, forks=len(claimed) // 3)
             for i in range(0, len(claimed), 3):
                 name, fence, state = claimed[i : i + 3]
-                work = self._adopt(dead.worker_id, name.decode(), int(fence), state, since)
+                of = name.decode(errors="replace")
+                work = self._adopt(dead.worker_id, of, int(fence), state, since)
                 task = group.create_task(work)
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)
@@ -99,7 +104,21 @@ class Rescue:
     async def _adopt(
         self, from_worker: str, name: str, fence: int, state: bytes, since: float
     ) -> None:
-        """One fork. What cannot be adopted is over: the PBX's side has its caller."""
+        """One fork. What cannot be adopted is over: the PBX's side has its caller. Never raises."""
+        try:
+            await self._go_on_with(from_worker, name, fence, state, since)
+        except Exception:
+            # What nobody expected of what is stored costs this fork, and no other.
+            log.exception("not adopted", sip_call_id=name)
+            self._failed(name, fence)
+
+    def _failed(self, name: str, fence: int) -> None:
+        self._metrics.adopted.labels(result="failed").inc()
+        self._store.is_over(name, fence)
+
+    async def _go_on_with(
+        self, from_worker: str, name: str, fence: int, state: bytes, since: float
+    ) -> None:
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[int] = loop.create_future()
 
@@ -112,8 +131,7 @@ class Rescue:
             call = self._adoption.begin(fork, from_worker, since, loop.time(), done)
         except (ValueError, PeerError, NoPorts) as error:
             log.warning("not adopted", sip_call_id=name, why=str(error))
-            self._metrics.adopted.labels(result="failed").inc()
-            self._store.is_over(name, fence)
+            self._failed(name, fence)
             return
         self._store.take(call, fence)
         status = 408
@@ -125,11 +143,18 @@ class Rescue:
         if status >= 300:  # noqa: PLR2004 - SIP's classes
             log.error("not adopted", call_id=fork.identity.call_id, status=status)
             self._metrics.adopted.labels(result="failed").inc()
-            call.confirmed = True  # what the orchestrator knows of: it is told of the end
-            self._drop(call, f"not adopted: {status}", loop.time())
+            self._end(call, f"not adopted: {status}", loop.time())
             return
         self._metrics.adopted.labels(result="ok").inc()
         log.info("adopted", call_id=fork.identity.call_id, of=from_worker)
+
+    def _end(self, call: RecordedCall, why: str, now: float) -> None:
+        """Of one that the orchestrator knows of, from its former worker: it is told of the end."""
+        if call.ended_reason:  # while our re-INVITE was out, and before it was ours
+            call.around.reporter.fork_ended(call.identity.call_id, call.ended_reason)
+            return
+        call.confirmed = True
+        self._drop(call, why, now)
 
 
 async def is_alive(control: str) -> bool:

@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from siprec_worker.net.fork_store import AWAY
-from siprec_worker.net.pool import Pool
+from siprec_worker.net.pool import Pool, heed_cancellation
 from siprec_worker.net.sip_endpoint import SipEndpoint
 from siprec_worker.protocol.sip.events import Strayed
 from siprec_worker.telemetry import Metrics
@@ -50,6 +50,7 @@ class StrayRequests:
 
     async def run(self) -> None:
         while True:
+            heed_cancellation()
             stray = await self._waiting.get()
             call_id = stray.request.call_id
             try:

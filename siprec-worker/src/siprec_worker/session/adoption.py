@@ -105,11 +105,11 @@ class Adoption:
                 if media.port:
                     call.spare_sockets[index] = self._builder.sockets.leg()
             offer = self._negotiation.answer(call, None)
+            dialog_id = self._side.adopt(fork.dialog)
         except BaseException:
             call.leave("not adopted")
             raise
         call.suspended = since is None
-        dialog_id = self._side.adopt(fork.dialog)
         self._calls.add(call)
         self._adopting[dialog_id] = _Adopting(fork, from_worker, since, done)
         if not self._side.reinvite(dialog_id, offer):
