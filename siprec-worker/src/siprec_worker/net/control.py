@@ -177,7 +177,9 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
             await receiving.adopt(request.call_state, request.fence, request.from_worker)
         except NotAdopted as error:
             code = grpc.StatusCode.RESOURCE_EXHAUSTED
-            if error.stays:
+            if error.unsure:
+                code = grpc.StatusCode.ABORTED
+            elif error.stays:
                 code = grpc.StatusCode.FAILED_PRECONDITION
             await context.abort(code, str(error))
         return worker_pb2.AdoptResponse(sip=receiving.sip_uri)

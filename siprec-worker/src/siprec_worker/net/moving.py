@@ -111,6 +111,9 @@ class Moving:
             except (*AWAY, grpc.aio.AioRpcError) as error:
                 why = error.details() if isinstance(error, grpc.aio.AioRpcError) else error
                 log.warning("not moved", call_id=call.identity.call_id, why=str(why))
+            except Exception:
+                # One call stays; the others move, and the worker does not end with them.
+                log.exception("not moved", call_id=call.identity.call_id)
 
     async def hand_over(self, call: RecordedCall, to: str) -> bool:
         """Moves one call to the worker whose control address is `to`, else to the best of the pool.
@@ -141,16 +144,23 @@ class Moving:
             stub = worker_pb2_grpc.WorkerControlStub(channel)
             if not await self._adopted(call, stub):
                 return False
-            await self._finish(call)
-            request = worker_pb2.CarryOnRequest(
-                call_id=call.identity.call_id, streams=self._remainders(call)
-            )
-            with suppress(grpc.aio.AioRpcError, TimeoutError):  # it goes on by itself, later
-                async with asyncio.timeout(CARRY_ON_SECONDS):
-                    await stub.CarryOn(request)
-        self.let_go(call, "moved")
+            try:
+                await self._carry_on(call, stub)
+            finally:  # also when our time is over: a BYE of ours would end it at its new worker
+                self.let_go(call, "moved")
         self._metrics.moved.labels(result="ok").inc()
         return True
+
+    async def _carry_on(
+        self, call: RecordedCall, stub: worker_pb2_grpc.WorkerControlAsyncStub
+    ) -> None:
+        await self._finish(call)
+        request = worker_pb2.CarryOnRequest(
+            call_id=call.identity.call_id, streams=self._remainders(call)
+        )
+        with suppress(grpc.aio.AioRpcError, TimeoutError):  # it goes on by itself, later
+            async with asyncio.timeout(CARRY_ON_SECONDS):
+                await stub.CarryOn(request)
 
     async def _adopted(
         self, call: RecordedCall, stub: worker_pb2_grpc.WorkerControlAsyncStub
@@ -167,15 +177,23 @@ class Moving:
         try:
             async with asyncio.timeout(ADOPT_SECONDS):
                 self._gone(key, (await stub.Adopt(request)).sip)
+        except asyncio.CancelledError:  # the other gives it up, too
+            self._take_back(call, fence)
+            raise
         except (grpc.aio.AioRpcError, TimeoutError) as error:
             self._metrics.moved.labels(result="failed").inc()
-            self._store.take(call, fence)
+            self._take_back(call, fence)
             if _code(error) is grpc.StatusCode.FAILED_PRECONDITION:
                 await self._stays(call.peer_host)
             elif _code(error) is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                 await self._pull_back(call)
             raise
         return True
+
+    def _take_back(self, call: RecordedCall, fence: int) -> None:
+        self._store.take(call, fence)
+        self._side.outrun(call.dialog_id)
+        self._store.mark(call)
 
     async def _pull_back(self, call: RecordedCall) -> None:
         """Nobody knows where its RTP goes by now: here, if it is still ours."""

@@ -23,16 +23,20 @@ log = structlog.get_logger(__name__)
 ANSWER_SECONDS = 2.0  # for our re-INVITE
 ARRIVAL_SECONDS = 0.3  # for the RTP, after its answer
 CARRY_ON_SECONDS = 2.4  # the former worker's time; an inbox holds 2.5 s
+UNANSWERED = 408
 FOLLOWS_NOT = frozenset({405, 488, 501, 606})
 _LOOK_SECONDS = 0.005
 
 
 class NotAdopted(Exception):  # noqa: N818 - named after what happened
-    """`stays`: the recording client refused, as it will refuse any other."""
+    """`stays`: the recording client refused, as it will refuse any other. `unsure`: it said
+    nothing, and its RTP may come here.
+    """
 
-    def __init__(self, text: str, *, stays: bool = False) -> None:
+    def __init__(self, text: str, *, stays: bool = False, unsure: bool = False) -> None:
         super().__init__(text)
         self.stays = stays
+        self.unsure = unsure
 
 
 @dataclass(slots=True)
@@ -81,14 +85,12 @@ class Receiving:
         except (ValueError, PeerError, NoPorts) as error:
             raise NotAdopted(str(error)) from error
         self._lease.arrived(call.sip_call_id)
-        status = 408
-        with suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER_SECONDS):
-                status = await answered
-        if status >= 300:  # noqa: PLR2004 - SIP's classes
+        try:
+            await _followed(answered)
+            await self._make_ours(call, fence, from_worker)
+        except BaseException:  # also when who asked is gone: nobody else would end it
             self._adoption.give_up(call)
-            raise NotAdopted(f"{status} to our re-INVITE", stays=status in FOLLOWS_NOT)
-        await self._make_ours(call, fence, from_worker)
+            raise
         self._await_carry_on(call, fork)
         await _rtp_arrives(call, fork)
 
@@ -100,7 +102,6 @@ class Receiving:
                 "vf_hand", from_worker, call.sip_call_id, fence, self._lease.worker_id
             )
         if not moved:
-            self._adoption.give_up(call)
             raise NotAdopted("the fork is another worker's")
         self._store.take(call, int(moved[0]))
         self._metrics.adopted.labels(result="ok").inc()
@@ -126,6 +127,20 @@ class Receiving:
     def close(self) -> None:
         for arriving in self._arriving.values():
             arriving.overdue.cancel()
+
+
+async def _followed(answered: asyncio.Future[int]) -> None:
+    """Until the recording client has said that its RTP comes here. Raises NotAdopted."""
+    status = UNANSWERED
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ANSWER_SECONDS):
+            status = await answered
+    if status >= 300:  # noqa: PLR2004 - SIP's classes
+        raise NotAdopted(
+            f"{status} to our re-INVITE",
+            stays=status in FOLLOWS_NOT,
+            unsure=status == UNANSWERED,
+        )
 
 
 async def _rtp_arrives(call: RecordedCall, fork: StoredFork) -> None:

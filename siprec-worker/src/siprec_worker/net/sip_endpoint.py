@@ -159,6 +159,9 @@ class SipEndpoint:
     def hand_over(self, of: DialogId) -> bool:
         return self._command(partial(self.uas.hand_over, of, self._loop.time()))
 
+    def outrun(self, of: DialogId) -> bool:
+        return self._command(partial(self.uas.outrun, of, self._loop.time()))
+
     def answer_stray(self, stray: Strayed, status: int) -> None:
         self.uas.answer_stray(stray, status, self._loop.time())
         self._pump()

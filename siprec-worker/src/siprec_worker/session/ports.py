@@ -73,6 +73,9 @@ class SipSide(Protocol):
     def hand_over(self, of: DialogId) -> bool:
         """Another worker has the dialog now: nothing is sent in it any more."""
 
+    def outrun(self, of: DialogId) -> bool:
+        """Another worker may have sent requests in the dialog: ours have higher numbers now."""
+
     def dialog_state(self, of: DialogId) -> DialogState | None: ...
 
 

@@ -205,6 +205,11 @@ class Dialog:
         self._clock.end_after(_HANDED_OVER_SECONDS, now)
         return True
 
+    def skip(self, numbers: int) -> bool:
+        """Leaves out CSeq numbers that another may have used."""
+        self._note(local_cseq=self.state.local_cseq + numbers)
+        return True
+
     @property
     def _busy(self) -> bool:
         """An INVITE or UPDATE of ours would now be in something's way, or in vain."""

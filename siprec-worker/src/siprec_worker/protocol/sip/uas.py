@@ -287,6 +287,12 @@ class Uas:
         """
         return self._command(of, now, lambda dialog: dialog.hand_over(now))
 
+    def outrun(self, of: DialogId, now: float) -> bool:
+        """Another worker adopted the dialog in vain: it may have sent requests, whose numbers ours
+        must exceed (section 12.2.1.1), and those of the next to adopt it.
+        """
+        return self._command(of, now, lambda dialog: dialog.skip(2 * _CSEQ_JUMP))
+
     # --- output and time ---------------------------------------------------------------------
 
     def _respond(self, key: TransactionKey, response: Response, now: float) -> None:

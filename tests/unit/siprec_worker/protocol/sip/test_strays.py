@@ -60,6 +60,22 @@ def test_an_owner_that_does_not_answer_is_told_as_408(bench: Bench) -> None:
     assert bench.statuses == [408]
 
 
+def test_who_was_adopted_from_in_vain_goes_on_with_higher_numbers(bench: Bench) -> None:
+    event = confirmed_call(bench)
+    state = bench.uas.dialog_state(event.dialog_id)
+    assert state is not None
+    other = Bench(UasSettings("127.0.0.9", 5094))
+    for uas in (other.uas, bench.uas):
+        if uas is other.uas:
+            uas.adopt(state, 0.0)
+        else:
+            assert uas.outrun(event.dialog_id, 0.0)
+        assert uas.reinvite(event.dialog_id, sdp(), 0.0)
+    other.collect()
+    bench.collect()
+    assert bench.requests[0].cseq.number > other.requests[0].cseq.number
+
+
 def test_a_reinvite_of_a_dialog_handed_over_is_refused_at_once(bench: Bench) -> None:
     event = confirmed_call(bench)
     bench.uas.hand_over(event.dialog_id, bench.now)

@@ -1,0 +1,121 @@
+"""Forks of other workers that cannot be gone on with: nothing of them stays, and nobody else ends.
+
+The ports have stand-ins here; that forks really move is tests/integration's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from siprec_worker.net.lease import Dead
+from siprec_worker.net.receiving import NotAdopted, Receiving
+from siprec_worker.net.rescue import Rescue
+from siprec_worker.protocol.sip.events import DialogState
+from siprec_worker.session.identity import Identity
+from siprec_worker.session.model import CallId, SessionId
+from siprec_worker.session.stored_fork import StoredFork
+from siprec_worker.telemetry import Metrics
+
+STATE = StoredFork(
+    DialogState(
+        "a@b", "1", "2", "sip:a@b", "sip:a@b", "sip:a@b", (), 1, 1, "v=0\r\n",
+        "tcp", "127.0.0.1", 5060,
+    ),
+    Identity(CallId("a"), "default", "in", "", "", "", {}),
+    SessionId("s"), 0.0, "", "", (), (),
+).encode()  # fmt: skip
+
+
+class Around:
+    """Pool, lease, store and adoption in one."""
+
+    worker_id = "w2"
+
+    def __init__(self, claimed: list[Any] | None = None, fault: Exception | None = None) -> None:
+        self.claimed = claimed or []
+        self.fault = fault
+        self.told: list[str] = []
+        self.over: list[str] = []
+        self.given_up = 0
+        self.begun, self.ended = asyncio.Event(), asyncio.Event()
+        self.done: Callable[[int], None] = lambda status: None
+        self.sip_call_id = "a@b"
+
+    async def call(self, name: str, *_: object) -> list[Any]:
+        self.told.append(name)
+        claimed, self.claimed = self.claimed, []
+        return [1200, *claimed]
+
+    def healthy_for(self, _: float) -> float:
+        return 10.0
+
+    def arrived(self, *_: str) -> None: ...
+
+    def is_over(self, name: str, _: int) -> None:
+        self.over.append(name)
+        self.ended.set()
+
+    def begin(self, *given: Any) -> Around:
+        if self.fault is not None:
+            raise self.fault
+        self.done = given[-1]
+        self.begun.set()
+        return self
+
+    def give_up(self, _: object) -> None:
+        self.given_up += 1
+
+
+def receiving(around: Any) -> Receiving:
+    return Receiving(around, around, around, around, Metrics(), lambda: "")
+
+
+async def test_who_asked_and_is_gone_leaves_no_call_behind() -> None:
+    around = Around()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(receiving(around).adopt(STATE, 1, "w1"))
+        await around.begun.wait()
+        task.cancel()
+    assert (around.given_up, around.told) == (1, [])
+
+
+async def test_a_client_that_refuses_leaves_no_call_behind() -> None:
+    around = Around()
+
+    async def refuse() -> None:
+        await around.begun.wait()
+        around.done(488)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(refuse())
+        with pytest.raises(NotAdopted) as refused:
+            await receiving(around).adopt(STATE, 1, "w1")
+    assert (refused.value.stays, refused.value.unsure) == (True, False)
+    assert around.given_up == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "fault"),
+    [
+        (b"a@b", b"no stored fork", None),
+        (b"a@b", None, OverflowError("cannot convert float infinity to integer")),
+        (b"\xff@b", None, TypeError("a CSeq that is none")),
+    ],
+)
+async def test_a_fork_that_cannot_be_used_ends_alone(
+    name: bytes, state: bytes | None, fault: Exception | None
+) -> None:
+    around: Any = Around([name, 2, state or STATE], fault)
+    rescue = Rescue(
+        around, around, around, around, Metrics(), lambda: True, lambda call, why, now: None
+    )
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(rescue.run())
+        rescue.found([Dead("w1", "")])
+        await around.ended.wait()
+        assert not task.done()
+        task.cancel()
+    assert around.over == [name.decode(errors="replace")]
