@@ -129,9 +129,9 @@ class Intake:
             plan=plan,
             say_first=asked.say_first,
             reason=asked.reason,
-            intent=asked.intent,
-            language=asked.language,
-            customer_reference=asked.context.customer_reference,
+            intent=_one_line(asked.intent),
+            language=_one_line(asked.language),
+            customer_reference=_one_line(asked.context.customer_reference),
             leftovers=leftovers,
         )
 
@@ -186,6 +186,11 @@ class Intake:
         except (StoreError, TimeoutError):
             self.ports.tally.count("handoff_writes_lost")
         raise InProgress(f"handoff {after.request.handoff_id} was faster")
+
+
+def _one_line(text: str) -> str:
+    """They become channel variables: a line break in one could begin a line of SIP or AMI."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
 def _same_body(handoff: HandoffId, body: str, fingerprint: str) -> None:

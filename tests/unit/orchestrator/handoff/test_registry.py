@@ -297,6 +297,16 @@ async def test_a_request_with_another_body_is_refused() -> None:
             await lab.escalate(reason="another")
 
 
+async def test_what_becomes_a_channel_variable_is_one_line() -> None:
+    async with running() as lab:
+        broken = "a\r\n\r\nAction: x\0"
+        handoff = await lab.escalate(intent=broken, context=Context(customer_reference=broken))
+        loaded = await lab.store.load(handoff.tenant, handoff.handoff_id)
+        assert loaded is not None
+        request = loaded[0].request
+        assert (request.intent, request.customer_reference) == ("a Action: x", "a Action: x")
+
+
 async def test_the_order_of_slots_is_no_other_body() -> None:
     async with running() as lab:
         first = await lab.escalate(context=Context(slots={"a": 1, "b": 2}))
