@@ -151,6 +151,8 @@ async def place_call(desk: Desk, usual_tenant: str, request: pb.PlaceCallRequest
     ]
     wrong += wrong_context(request.context)
     wrong += [(field, "required") for field in ("request_id", "to") if not getattr(request, field)]
+    if not getattr(request, "from").isprintable():  # it goes into a SIP header
+        wrong.append(("from", "one line, without control characters"))
     if request.route:
         wrong.append(("route", "calls out go by the worker's own routes"))
     if wrong:

@@ -112,6 +112,8 @@ class Placing:
         StoreError: without the ledger nobody is called, as it might be twice.
         """
         order = Order(request_id, to, caller, tenant)
+        if tenant != name_or_empty(tenant):  # it becomes part of keys and of a SIP header
+            raise NotAllowed("that is no tenant's name")
         endpoint = endpoint_for(self._dialling.endpoint, order.to)
         if not endpoint or not self._allowed(order.to, order.tenant):
             raise NotAllowed(f"calls to {order.to} are not allowed here")
@@ -289,13 +291,12 @@ def _body_of(order: Order) -> str:
 
 def _variables(order: Order, call: CallId, app: str) -> Mapping[str, str]:
     """`__`: inherited by every leg that this one makes."""
-    tenant = name_or_empty(order.tenant)
     return {
         "PJSIP_HEADER(add,X-Voicefork-Call)": call,
         "PJSIP_HEADER(add,X-Voicefork-Direction)": "out",
-        "PJSIP_HEADER(add,X-Voicefork-Tenant)": tenant,
+        "PJSIP_HEADER(add,X-Voicefork-Tenant)": order.tenant,
         "__VOICEFORK_CALL": call,
         "__VOICEFORK_DIRECTION": "out",
-        "__VOICEFORK_TENANT": tenant,
+        "__VOICEFORK_TENANT": order.tenant,
         "__VOICEFORK_APP": app,
     }

@@ -154,9 +154,15 @@ def test_of_too_many_stories_the_oldest_go() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"to": "+1"}, {"request_id": "r"}, {"request_id": "r", "to": "+1", "route": "x"}]
+    "fields",
+    [
+        {"to": "+1"},
+        {"request_id": "r"},
+        {"request_id": "r", "to": "+1", "route": "x"},
+        {"request_id": "r", "to": "+1", "from": "+2\r\nX-Voicefork-Fork: no"},
+    ],
 )
-async def test_an_order_that_lacks_something_is_refused(
+async def test_an_order_that_lacks_something_or_has_too_much_is_refused(
     office: Office, fields: Mapping[str, str]
 ) -> None:
     with pytest.raises(InvalidRequest):

@@ -169,6 +169,13 @@ async def test_who_is_not_allowed_is_not_called(office: Office) -> None:
     assert office.ledger.orders == {}
 
 
+async def test_for_a_tenant_whose_name_could_be_no_name_nobody_is_called(office: Office) -> None:
+    placing = office.placing.place(request_id="r", to="+1415", caller="", tenant="a:b\r\nX: y")
+    with pytest.raises(NotAllowed):
+        await placing
+    assert office.ledger.orders == {}
+
+
 async def test_the_phone_stops_ringing_when_nobody_asks_any_more(office: Office) -> None:
     asked = office.ask()
     channel = await office.ringing(asked)
