@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.handoff import names
 from orchestrator.handoff.effects import (
     AddAgent,
+    Announce,
     BriefAgent,
     ClearDeadline,
     ContinueInDialplan,
@@ -14,14 +15,18 @@ from orchestrator.handoff.effects import (
     HangUp,
     HoldCaller,
     HushBriefing,
+    HushPhrase,
     Lane,
     MakeHolding,
     MakeMix,
     MoveCaller,
     PublishContext,
     ReturnToBot,
+    SayPhrase,
     SetDeadline,
+    StartMusic,
     StartWitness,
+    StopPlaying,
     StopWitness,
     TearDown,
 )
@@ -57,12 +62,14 @@ from orchestrator.handoff.events import (
     WitnessReported,
 )
 from orchestrator.handoff.machine import begin, step
+from orchestrator.handoff.names import PlaybackId
 from orchestrator.handoff.referring import ENTRY
 from orchestrator.handoff.state import Request
 from orchestrator.model import BridgeId, ChannelId, Outcome, Witness
 
 Answered = CallerHeld | CallerMerged | CallerReturned | QueueEntered
 _MOVES = HoldCaller | MoveCaller | ReturnToBot | ContinueInDialplan
+_CARE: set[type[Effect]] = {HoldCaller, ContinueInDialplan, StartMusic}
 
 
 class PbxModel:
@@ -77,7 +84,9 @@ class PbxModel:
         # "bot", a bridge's id, "queue", "gone", "music" of the channel's own, or "asked": in the
         # dialplan, with music, while it asks the carrier
         self._caller = "music" if request.came_back else "bot"
-        self._hold_failed = False
+        self._refused: set[type[Effect]] = set()  # what failed since the caller last moved
+        self._told = False  # the rules' phrase is being said
+        self._playing: PlaybackId | None = None  # on the caller's channel
         self._briefed: BriefAgent | None = None
         self._mixed: set[ChannelId] = set()
         self._bot_bridge = True
@@ -103,6 +112,7 @@ class PbxModel:
             *(["context"] * 4 + ["no-context"] if self._context else []),
             *(["phrase"] * 4 if self._phrase else []),
             *(["briefed"] * 2 if self._briefed else []),
+            *(["told"] * 2 if self._told or self._playing else []),
             *(["heard", "heard", "unheard"] if self._witness else []),
             *(f"deadline:{which.value}" for which in sorted(self._deadlines, key=str)),
             *(f"{what}:{channel}" for channel in sorted(self.agents_up)
@@ -135,6 +145,8 @@ class PbxModel:
                 self._feed(Referred(101.0, which, 486))
             case "briefed":
                 self._end_briefing()
+            case "told":
+                self._end_phrase()
             case "heard":
                 self._feed(WitnessReported(101.0, 100.0, Witness(both_live_ms=1000)))
             case "unheard":
@@ -169,6 +181,8 @@ class PbxModel:
                 self.do("phrase")
             elif self._briefed:
                 self.do("briefed")
+            elif self._told or self._playing:
+                self.do("told")
             elif self._context:
                 self.do("context")
             elif self._caller == "asked":
@@ -201,8 +215,9 @@ class PbxModel:
                 or (isinstance(effect, HangUp) and effect.channel == self._request.caller)
                 for effect in self._todo
             )
-            # Where neither music nor dialplan can be had, a new try soon is all there is.
-            helped |= self._hold_failed and Deadline.RETRY in self._deadlines
+            helped |= any(isinstance(effect, StartMusic) for effect in self._todo)
+            # Where no bridge, no dialplan and no music can be had, a new try soon is all there is.
+            helped |= self._refused >= _CARE and Deadline.RETRY in self._deadlines
             return bool(self._mixed) or helped
         return self._caller in self.own_bridges
 
@@ -233,6 +248,11 @@ class PbxModel:
             case HushBriefing():
                 if self._briefed is not None:
                     self._end_briefing()
+            case SayPhrase():
+                assert not self._told, self.story()
+                self._told = True
+            case HushPhrase():
+                self._told = False
             case StartWitness():
                 self._witness = True
             case StopWitness():
@@ -247,12 +267,21 @@ class PbxModel:
             self._feed(BriefingStarted(101.0, briefed.channel))
             self._feed(BriefingEnded(101.0, briefed.channel))
 
+    def _end_phrase(self) -> None:
+        self._told, self._playing = False, None
+        self._feed(PhraseEnded(101.0))
+
     def _perform(self, effect: Effect, how: str) -> None:
         done, failed = how != "fail", how != "perform"
         if isinstance(effect, HangUp | TearDown):
             done, failed = True, False  # retried by the adapter; nothing here depends on it
         answer = self._effect(effect) if done else None
-        self._hold_failed = failed and (isinstance(effect, HoldCaller) or self._hold_failed)
+        if isinstance(effect, StopPlaying):
+            self._playing = None  # or it plays on, and what follows comes late
+        if failed:
+            self._refused.add(type(effect))
+        elif isinstance(effect, _MOVES):
+            self._refused.clear()
         if failed:
             self._feed(AriFailed(101.0, effect.id, Outcome.PBX_ERROR))  # type: ignore[union-attr]
         elif answer is not None:
@@ -260,7 +289,13 @@ class PbxModel:
 
     def _effect(self, effect: Effect) -> Event | None:
         gone = self._caller == "gone"
+        if isinstance(effect, _MOVES):  # it would come only after what plays
+            assert (self._told, self._playing) == (False, None), self.story()
         match effect:
+            case Announce(_, _, playback) if playback == names.phrase(self._request.handoff_id):
+                self._playing = playback
+            case StartMusic() if self._caller not in {"gone", "queue", "asked"}:
+                self._caller = "music"
             case MakeHolding(_, bridge):
                 self.own_bridges.add(bridge)
                 return HoldReady(101.0)

@@ -45,6 +45,7 @@ class FakePbx:
     variables: dict[ChannelId, Mapping[str, str]] = field(default_factory=dict)
     said: list[Sound] = field(default_factory=list)
     briefings_last: bool = False
+    phrases_last: bool = False
     registry: Registry | None = None
 
     def place(self, call: str, tenant: str = "acme") -> Place:
@@ -138,6 +139,12 @@ class FakePbx:
         await self._step("whisper", agent)
         self.said.append(sound)
 
+    async def tell(self, node: NodeName, caller: ChannelId, legs: ChannelId, sound: Sound) -> None:
+        await self._step("tell", caller)
+        self.said.append(sound)
+        if self.phrases_last:
+            await asyncio.Event().wait()
+
     async def add_agent(self, node: NodeName, channel: ChannelId, bridge: BridgeId) -> None:
         await self._step("add_agent", channel)
         self._move(channel, bridge)
@@ -165,6 +172,9 @@ class FakePbx:
             raise ChannelGone(caller)
         self.in_dialplan[caller] = entry
         self.variables[caller] = variables
+
+    async def start_music(self, node: NodeName, caller: ChannelId, music: str) -> None:
+        await self._step("start_music", caller)
 
     async def hang_up(self, node: NodeName, channel: ChannelId) -> None:
         await self._step("hang_up", channel)

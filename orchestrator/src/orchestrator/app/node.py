@@ -97,6 +97,8 @@ class Node:
                 self._calls.spawn(self._claim(channel.id))
             case ari.Dial(peer, "RINGING"):
                 self._handoffs.agent_ringing(ChannelId(peer.id))
+            case ari.PlaybackFinished(playback, failed=failed):
+                self._handoffs.playback_ended(playback, failed=failed)
             case ari.ChannelDtmfReceived(channel, digit):
                 asyncio.get_running_loop().call_later(
                     KEY_TAIL_SECONDS, self._pressed, ChannelId(channel.id), digit

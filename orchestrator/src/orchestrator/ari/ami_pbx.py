@@ -112,6 +112,12 @@ class AmiTelephony:
     async def whisper(self, node: NodeName, agent: ChannelId, sound: Sound) -> None:
         raise _bridgeless("whisper")
 
+    async def tell(self, node: NodeName, caller: ChannelId, legs: ChannelId, sound: Sound) -> None:
+        raise _bridgeless("phrase")
+
+    async def start_music(self, node: NodeName, caller: ChannelId, music: str) -> None:
+        """The dialplan plays it, to whomever it has."""
+
     async def add_agent(self, node: NodeName, channel: ChannelId, bridge: BridgeId) -> None:
         raise _bridgeless("bridge")
 

@@ -122,7 +122,11 @@ class AriTelephony:
 
     async def whisper(self, node: NodeName, agent: ChannelId, sound: Sound) -> None:
         async with _present(agent):
-            await self._voice.whisper(agent, sound)
+            await self._voice.whisper(agent, agent, sound)
+
+    async def tell(self, node: NodeName, caller: ChannelId, legs: ChannelId, sound: Sound) -> None:
+        async with _present(caller):
+            await self._voice.whisper(caller, legs, sound)
 
     async def add_agent(self, node: NodeName, channel: ChannelId, bridge: BridgeId) -> None:
         await self._move(channel, bridge, absorb_dtmf=True)
@@ -147,6 +151,11 @@ class AriTelephony:
                 await self._adorn(caller, variables, music)
                 place = Place(entry.context, entry.extension, entry.priority) if entry else None
                 await self._client.resume(caller, place)
+
+    async def start_music(self, node: NodeName, caller: ChannelId, music: str) -> None:
+        async with _present(caller):
+            with suppress(Conflict):  # it is in the dialplan
+                await self._client.start_music(caller, music)
 
     async def _adorn(self, caller: ChannelId, variables: Mapping[str, str], music: str) -> None:
         """Music and variables for the way to the queue, which none of them may bar."""

@@ -1,4 +1,4 @@
-"""Speaks to one agent: a leg that takes audio by a websocket, bridged with that agent alone.
+"""Speaks to one party: a leg that takes audio by a websocket, bridged with that party alone.
 
 We dial the leg's websocket at the port of ARI itself, so that nothing but this one direction must
 be reachable, whatever host Asterisk is on; and no file of what is said stays anywhere. Asterisk
@@ -47,15 +47,15 @@ class AriVoice:
                 with suppress(NotFound):
                     await self._client.destroy_bridge(bridge)
 
-    async def whisper(self, agent: ChannelId, sound: Sound) -> None:
-        """Into a running conversation, through a snoop on the agent's channel."""
-        snoop = names.whisper_channel(agent)
+    async def whisper(self, listener: ChannelId, legs: ChannelId, sound: Sound) -> None:
+        """Over what the listener hears anyway, through a snoop; `legs` names what is made."""
+        snoop, voice = names.whisper_channel(legs), names.voice_channel(legs)
         bridge = BridgeId(f"{snoop}-bridge")
-        async with self._leg(names.voice_channel(agent), sound.rate) as media:
+        async with self._leg(voice, sound.rate) as media:
             try:
                 with suppress(Conflict):
-                    await self._client.snoop(agent, snoop)
-                await self._bring_together(bridge, snoop, names.voice_channel(agent))
+                    await self._client.snoop(listener, snoop)
+                await self._bring_together(bridge, snoop, voice)
                 await _say(media, sound)
             finally:
                 for removed in (self._client.hang_up(snoop), self._client.destroy_bridge(bridge)):

@@ -91,7 +91,10 @@ class PlayPrompt:
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Tells the caller in the music what they may choose. Not answered."""
+    """Tells the caller in the music what they may choose, or the rules' phrase.
+
+    Not answered; the end of a phrase is told as PhraseEnded.
+    """
 
     id: str
     caller: ChannelId
@@ -158,6 +161,16 @@ class ContinueInDialplan:
 
 
 @dataclass(frozen=True, slots=True)
+class StartMusic:
+    """Music on the caller's own channel, which needs no bridge. Not answered."""
+
+    id: str
+    caller: ChannelId
+    music: str
+    lane: ClassVar = Lane.TELEPHONY
+
+
+@dataclass(frozen=True, slots=True)
 class HangUp:
     """Not answered; a channel that is gone is fine."""
 
@@ -190,6 +203,24 @@ class BriefAgent:
 @dataclass(frozen=True, slots=True)
 class HushBriefing:
     """Ends the briefing at once. Not answered."""
+
+    id: str
+    lane: ClassVar = Lane.VOICE
+
+
+@dataclass(frozen=True, slots=True)
+class SayPhrase:
+    """Says the rules' phrase to the caller, over the music. Answered by PhraseEnded."""
+
+    id: str
+    caller: ChannelId
+    text: str
+    lane: ClassVar = Lane.VOICE
+
+
+@dataclass(frozen=True, slots=True)
+class HushPhrase:
+    """Ends the phrase at once. Not answered."""
 
     id: str
     lane: ClassVar = Lane.VOICE
@@ -279,9 +310,9 @@ class Finish:
 
 TelephonyEffect = (
     MakeHolding | HoldCaller | MakeMix | DialAgent | PlayPrompt | Announce | StopPlaying | AddAgent
-    | MoveCaller | ReturnToBot | ContinueInDialplan | HangUp | TearDown
+    | MoveCaller | ReturnToBot | ContinueInDialplan | StartMusic | HangUp | TearDown
 )  # fmt: skip
-VoiceEffect = BriefAgent | HushBriefing
+VoiceEffect = BriefAgent | HushBriefing | SayPhrase | HushPhrase
 WorkerEffect = FreezeBot | UnfreezeBot | DropBot | Notify
 Effect = (
     TelephonyEffect | VoiceEffect | WorkerEffect | StartWitness | StopWitness | PublishContext

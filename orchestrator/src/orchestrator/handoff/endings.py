@@ -14,16 +14,20 @@ from orchestrator.handoff.effects import (
     Release,
     ReturnToBot,
     SetDeadline,
+    StartMusic,
     StopWitness,
     TearDown,
     UnfreezeBot,
 )
 from orchestrator.handoff.events import Deadline
+from orchestrator.handoff.phrases import hush_caller
 from orchestrator.handoff.state import (
     AwaitingHold,
+    BeingTold,
     Bridge,
     Bridged,
     FinishingPhrase,
+    Held,
     Left,
     Merged,
     Merging,
@@ -65,8 +69,14 @@ def connected(state: State, agent: Talking, at: float) -> Step:
 
 
 def phrase_over(state: State, at: float) -> Step:
-    leave = state.caller.leave if isinstance(state.caller, FinishingPhrase) else None
-    state = replace(state, caller=AwaitingHold(), phrase_ended_at=at)
+    leave: Outcome | None = None
+    match state.caller:
+        case BeingTold(leave):
+            state = replace(state, caller=Held())
+        case FinishingPhrase(leave):
+            state = replace(state, caller=AwaitingHold(), phrase_ended_at=at)
+        case _:
+            return state, ()
     moved, effects = (state, ()) if leave is None else to_dialplan(state, leave)
     return moved, (ClearDeadline(Deadline.PHRASE), *effects)
 
@@ -86,8 +96,8 @@ def to_dialplan(state: State, place: Outcome, tries: int = 0) -> Step:
     dialplan refuse, they would wait for the next try alone in a bridge.
     """
     state, effects = drop_agent(state)
-    if isinstance(state.caller, FinishingPhrase):
-        return replace(state, caller=FinishingPhrase(leave=place)), effects
+    if isinstance(state.caller, FinishingPhrase | BeingTold):
+        return replace(state, caller=replace(state.caller, leave=place)), effects
     state, back = back_to_music(state)
     request, move = state.request, state.moves + 1
     moved = replace(state, caller=Queueing(move, tries, place), moves=move)
@@ -127,10 +137,14 @@ def back_to_music(state: State) -> Step:
 
 
 def queue_failed(state: State, tries: int, outcome: Outcome, at: float) -> Step:
-    """The last way out failed: tried again while the music plays, hung up when it never works."""
+    """The last way out failed: tried again while music plays, hung up when it never works.
+
+    The music is the channel's own: the hold may have failed, too.
+    """
     if tries < QUEUE_TRIES:
-        again = at + RETRY_SECONDS * 2 ** (tries - 1)
+        request, again = state.request, at + RETRY_SECONDS * 2 ** (tries - 1)
         return replace(state, caller=Stranded(tries), outcome=outcome), (
+            StartMusic(effect_id(state, "music", state.moves), request.caller, request.plan.music),
             SetDeadline(Deadline.RETRY, again),
         )
     moved, effects = caller_gone(state, outcome, at)
@@ -147,7 +161,7 @@ def queued(state: State, place: Outcome, at: float) -> Step:
 
 
 def to_bot(state: State, outcome: Outcome, at: float) -> Step:
-    state, effects = drop_agent(state)
+    state, effects = _left_alone(state)
     match state.caller:
         case FinishingPhrase() | AwaitingHold():  # the caller never left the bot
             moved, more = returned(state, outcome, at)
@@ -171,17 +185,24 @@ def returned(state: State, outcome: Outcome, at: float) -> Step:
 
 def caller_gone(state: State, outcome: Outcome, at: float) -> Step:
     """The caller hung up (or must be): everything comes down."""
-    state, effects = drop_agent(state)
+    state, effects = _left_alone(state)
     moved, more = finish(replace(state, caller=Left()), outcome, Phase.FAILED, at)
     return moved, (*effects, *more, *_bot_leg(state), *remains(state))
 
 
 def superseded(state: State, at: float) -> Step:
     """The caller stays where they are, holding bridge included: the next handoff goes on there."""
-    state, effects = drop_agent(state)
+    state, effects = _left_alone(state)
     moved, more = finish(replace(state, caller=Left()), Outcome.SUPERSEDED, Phase.CANCELLED, at)
     mix = names.merge_bridge(state.request.handoff_id)
     return moved, (*effects, *more, *((_tear_down(state, mix),) if _stands(state.mix) else ()))
+
+
+def _left_alone(state: State) -> Step:
+    """Nobody calls, or speaks to, this caller any more."""
+    quiet = hush_caller(state)
+    moved, effects = drop_agent(state)
+    return moved, (*quiet, *effects)
 
 
 def conversation_over(state: State) -> Step:

@@ -14,7 +14,7 @@ from orchestrator.model import ChannelId, Outcome, Witness
 
 
 class Deadline(Enum):
-    PHRASE = "phrase"  # say_first must have ended
+    PHRASE = "phrase"  # say_first, or the rules' phrase, must have ended
     RING = "ring"  # the agent must have answered
     ACCEPT = "accept"  # the agent must have pressed the key
     BRIEFING = "briefing"  # the agent has been told enough
@@ -40,7 +40,7 @@ class Requested:
 
 @dataclass(frozen=True, slots=True)
 class PhraseEnded:
-    """The say_first utterance has been played, or cut, or will never be."""
+    """The say_first utterance, or the rules' phrase, has been said, or cut, or will never be."""
 
     at: float
 

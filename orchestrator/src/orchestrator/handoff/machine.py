@@ -4,6 +4,7 @@ Three tracks advance side by side; `meet` joins them.
 
     caller   WithBot ─Requested─▶ FinishingPhrase ─PhraseEnded─▶ AwaitingHold ─HoldReady─▶ Holding
              Holding ─CallerHeld─▶ Held ─(agent Waiting, context not Publishing)─▶ Merging
+             Held ─(the rules' phrase is due)─▶ BeingTold ─PhraseEnded─▶ Held
              Merging ─CallerMerged─▶ Merged ─(both heard)─▶ Bridged    CONNECTED, BACKUP_CENTRE
              Merged ─LIVE, one not heard─▶ Holding, a way out
              any before ─way out─▶ Queueing ─QueueEntered─▶ Left       QUEUED, VOICEMAIL, CALLBACK
@@ -25,10 +26,10 @@ Three tracks advance side by side; `meet` joins them.
 The agent's rows are in agents.py, the context's in story.py, the proof in merging.py, REFER's in
 referring.py, the ways out and the menu in ways.py, setbacks in setbacks.py, how it ends in
 endings.py.
-PATTERN_DIALPLAN goes from the phrase's end straight to Queueing. Only WARM_WHISPER has a Briefing.
-A caller whom a queue gave back (Request.came_back) starts AwaitingHold, with the ways out. After
-`Finish` only clean-up follows; a connected conversation stays in the table until one of the two
-leaves.
+PATTERN_DIALPLAN goes from the end of the phrase, of the bot's or the rules', straight to Queueing.
+Only WARM_WHISPER has a Briefing. A caller whom a queue gave back (Request.came_back) starts
+AwaitingHold, with the ways out. After `Finish` only clean-up follows; a connected conversation
+stays in the table until one of the two leaves.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from orchestrator.handoff import (
     endings,
     merging,
     names,
+    phrases,
     referring,
     setbacks,
     steps,
@@ -95,6 +97,7 @@ from orchestrator.handoff.observation import witnessed
 from orchestrator.handoff.state import (
     Asking,
     AwaitingHold,
+    BeingTold,
     Bridge,
     Bridged,
     Choosing,
@@ -116,7 +119,7 @@ from orchestrator.handoff.state import (
     WithBot,
 )
 from orchestrator.handoff.steps import Step, agent_channel, attempt_of, effect_id
-from orchestrator.model import Outcome, Pattern, Phase
+from orchestrator.model import Outcome, Phase
 
 
 def begin(request: Request, at: float) -> State:
@@ -192,12 +195,13 @@ def _requested(state: State, at: float) -> Step:
     if request.say_first:
         effects.append(SetDeadline(Deadline.PHRASE, at + plan.limits.phrase))
         state = replace(state, caller=FinishingPhrase())
-    if not request.came_back and (plan.pattern is Pattern.DIALPLAN or not plan.targets):
+    if request.straight and not request.phrase:
         moved, more = endings.to_queue(state)
         return moved, (*effects, *more)
     if not request.say_first:
         state = replace(state, caller=AwaitingHold())
-    effects.append(SetDeadline(Deadline.GIVE_UP, at + plan.limits.give_up))
+    if not request.straight:
+        effects.append(SetDeadline(Deadline.GIVE_UP, at + plan.limits.give_up))
     bridge = names.holding_bridge(request.handoff_id)
     effects.append(MakeHolding(effect_id(state, "make-hold"), bridge, plan.music))
     return replace(state, hold=Bridge.MAKING), tuple(effects)
@@ -207,8 +211,8 @@ def _caller(state: State, event: Event) -> Step:
     match state.caller, event:
         case Asking(), (QueueEntered() | CallerLeft(_, hung_up=False) | Referred()):
             return referring.heard(state, event)
-        case FinishingPhrase(), PhraseEnded(at):
-            return endings.phrase_over(state, at)
+        case ((FinishingPhrase() | BeingTold()), PhraseEnded(at)):
+            return ways.heard_out(state, at)
         case _, HoldReady(at) if state.hold is Bridge.MAKING:
             return _hold_ready(state, at)
         case Holding(move), CallerHeld(_, done) if done == move:
@@ -243,7 +247,8 @@ def _hold_ready(state: State, at: float) -> Step:
     """
     state, first = steps.meet(replace(state, hold=Bridge.READY), at)
     given_up = not isinstance(state.caller, Holding) and state.caller != FinishingPhrase()
-    if given_up or not isinstance(state.agent, NoAgent):  # a way out is being taken already
+    nobody = given_up or state.request.straight
+    if nobody or not isinstance(state.agent, NoAgent):  # a way out is being taken already
         return state, first
     if state.request.came_back:
         moved, more = ways.way_out(state, state.request.came_back, at)
@@ -253,10 +258,11 @@ def _hold_ready(state: State, at: float) -> Step:
 
 
 def _held(state: State, at: float) -> Step:
-    """The caller hears music; what a superseded handoff left can go, and a menu can be said."""
+    """The caller hears music; what a superseded handoff left can go, phrase or menu be said."""
     left = state.request.leftovers
     gone = (TearDown(effect_id(state, "tear-down-leftovers"), left),) if left else ()
-    moved, more = ways.announce(replace(state, caller=Held(), phase=Phase.CALLER_HELD), at)
+    moved = replace(state, caller=Held(), phase=Phase.CALLER_HELD)
+    moved, more = (phrases.tell if phrases.is_due(moved) else ways.announce)(moved, at)
     return moved, (*gone, *more)
 
 

@@ -15,7 +15,8 @@ PlaybackId = NewType("PlaybackId", str)
 """An ARI playback's id."""
 
 _BRIDGE = re.compile(r"vf-(?P<handoff>.+)-(?:hold|mix|brief)")
-_VOICE = re.compile(r"vf-(?P<handoff>.+)-agent-[1-9][0-9]{0,3}-(?:voice|whisper)")
+_VOICE = re.compile(r"vf-(?P<handoff>.+)-(?:agent-[1-9][0-9]{0,3}|caller)-(?:voice|whisper)")
+_PHRASE = re.compile(r"vf-(?P<handoff>.+)-phrase")
 _AGENT = re.compile(r"vf-(?P<handoff>.+)-agent-(?P<attempt>[1-9][0-9]{0,3})")
 
 
@@ -41,18 +42,28 @@ def agent_channel(handoff: HandoffId, attempt: int) -> ChannelId:
     return ChannelId(f"vf-{handoff}-agent-{attempt}")
 
 
-def voice_channel(agent: ChannelId) -> ChannelId:
-    """The leg that speaks to this agent alone."""
-    return ChannelId(f"{agent}-voice")
+def told_caller(handoff: HandoffId) -> ChannelId:
+    """What legs that speak to the caller are named after: whose own channel's id is not ours."""
+    return ChannelId(f"vf-{handoff}-caller")
 
 
-def whisper_channel(agent: ChannelId) -> ChannelId:
-    """The snoop on this agent through which they are told something in mid-call."""
-    return ChannelId(f"{agent}-whisper")
+def voice_channel(listener: ChannelId) -> ChannelId:
+    """The leg that speaks to this agent, or to the caller, alone."""
+    return ChannelId(f"{listener}-voice")
+
+
+def whisper_channel(listener: ChannelId) -> ChannelId:
+    """The snoop through which they are told something beside what they hear."""
+    return ChannelId(f"{listener}-whisper")
 
 
 def prompt(agent: ChannelId) -> PlaybackId:
     return PlaybackId(f"{agent}-prompt")
+
+
+def phrase(handoff: HandoffId) -> PlaybackId:
+    """The rules' phrase, where it is media of the PBX."""
+    return PlaybackId(f"vf-{handoff}-phrase")
 
 
 def announcement(handoff: HandoffId, number: int) -> PlaybackId:
@@ -60,7 +71,7 @@ def announcement(handoff: HandoffId, number: int) -> PlaybackId:
 
 
 def is_voice(channel: ChannelId) -> bool:
-    """Whether this is a leg that speaks to an agent."""
+    """Whether this is a leg that speaks to an agent or to the caller."""
     return _VOICE.fullmatch(channel) is not None
 
 
@@ -70,6 +81,12 @@ def owner_of(thing: str) -> HandoffId | None:
         if (match := pattern.fullmatch(thing)) is not None:
             return HandoffId(match["handoff"])
     return None
+
+
+def phrase_of(playback: str) -> HandoffId | None:
+    """Which handoff's phrase this is; None for any other playback."""
+    match = _PHRASE.fullmatch(playback)
+    return None if match is None else HandoffId(match["handoff"])
 
 
 def handoff_of(bridge: BridgeId) -> HandoffId | None:

@@ -1,7 +1,7 @@
-"""Briefs the agent: what is said, by which voice, and that it never holds the handoff up.
+"""Briefs the agent, or tells the caller a phrase: by which voice, and that it holds nothing up.
 
-The words are taken when the briefing begins, so that what the AI learns while the phone rings is in
-them. Speech that is slow, fails or does not exist ends the briefing unsaid: the prompt follows.
+A briefing's words are taken when it begins, so that what the AI learns while the phone rings is in
+them. Speech that is slow, fails or does not exist leaves it unsaid: what waits for its end goes on.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from orchestrator.errors import PeerError
 from orchestrator.handoff import names
-from orchestrator.handoff.effects import BriefAgent
-from orchestrator.handoff.events import BriefingEnded, BriefingStarted, Event
+from orchestrator.handoff.effects import BriefAgent, SayPhrase
+from orchestrator.handoff.events import BriefingEnded, BriefingStarted, Event, PhraseEnded
 from orchestrator.handoff.ports import Ports, Sound
 from orchestrator.handoff.state import Request
 from orchestrator.model import Context
@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 SPEECH_SECONDS = 2.0  # a text has to be speech by then
 MARGIN_SECONDS = 5.0  # beyond the sound's own length
 BRIEFING_RATE = 8000  # of Context.briefing_audio
-WAITING = 8  # one agent at a time is briefed; a handoff dials few
+WAITING = 8  # one agent at a time is briefed, and a handoff dials few; a phrase is told once
 
 
 class Narrator:
-    """The voice of one handoff. `start` and `stop` come from the table."""
+    """A voice of one handoff, for one listener. `start` and `stop` come from the table."""
 
     def __init__(
         self,
@@ -40,11 +40,11 @@ class Narrator:
         self._request = request
         self._context = context
         self._post = post
-        self._wanted: asyncio.Queue[BriefAgent] = asyncio.Queue(WAITING)
+        self._wanted: asyncio.Queue[BriefAgent | SayPhrase] = asyncio.Queue(WAITING)
         self._stopped = asyncio.Event()
 
-    def start(self, effect: BriefAgent) -> None:
-        """BriefingEnded follows in every case, BriefingStarted when the agent hears it."""
+    def start(self, effect: BriefAgent | SayPhrase) -> None:
+        """Its end is posted in every case, BriefingStarted when the agent hears it."""
         self._stopped.clear()
         self._wanted.put_nowait(effect)
 
@@ -56,49 +56,67 @@ class Narrator:
         while True:
             effect = await self._wanted.get()
             async with asyncio.TaskGroup() as both:
-                speaking = both.create_task(self._brief(effect))
+                speaking = both.create_task(self._speak(effect))
                 stopping = both.create_task(self._stopped.wait())
                 await asyncio.wait({speaking, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 speaking.cancel()
                 stopping.cancel()
-            self._post(BriefingEnded(self._ports.clock.now(), effect.channel), effect.id)
+            now = self._ports.clock.now()
+            match effect:
+                case BriefAgent(_, channel):
+                    self._post(BriefingEnded(now, channel), effect.id)
+                case SayPhrase():
+                    self._post(PhraseEnded(now), effect.id)
 
-    async def _brief(self, effect: BriefAgent) -> None:
-        place, channel = self._request.place, effect.channel
-        if (sound := await self._sound()) is None:
+    async def _speak(self, effect: BriefAgent | SayPhrase) -> None:
+        what = "briefings" if isinstance(effect, BriefAgent) else "phrases"
+        if (sound := await self._sound(effect, what)) is None:
             return
         try:
             async with asyncio.timeout(sound.seconds + MARGIN_SECONDS):
-                await self._ports.telephony_at(place.node).brief(
-                    place.node,
-                    channel,
-                    names.briefing_bridge(self._request.handoff_id),
-                    sound,
-                    lambda: self._post(BriefingStarted(self._ports.clock.now(), channel), ""),
-                )
+                await self._say(effect, sound)
         except (PeerError, TimeoutError) as error:
-            self._unsaid("handoff_briefings_failed", str(error) or "timed out")
+            self._unsaid(f"handoff_{what}_failed", str(error) or "timed out")
         except Exception:
-            self._ports.tally.count("handoff_briefings_failed")
+            self._ports.tally.count(f"handoff_{what}_failed")
             log.exception("effect %s", effect.id)
 
-    async def _sound(self) -> Sound | None:
-        """The AI's own audio, else its text, else the rules'; None: nothing to say."""
+    async def _say(self, effect: BriefAgent | SayPhrase, sound: Sound) -> None:
+        handoff, node = self._request.handoff_id, self._request.place.node
+        telephony, now = self._ports.telephony_at(node), self._ports.clock.now
+        match effect:
+            case BriefAgent(_, channel):
+                await telephony.brief(
+                    node,
+                    channel,
+                    names.briefing_bridge(handoff),
+                    sound,
+                    lambda: self._post(BriefingStarted(now(), channel), ""),
+                )
+            case SayPhrase(_, caller):
+                await telephony.tell(node, caller, names.told_caller(handoff), sound)
+
+    async def _sound(self, effect: BriefAgent | SayPhrase, what: str) -> Sound | None:
+        """For the agent the AI's own audio, else its text, else the rules'; None: nothing."""
         context = self._context()
-        if context.briefing_audio:
+        if isinstance(effect, SayPhrase):
+            text = effect.text
+        elif context.briefing_audio:
             return Sound(context.briefing_audio, BRIEFING_RATE)
-        if not (text := context.briefing_text or self._request.plan.briefing):
+        else:
+            text = context.briefing_text or self._request.plan.briefing
+        if not text:
             return None
         try:
             async with asyncio.timeout(SPEECH_SECONDS):
                 return await self._ports.speech.render(text)
         except (PeerError, TimeoutError) as error:
-            self._unsaid("handoff_briefings_unspoken", str(error) or "timed out")
+            self._unsaid(f"handoff_{what}_unspoken", str(error) or "timed out")
         except Exception:
-            self._ports.tally.count("handoff_briefings_unspoken")
-            log.exception("briefing of %s", self._request.handoff_id)
+            self._ports.tally.count(f"handoff_{what}_unspoken")
+            log.exception("effect %s", effect.id)
         return None
 
     def _unsaid(self, count: str, why: str) -> None:
         self._ports.tally.count(count)
-        log.warning("briefing of %s: %s", self._request.handoff_id, why)
+        log.warning("%s of %s: %s", count, self._request.handoff_id, why)

@@ -18,6 +18,7 @@ from orchestrator.handoff.effects import (
     MoveCaller,
     PlayPrompt,
     ReturnToBot,
+    StartMusic,
     StopPlaying,
     TearDown,
     TelephonyEffect,
@@ -123,7 +124,8 @@ class Pbx:
                 return None
 
     async def _unanswered(
-        self, effect: DialAgent | PlayPrompt | Announce | StopPlaying | HangUp | TearDown
+        self,
+        effect: DialAgent | PlayPrompt | Announce | StopPlaying | StartMusic | HangUp | TearDown,
     ) -> None:
         pbx, node = self._telephony, self._place.node
         match effect:
@@ -140,6 +142,8 @@ class Pbx:
                 await pbx.play(node, channel, playback, media)
             case StopPlaying(_, playback):
                 await pbx.stop_playing(node, playback)
+            case StartMusic(_, caller, music):
+                await pbx.start_music(node, caller, music)
             case HangUp(_, channel):
                 await pbx.hang_up(node, channel)
             case TearDown(_, bridges):

@@ -121,6 +121,12 @@ class Telephony(Protocol):
     async def whisper(self, node: NodeName, agent: ChannelId, sound: Sound) -> None:
         """Plays `sound` into an agent's ear in mid-call: the caller hears nothing of it."""
 
+    async def tell(self, node: NodeName, caller: ChannelId, legs: ChannelId, sound: Sound) -> None:
+        """Plays `sound` to a caller on hold, over the music; its legs are named after `legs`.
+
+        Returns when it has ended. Cancelled: it is silent at once.
+        """
+
     async def add_agent(self, node: NodeName, channel: ChannelId, bridge: BridgeId) -> None:
         """addChannel with inhibitConnectedLineUpdates and absorbDTMF."""
 
@@ -146,6 +152,9 @@ class Telephony(Protocol):
 
         `entry` None: at the priority after the one that brought the channel to us.
         """
+
+    async def start_music(self, node: NodeName, caller: ChannelId, music: str) -> None:
+        """On the caller's own channel, wherever in our application it is."""
 
     async def hang_up(self, node: NodeName, channel: ChannelId) -> None: ...
 

@@ -27,7 +27,7 @@ from orchestrator.handoff.events import (
     Referred,
 )
 from orchestrator.handoff.intake import Intake
-from orchestrator.handoff.names import agent_of, owner_of
+from orchestrator.handoff.names import agent_of, owner_of, phrase_of
 from orchestrator.handoff.ports import Calls, Fenced, Ports, Sound
 from orchestrator.handoff.refusals import TooLate, UnknownHandoff
 from orchestrator.handoff.roster import Roster
@@ -374,6 +374,14 @@ class Registry:
         runner = self._roster.of_call(call)
         if runner is not None and runner.state.request.say_first == utterance:
             runner.post(PhraseEnded(self._now()))
+
+    def playback_ended(self, playback: str, *, failed: bool) -> None:
+        """Of the PBX's own media: the rules' phrase has been heard, or cannot be played."""
+        if (handoff := phrase_of(playback)) is None:
+            return
+        if failed:
+            self._ports.tally.count("handoff_phrases_failed")
+        self._post(self._roster.live(handoff), PhraseEnded(self._now()))
 
     def bot_lost(self, call: CallId) -> None:
         """The bot will say nothing more: its phrase is not waited for, nobody returns to it."""

@@ -22,8 +22,10 @@ from orchestrator.handoff.effects import (
     Finish,
     FreezeBot,
     HushBriefing,
+    HushPhrase,
     Notify,
     PublishContext,
+    SayPhrase,
     SetDeadline,
     StartWitness,
     StopWitness,
@@ -103,7 +105,8 @@ class HandoffRunner:
         self._worker = EffectLane("worker", self._on_worker, ports.tally)
         self._bus = EffectLane("context", self._on_bus, ports.tally)
         self._watcher = Watcher(ports.worker, ports.clock, state.request, self.post)
-        self._narrator = Narrator(ports, state.request, lambda: self.context, self.post)
+        self._to_agent = Narrator(ports, state.request, lambda: self.context, self.post)
+        self._to_caller = Narrator(ports, state.request, lambda: self.context, self.post)
         self._owed = owed
         self._debts = Debts() if owed is None else Debts(owed)
         self._timers: dict[Deadline, asyncio.TimerHandle] = {}
@@ -198,7 +201,8 @@ class HandoffRunner:
                         self._bus.run(),
                         self._journal.keep_up(),
                         self._watcher.run(),
-                        self._narrator.run(),
+                        self._to_agent.run(),
+                        self._to_caller.run(),
                     )
                 ]
                 await self._begin()
@@ -295,9 +299,14 @@ class HandoffRunner:
             case StopWitness():
                 self._watcher.stop()
             case BriefAgent():
-                self._narrator.start(effect)
+                self._to_agent.start(effect)
+            case SayPhrase():
+                self._to_caller.start(effect)
             case HushBriefing():
-                self._narrator.stop()
+                self._to_agent.stop()
+                self._debts.paid(effect.id)
+            case HushPhrase():
+                self._to_caller.stop()
                 self._debts.paid(effect.id)
             case Finish(outcome):
                 pattern = self.state.request.plan.pattern

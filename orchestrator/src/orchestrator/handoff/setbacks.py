@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.handoff import endings, merging, referring, steps, ways
+from orchestrator.handoff import endings, merging, phrases, referring, steps, ways
 from orchestrator.handoff.events import (
     AriFailed,
     CancelRequested,
@@ -17,6 +17,7 @@ from orchestrator.handoff.state import (
     Asking,
     AwaitingHold,
     AwaitingKey,
+    BeingTold,
     Briefing,
     Choosing,
     Dialling,
@@ -45,6 +46,8 @@ def deadline(state: State, event: DeadlinePassed) -> Step:
     match event.which, state.caller, state.agent:
         case Deadline.PHRASE, FinishingPhrase(), _:
             return endings.phrase_over(state, at)
+        case Deadline.PHRASE, BeingTold(), _:
+            return _heard_enough(state, at)
         case Deadline.RING, _, (Dialling() | Ringing()):
             return ways.way_out(state, Outcome.NO_ANSWER, at)
         case Deadline.BRIEFING, _, Briefing(attempt):
@@ -59,6 +62,8 @@ def deadline(state: State, event: DeadlinePassed) -> Step:
             return ways.way_out(state, Outcome.TIMED_OUT, at)
         case Deadline.CONTEXT, _, _ if isinstance(state.context, Publishing):
             return replace(state, context=Unavailable()), ()
+        case Deadline.GIVE_UP, _, _ if may_withdraw(state) and state.request.straight:
+            return endings.to_queue(state)
         case Deadline.GIVE_UP, _, _ if may_withdraw(state):
             later = tuple(way for way in state.ways if way is not Fallback.NEXT_TARGET)
             return ways.way_out(replace(state, ways=later), Outcome.TIMED_OUT, at)
@@ -73,10 +78,11 @@ def deadline(state: State, event: DeadlinePassed) -> Step:
 def ari_failed(state: State, event: AriFailed) -> Step:
     at, outcome, effect = event.at, event.outcome, event.effect
     match state.caller, state.agent:
-        case ((FinishingPhrase() | AwaitingHold() | Holding() | Held()), _) if effect in {
-            effect_id(state, "make-hold"),
-            effect_id(state, "make-mix"),
-        }:
+        case BeingTold(), _ if effect == phrases.say_id(state):
+            return _heard_enough(state, at)
+        case (
+            (FinishingPhrase() | AwaitingHold() | Holding() | BeingTold() | Held()), _
+        ) if effect in {effect_id(state, "make-hold"), effect_id(state, "make-mix")}:  # fmt: skip
             return _queue_at_once(state, outcome)
         case Holding(move), _ if effect == effect_id(state, "move", move):
             return _queue_at_once(state, outcome)
@@ -98,6 +104,13 @@ def ari_failed(state: State, event: AriFailed) -> Step:
             return ways.way_out(state, outcome, at)
         case _:
             return state, ()
+
+
+def _heard_enough(state: State, at: float) -> Step:
+    """The phrase is not waited for. It may play for all that."""
+    quiet = phrases.hush_caller(state)
+    moved, effects = ways.heard_out(state, at)
+    return moved, (*quiet, *effects)
 
 
 def _queue_at_once(state: State, outcome: Outcome) -> Step:
@@ -123,7 +136,7 @@ def may_withdraw(state: State) -> bool:
     match state.caller, state.agent:
         case _, (Accepted() | Joining() | Waiting() | Talking()):
             return False
-        case ((FinishingPhrase() | AwaitingHold() | Holding() | Held()), _):
+        case ((FinishingPhrase() | AwaitingHold() | Holding() | BeingTold() | Held()), _):
             return True
         case _:
             return False

@@ -17,6 +17,7 @@ from orchestrator.model import (
     Handoff,
     HandoffId,
     Outcome,
+    Pattern,
     Phase,
     Place,
     Plan,
@@ -53,6 +54,13 @@ class Holding:
     """On the way into the holding bridge."""
 
     move: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeingTold:
+    """Hears the rules' phrase, in the holding bridge. `leave`: as in FinishingPhrase."""
+
+    leave: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +127,8 @@ class Left:
 
 
 Caller = (
-    WithBot | FinishingPhrase | AwaitingHold | Holding | Held | Merging | Merged | Bridged
-    | Returning | Queueing | Stranded | Asking | Left
+    WithBot | FinishingPhrase | AwaitingHold | Holding | BeingTold | Held | Merging | Merged
+    | Bridged | Returning | Queueing | Stranded | Asking | Left
 )  # fmt: skip
 
 # --- agent ----------------------------------------------------------------------------------
@@ -277,6 +285,17 @@ class Request:
     came_back: Outcome = Outcome.UNSPECIFIED  # why the queue gave the caller back, if it did
 
     @property
+    def straight(self) -> bool:
+        """Whether nobody is to be called: the dialplan takes the caller at once."""
+        dialplan = self.plan.pattern is Pattern.DIALPLAN or not self.plan.targets
+        return dialplan and not self.came_back
+
+    @property
+    def phrase(self) -> str:
+        """What the caller is told on hold: an AI that speaks first says it better."""
+        return "" if self.say_first or self.came_back else self.plan.phrase
+
+    @property
     def call_id(self) -> CallId:
         return self.place.call_id
 
@@ -310,6 +329,7 @@ class State:
     one_way: bool = False  # just now one of them sends nothing
     moves: int = 0  # of the caller
     phrase_ended_at: float | None = None
+    told: bool = False  # the rules' phrase, or on the way to it
     context_revision: int = 1
     sip_status: int = 0
     q850_cause: int = 0

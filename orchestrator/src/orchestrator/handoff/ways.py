@@ -10,7 +10,13 @@ from dataclasses import replace
 
 from orchestrator.handoff import names
 from orchestrator.handoff.effects import Announce, ClearDeadline, Effect, SetDeadline
-from orchestrator.handoff.endings import back_to_music, to_bot, to_dialplan, to_queue
+from orchestrator.handoff.endings import (
+    back_to_music,
+    phrase_over,
+    to_bot,
+    to_dialplan,
+    to_queue,
+)
 from orchestrator.handoff.events import Deadline
 from orchestrator.handoff.state import Choosing, Held, State
 from orchestrator.handoff.steps import Step, dial, dial_next, drop_agent, effect_id, hush
@@ -68,6 +74,13 @@ def _take(state: State, way: Fallback, at: float) -> Step:
         moved, more = dial(replace(state, backup=True), plan.backup, at)
     else:
         moved, more = dial_next(state, at)
+    return moved, (*effects, *more)
+
+
+def heard_out(state: State, at: float) -> Step:
+    """The phrase has ended: what waited for it goes on, and so does a menu."""
+    moved, effects = phrase_over(state, at)
+    moved, more = announce(moved, at)
     return moved, (*effects, *more)
 
 

@@ -15,6 +15,7 @@ from orchestrator.handoff.effects import (
     Finish,
     HangUp,
     HushBriefing,
+    HushPhrase,
     Notify,
     SetDeadline,
     StopPlaying,
@@ -74,8 +75,8 @@ from tests.builders.pbx_model import PbxModel
 
 AT = 101.0
 CLEANUP = (
-    Finish | HangUp | HushBriefing | StopPlaying | TearDown | StopWitness | DropBot | UnfreezeBot
-    | Notify | SetDeadline | ClearDeadline
+    Finish | HangUp | HushBriefing | HushPhrase | StopPlaying | TearDown | StopWitness | DropBot
+    | UnfreezeBot | Notify | SetDeadline | ClearDeadline
 )  # fmt: skip
 
 OUTSIDE = SipUri("sip:desk@example.org")
@@ -108,6 +109,7 @@ requests: st.SearchStrategy[Request] = st.builds(
     prompt=st.sampled_from(["", "sound:accept"]),
     freeze_bot=st.booleans(),
     say_first=st.sampled_from(["", "u7"]),
+    phrase=st.sampled_from(["", "One moment.", "sound:moment"]),
     leftovers=st.sampled_from([(), (BridgeId("vf-h0-hold"),)]),
 )
 attempts = st.integers(1, 3).map(agent)

@@ -24,6 +24,7 @@ from orchestrator.handoff.effects import (
     Release,
     ReturnToBot,
     SetDeadline,
+    StartMusic,
     StartWitness,
     StopWitness,
     TearDown,
@@ -365,12 +366,14 @@ def test_an_agent_who_cannot_be_added_makes_room_for_the_next() -> None:
     assert handoff.wants(DialAgent)[0].target == BOB
 
 
-def test_the_queue_is_tried_again_then_the_caller_hung_up() -> None:
+def test_the_queue_is_tried_again_with_music_of_the_callers_own_then_the_caller_hung_up() -> None:
     handoff = started().held().lost()
     for tries in range(1, 5):
         move = handoff.state.moves
         handoff.feed(AriFailed(105.0, f"h1:move:{move}", Outcome.PBX_UNREACHABLE))
         assert Deadline.RETRY in {effect.which for effect in handoff.wants(SetDeadline)}
+        music = StartMusic(f"h1:music:{move}", PLACE.caller, "default")
+        assert handoff.wants(StartMusic) == [music]
         handoff.feed(DeadlinePassed(106.0, Deadline.RETRY))
         assert handoff.state.caller == Queueing(move + 1, tries)
     handoff.feed(AriFailed(107.0, f"h1:move:{handoff.state.moves}", Outcome.PBX_UNREACHABLE))

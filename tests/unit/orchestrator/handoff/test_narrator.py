@@ -1,4 +1,4 @@
-"""What the agent is told: the AI's audio, its text, the rules' text; never does speech hold up."""
+"""What agent and caller are told: the AI's audio, a text; never does speech hold anything up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orchestrator.handoff import names
 from orchestrator.handoff.narrator import SPEECH_SECONDS
 from orchestrator.handoff.ports import Sound, Unspoken
 from orchestrator.handoff.refusals import TooLate
-from orchestrator.model import Context, Handoff, Outcome, Pattern, Phase
+from orchestrator.model import Context, Handoff, Limits, Outcome, Pattern, Phase
 
 from tests.builders.handoffs import ALICE, BOB
 from tests.builders.running import running
@@ -111,6 +111,53 @@ async def test_an_agent_who_hangs_up_while_briefed_is_followed_by_one_who_is_bri
         )
         assert second.outcome is Outcome.AGENT_HUNG_UP
         assert len(lab.pbx.said) == 2
+
+
+async def test_the_rules_phrase_is_said_to_the_caller_by_the_calls_language() -> None:
+    phrases = {"en": "One moment.", "de": "Einen Moment."}
+    async with running(speech=Voice(), targets=(ALICE,), phrases=phrases) as lab:
+        done = await lab.until(await lab.escalate(language="de"), connected)
+        assert done.outcome is Outcome.CONNECTED
+        assert lab.pbx.said == [Sound(b"Einen Moment.", 16000)]
+        assert lab.pbx.steps.index(f"tell {lab.place.caller}") > lab.pbx.steps.index(
+            f"hold {lab.place.caller}"
+        )
+
+
+@pytest.mark.parametrize("voice", [Voice(mute=True), Voice(slow=True)], ids=["mute", "slow"])
+async def test_a_phrase_without_speech_is_counted_and_left_out(voice: Voice) -> None:
+    async with running(speech=voice, targets=(ALICE,), phrases={"*": "One moment."}) as lab:
+        done = await lab.until(await lab.escalate(), connected)
+        assert done.changed_at - done.created_at < SPEECH_SECONDS + 1
+        assert lab.counts["handoff_phrases_unspoken"] == 1
+        assert lab.pbx.said == []
+
+
+async def test_a_pbx_that_cannot_tell_the_phrase_is_counted_and_left_out() -> None:
+    async with running(speech=Voice(), targets=(ALICE,), phrases={"*": "One moment."}) as lab:
+        lab.pbx.fail("tell", Unspoken("no chan_websocket"))
+        await lab.until(await lab.escalate(), connected)
+        assert lab.counts["handoff_phrases_failed"] == 1
+
+
+async def test_a_phrase_that_never_ends_is_cut_by_its_deadline() -> None:
+    limits = Limits(phrase=0.5)
+    async with running(
+        speech=Voice(), targets=(ALICE,), phrases={"*": "One moment."}, limits=limits
+    ) as lab:
+        lab.pbx.phrases_last = True
+        await lab.until(await lab.escalate(), connected)
+
+
+@pytest.mark.parametrize("failed", [False, True])
+async def test_media_of_the_pbx_ends_when_the_pbx_says_so(failed: bool) -> None:
+    async with running(targets=(ALICE,), phrases={"*": "sound:moment"}) as lab:
+        handoff = await lab.escalate()
+        await lab.until(handoff, lambda change: change.phase is Phase.ACCEPTED)
+        lab.registry.playback_ended(f"vf-{handoff.handoff_id}-phrase", failed=failed)
+        done = await lab.until(handoff, connected)
+        assert done.changed_at - done.created_at < 1
+        assert lab.counts["handoff_phrases_failed"] == failed
 
 
 async def test_an_agent_who_talks_with_the_caller_can_be_told_something() -> None:

@@ -95,6 +95,9 @@ def _states() -> dict[str, State]:
         "phrase, dialling": ahead.state,
         "phrase, agent waits": ahead.joined().state,
         "phrase, then queue": started(say_first="u7", pattern=Pattern.DIALPLAN).state,
+        "told": started(phrase="sound:moment").held().state,
+        "told, agent waits": started(phrase="One moment.").held().joined().state,
+        "told, then queue": started(phrase="One moment.", pattern=Pattern.DIALPLAN).held().state,
         "awaiting hold": started().state,
         "holding": started().feed(HoldReady(100.0)).state,
         "dialling": started().held().state,
@@ -144,6 +147,7 @@ def _events(state: State) -> dict[str, Event]:
             "dial": f"dial:{state.attempts}",
             "add": f"add:{state.attempts}",
             "prompt": f"prompt:{state.attempts}",
+            "phrase": "phrase",
         }.items()
     }
     deadlines = {f"{which.value} over": DeadlinePassed(AT, which) for which in Deadline}
@@ -221,8 +225,23 @@ HEARD = {
     "phrase, then queue": """
         phrase end, hang-up, out of stasis, answers, answers late, bot lost, both heard,
         one way, patched, published, unpublished, first hold, final report, witness end,
-        cancel, supersede, failed hold, failed mix, phrase over, context over, give-up
-        over
+        cancel, supersede, failed hold, failed mix, phrase over, context over
+    """,
+    "told": """
+        phrase end, hang-up, out of stasis, rings, answers, answers late, bot lost, both
+        heard, one way, agent gone, patched, acked, first hold, final report, witness end,
+        cancel, supersede, failed hold, failed mix, failed dial, failed phrase, phrase over,
+        ring over, give-up over
+    """,
+    "told, agent waits": """
+        phrase end, hang-up, out of stasis, answers late, bot lost, both heard, one way,
+        agent gone, patched, acked, first hold, final report, witness end, failed hold,
+        failed mix, failed phrase, phrase over
+    """,
+    "told, then queue": """
+        phrase end, hang-up, out of stasis, answers, answers late, bot lost, both heard,
+        one way, patched, acked, first hold, final report, witness end, cancel, supersede,
+        failed hold, failed mix, failed phrase, phrase over
     """,
     "awaiting hold": """
         hold ready, hang-up, out of stasis, answers, answers late, bot lost, both heard,
