@@ -82,7 +82,10 @@ class Heir:
 
         async def adopt(record: Record) -> None:
             async with turns:
-                await self._adopt(app, record, listed)
+                try:
+                    await self._adopt(app, record, listed)
+                except Exception:  # our own bug costs this call, never the others
+                    log.exception("call is not adopted", call_id=record.call.call_id)
 
         async with asyncio.TaskGroup() as work:
             for record in records:

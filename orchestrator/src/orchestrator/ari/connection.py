@@ -147,6 +147,8 @@ class AriConnection:
             await self._on_connected()
         except PbxError as error:
             log.warning("ari comparison failed", error=str(error))
+        except Exception:  # our own bug: events go on
+            log.exception("ari comparison failed")
 
     def _received(self, text: str) -> None:
         try:
