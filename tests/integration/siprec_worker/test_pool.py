@@ -221,6 +221,20 @@ async def test_who_does_not_hold_the_fence_cannot_write(workers: Workers) -> Non
     assert await workers.pool.call("vf_owner", "B2B.1") == uri("w2").encode()
 
 
+async def test_a_fork_that_was_handed_over_without_redis_is_its_new_owners(
+    workers: Workers,
+) -> None:
+    await workers.beat("w1")
+    await workers.beat("w2")
+    fence = await workers.pool.call("vf_put", "w1", "B2B.1", 0, b"first")
+    assert await workers.pool.call("vf_put", "w2", "B2B.1", fence + 1, b"second") == fence + 1
+    assert await workers.pool.call("vf_owner", "B2B.1") == uri("w2").encode()
+    assert await workers.pool.call("vf_put", "w1", "B2B.1", fence, b"late") == 0
+    assert (await workers.beat("w1"))[1] == 0
+    await workers.pool.call("vf_end", "w2", "B2B.1", fence + 1)
+    assert await workers.client.keys("*B2B.1*") == []
+
+
 async def test_the_forks_of_a_dead_worker_can_be_claimed_once(workers: Workers) -> None:
     for name in ("dead", "w1", "w2"):
         await workers.beat(name)

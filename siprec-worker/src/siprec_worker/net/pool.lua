@@ -16,7 +16,8 @@
 --       has room.
 --   vf_owner(dialog's Call-ID) -> SIP URI of the worker that has the dialog now, or ""
 --   vf_leave(worker_id)       the worker ends
---   vf_put(worker_id, Call-ID, fence, state) -> the fence to use from now on; 0: it is another's
+--   vf_put(worker_id, Call-ID, fence, state) -> the fence to use from now on; 0: it is another's.
+--       A fence above the one that is stored is of a hand-over that Redis was not told of.
 --   vf_end(worker_id, Call-ID, fence)         the fork has ended
 --   vf_hand(worker_id, Call-ID, fence, to) -> {fence, state} of the new owner; {} if it is not ours
 --   vf_claim(worker_id, dead worker, n) -> {ms since its last beat, Call-ID, fence, state, ...} of
@@ -226,13 +227,17 @@ end
 
 local function is_owner(worker_id, call_id, fence)
   local stored = redis.call('HMGET', fork_key(call_id), 'worker', 'fence')
-  return stored[1] == worker_id and stored[2] == fence, stored[1]
+  return stored[1] == worker_id and stored[2] == fence, stored[1], stored[2]
 end
 
 local function vf_put(keys, args)
   local worker_id, call_id, fence, state = args[1], args[2], args[3], args[4]
-  local ours, stored = is_owner(worker_id, call_id, fence)
-  if stored and not ours then return 0 end
+  local ours, owner, held = is_owner(worker_id, call_id, fence)
+  if owner and not ours then
+    if tonumber(fence) <= tonumber(held) then return 0 end
+    -- Its owner handed it over while we were away: with its word went the next fence.
+    redis.call('SREM', forks_key(owner), call_id)
+  end
   if fence == '0' then fence = '1' end
   redis.call('HSET', fork_key(call_id), 'state', state)
   local worker = one_worker(worker_id)
