@@ -177,3 +177,11 @@ def test_redis_is_the_first_process_and_asks_for_its_password(tmp_path: Path) ->
     assert (known.stdout.strip(), stranger.stdout[:6]) == ("PONG", "NOAUTH")
     # SIGTERM reached it: what a pod's end is.
     assert server.returncode == 0
+
+
+@pytest.mark.parametrize(("replicas", "slots"), [(2, 4), (3, 4), (4, 5), (7, 8)])
+def test_a_rollout_has_a_slot_for_the_new_replica(replicas: int, slots: int) -> None:
+    rendered = template(settings=(f"orchestrator.replicas={replicas}",))
+
+    said = yaml.safe_load(rendered.one("ConfigMap", "-orchestrator")["data"]["orchestrator.yaml"])
+    assert said["slots"] == slots
