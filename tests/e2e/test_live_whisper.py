@@ -55,7 +55,7 @@ async def test_a_whisper_is_the_agents_alone_and_leaves_nothing_behind(
                 await client.add_to_bridge("talk", channel)
             await asyncio.sleep(0.4)
             said = Sound(tone(INTRO, round(8000 * SECONDS)).tobytes(), 8000)
-            await AriVoice(client).whisper(AGENTS, said)
+            await AriVoice(client).whisper(AGENTS, AGENTS, said)
             await asyncio.sleep(0.4)
             assert heard(phone.calls[0]) == [{CALLER}, {CALLER, INTRO}, {CALLER}]
             assert heard(caller.calls[0]) == [{AGENT}]

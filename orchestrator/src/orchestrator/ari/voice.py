@@ -58,9 +58,12 @@ class AriVoice:
                 await self._bring_together(bridge, snoop, voice)
                 await _say(media, sound)
             finally:
-                for removed in (self._client.hang_up(snoop), self._client.destroy_bridge(bridge)):
+                try:
                     with suppress(NotFound):
-                        await removed
+                        await self._client.hang_up(snoop)
+                finally:
+                    with suppress(NotFound):
+                        await self._client.destroy_bridge(bridge)
 
     async def _bring_together(self, bridge: BridgeId, *channels: ChannelId) -> None:
         with suppress(Conflict):
@@ -100,12 +103,12 @@ async def _say(media: aiohttp.ClientWebSocketResponse, sound: Sound) -> None:
     loop = asyncio.get_running_loop()
     began, size = loop.time(), 2 * round(sound.rate * _PIECE_SECONDS)
     try:
-        for number, start in enumerate(range(0, len(sound.pcm), size)):
-            ahead = began + number * _PIECE_SECONDS - loop.time()
-            await asyncio.sleep(max(0.0, ahead - _AHEAD_SECONDS))
-            await media.send_bytes(sound.pcm[start : start + size])
-        await media.send_str("REPORT_QUEUE_DRAINED")
         async with asyncio.timeout_at(began + sound.seconds + _TAIL_SECONDS):
+            for number, start in enumerate(range(0, len(sound.pcm), size)):
+                ahead = began + number * _PIECE_SECONDS - loop.time()
+                await asyncio.sleep(max(0.0, ahead - _AHEAD_SECONDS))
+                await media.send_bytes(sound.pcm[start : start + size])
+            await media.send_str("REPORT_QUEUE_DRAINED")
             async for message in media:
                 if message.type is aiohttp.WSMsgType.TEXT and message.data.startswith(_DRAINED):
                     return
