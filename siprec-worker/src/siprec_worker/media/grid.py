@@ -23,20 +23,20 @@ class ChunkGrid:
         "_flags",
         "_gaps",
         "_handle",
-        "_silence",
         "chunk_bytes",
         "chunk_samples",
         "muted",
         "part",
         "ready",
         "sample_bytes",
+        "silence",
         "start",
     )
 
     def __init__(self, handle: int, chunk_samples: int, silence: bytes) -> None:
         """`silence` is one sample of it in the uplink's encoding."""
         self._handle = handle
-        self._silence = silence
+        self.silence = silence
         self.sample_bytes = len(silence)
         self._flags = 0
         self._gaps: list[Gap] = []  # inside the unfinished slot: told behind it
@@ -101,14 +101,14 @@ class ChunkGrid:
             fill = min(samples, self.start + self.chunk_samples - begin)
             self._flags |= flag
             self._gaps.append(gap)
-            self.append(self._silence * fill)
+            self.append(self.silence * fill)
         else:
             self.tell(gap)
         if self.part or end <= self.start:
             return
         self.start = end - end % self.chunk_samples
         if end > self.start:
-            self.part = self._silence * (end - self.start)
+            self.part = self.silence * (end - self.start)
             self._flags |= flag
 
     def tell(self, event: LegEvent) -> None:

@@ -145,7 +145,8 @@ class Timeline:
         if carried.since is None:
             self.started = True
             grid.start = place - place % grid.chunk_samples
-            grid.append(bytes((place - grid.start) * grid.sample_bytes))
+            if place > grid.start:  # what the former worker had of this slot, and sent nobody
+                grid.skip(place - grid.start, GapCause.SOURCE_SWITCH)
         elif place > grid.frontier:
             grid.skip(place - grid.frontier, GapCause.SOURCE_SWITCH)
         self.carried = None

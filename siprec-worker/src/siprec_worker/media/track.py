@@ -345,7 +345,7 @@ class Track:
             duration = samples * 1000 // RTP_CLOCK
             self.heard.append(PacketHeard(self.handle, now, grid.frontier, duration, level))
         if grid.muted:
-            grid.append(bytes(samples * grid.sample_bytes))
+            grid.append(grid.silence * samples)
         else:
             grid.append(decoder.to_uplink(payload))
 

@@ -67,3 +67,11 @@ def test_a_leg_that_stays_silent_after_the_switch_is_told_so_while_it_lasts() ->
     gaps = [item for item in call.idle(60) if isinstance(item, Gap)]
     assert gaps
     assert {gap.cause for gap in gaps} == {GapCause.SOURCE_SWITCH}
+
+
+def test_the_slot_that_the_former_worker_did_not_finish_is_told_up_to_the_place() -> None:
+    tie = tie_after(10)
+    assert tie is not None
+    place = 10 * PACKET + 80
+    out = moved(10, Carried(tie._replace(pts=place)))
+    assert out[0] == Gap(0, 10 * PACKET, place, GapCause.SOURCE_SWITCH)
