@@ -118,14 +118,15 @@ class ForkStore:
             await self._news.wait()
             self._news.clear()
             try:
-                await self._write_all()
+                await self.write_all()
             except AWAY as error:
                 self._metrics.registry_errors.inc()
                 log.warning("forks not stored", why=str(error) or type(error).__name__)
                 self._news.set()
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _write_all(self) -> None:
+    async def write_all(self) -> None:
+        """What is not told yet. Raises as Pool.call does."""
         while self._ended:
             key, fence = next(iter(self._ended.items()))
             await self._pool.call("vf_end", self._worker_id, key, fence)

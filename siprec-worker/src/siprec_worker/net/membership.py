@@ -27,6 +27,7 @@ from siprec_worker.telemetry import Metrics
 log = structlog.get_logger(__name__)
 
 CALL_SECONDS = 0.5  # for any function of the pool
+LEAVING_SECONDS = 1.0  # for the ends of the calls that end with us
 AGAIN_SECONDS = 1.0  # after a part that failed for no reason that it knows of
 
 
@@ -85,11 +86,6 @@ class Membership:
         self._metrics.forks_lost.inc()
         self.moving.let_go(call, "another worker has it")
 
-    async def leave(self) -> None:
-        """The worker ends: what it still has to tell Redis, and that it is gone."""
-        with suppress(*AWAY):
-            await self.lease.leave()
-
 
 @asynccontextmanager
 async def open_membership(
@@ -107,12 +103,21 @@ async def open_membership(
             await pool.load()
         except AWAY as error:
             log.warning("the pool is away", why=str(error) or type(error).__name__)
-        stack.push_async_callback(member.leave)
+        stack.push_async_callback(leave, member.store, member.lease)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         stack.callback(member.receiving.close)
         for part in (member.store, member.lease, member.rescue, member.strays):
             stack.callback(tasks.create_task(lasting(part.run)).cancel)
         yield member
+
+
+async def leave(store: ForkStore, lease: Lease) -> None:
+    """The worker ends: what it still has to tell Redis, and that it is gone."""
+    with suppress(*AWAY):
+        async with asyncio.timeout(LEAVING_SECONDS):
+            await store.write_all()
+    with suppress(*AWAY):
+        await lease.leave()
 
 
 async def lasting(work: Callable[[], Awaitable[None]]) -> None:
