@@ -89,7 +89,9 @@ async def test_a_wrong_file_keeps_the_old_routes_and_says_so(tmp_path: Path, wro
         assert value(taken.metrics.routes_stale) == 0
 
 
-@pytest.mark.parametrize("wrong", ["routes: [", "routes: [{nam: x}]", "- 1", "routes: 1"])
+@pytest.mark.parametrize(
+    "wrong", ["routes: [", "routes: [{nam: x}]", "- 1", "routes: 1", "!!bool x"]
+)
 def test_a_wrong_file_at_the_start_is_an_error_that_names_it(tmp_path: Path, wrong: str) -> None:
     path = tmp_path / "routes.yaml"
     path.write_text(wrong)

@@ -156,6 +156,9 @@ class CallEventsClient:
                         backoff = shortest
                 except grpc.aio.AioRpcError as error:
                     log.warning("orchestrator lost", code=error.code().name, why=error.details())
+                except Exception:
+                    # A bug costs a report, never the worker its calls.
+                    log.exception("orchestrator lost")
             await asyncio.sleep(backoff * random.uniform(0.5, 1.0))
             backoff = min(2 * backoff, longest)
 

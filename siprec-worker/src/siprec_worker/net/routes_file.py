@@ -19,6 +19,9 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 1.0
 MOST_BYTES = 1024 * 1024
 
+# PyYAML's own, and what its constructors raise: of "!!bool x" a KeyError, of "!!int" an IndexError.
+_UNREADABLE = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
 Trace = tuple[int, int, int, int]
 
 
@@ -38,7 +41,7 @@ def read_routes(path: Path) -> tuple[Route, ...]:
         return _Content.model_validate(yaml.safe_load(content) or {}).routes
     except OSError as error:
         raise SetupError(f"--routes-file {path}: {error.strerror or error}") from error
-    except (ValidationError, ValueError, yaml.YAMLError, RecursionError) as error:
+    except (ValidationError, *_UNREADABLE) as error:
         raise SetupError(f"--routes-file {path}: {error}") from error
 
 

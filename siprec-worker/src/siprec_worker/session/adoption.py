@@ -98,6 +98,8 @@ class Adoption:
         """Sends the re-INVITE; `done` follows, unless the call ends before. Raises NoPorts,
         PeerError (what is stored cannot be used).
         """
+        if self._calls.by_dialog(fork.dialog.id) is not None:
+            raise PeerError("the fork is here already")
         call = self._revive(fork, now)
         try:
             call.local_sdp = parse_sdp(fork.dialog.local_sdp.encode("utf-8", "surrogateescape"))
