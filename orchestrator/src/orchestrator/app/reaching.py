@@ -156,6 +156,7 @@ def entries_of(settings: Settings, table: RoutingTable) -> Sequence[DialplanEntr
     """Every place of the dialplan that a caller may be sent to."""
     queues = [settings.queue_extension, *_queues(settings, table)]
     places = [DialplanEntry(settings.queue_context, queue) for queue in queues]
+    places += table.entries(settings.tenant)
     places.append(DialplanEntry("voicefork-refer", "s"))
     if settings.dial_out:
         places.append(DialplanEntry("voicefork-out", "s"))

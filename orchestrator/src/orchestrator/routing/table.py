@@ -100,15 +100,25 @@ class RoutingTable:
 
     def choices(self, tenant: str) -> Iterator[Choice]:
         """Everywhere the routes can bring this tenant's callers to; some twice."""
-        usual = self.usual(tenant)
-        rules = [rule for rule in self.rules if rule.when.concerns(tenant)]
-        for each in (usual, *(usual.changed(rule.changes) for rule in rules)):
+        for each in self._treatments(tenant):
             yield from each.choices()
             yield Choice(Queue(each.queue))
             if each.backup is not None:
                 yield Choice(each.backup)
         for queue in self.desks:
             yield Choice(Queue(queue))
+
+    def _treatments(self, tenant: str) -> Iterator[Treatment]:
+        usual = self.usual(tenant)
+        yield usual
+        for rule in self.rules:
+            if rule.when.concerns(tenant):
+                yield usual.changed(rule.changes)
+
+    def entries(self, tenant: str) -> tuple[DialplanEntry, ...]:
+        """Where the dialplan takes this tenant's callers beside its queues, each once."""
+        ways = ((each.voicemail, each.callback) for each in self._treatments(tenant))
+        return tuple(dict.fromkeys(entry for pair in ways for entry in pair if entry is not None))
 
     def named(self, tenant: str) -> tuple[Target, ...]:
         """The targets of `choices`, each once."""

@@ -1,0 +1,15 @@
+"""Which places of the dialplan are looked for before callers come."""
+
+from __future__ import annotations
+
+from orchestrator.app.reaching import entries_of
+from orchestrator.config import Settings
+from orchestrator.model import DialplanEntry
+from orchestrator.routing.table import RoutingTable, Rule, Treatment
+
+
+def test_the_ways_out_of_all_rules_must_be_there() -> None:
+    box, back = DialplanEntry("boxes", "2000"), DialplanEntry("back", "s")
+    table = RoutingTable(Treatment(voicemail=box), rules=(Rule("r", {"callback": back}),))
+    found = entries_of(Settings(), table)
+    assert [found.count(entry) for entry in (box, back)] == [1, 1]
