@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 
 import structlog
@@ -28,7 +29,6 @@ class Referrals:
         self._pbx = pbx
         self._handoffs = handoffs
         self._transfers = pbx.transfers
-        self._asked = 0
 
     def asked(self, channel_id: str, destination: str) -> None:
         """`destination`: of Refer-To, a SIP URI or its user part."""
@@ -47,9 +47,8 @@ class Referrals:
             log.warning("a REFER of a channel that is no bot", channel=channel_id)
             await self._transfers.end(channel_id, Progress.UNAVAILABLE)
             return
-        self._asked += 1
         asked = Escalation(
-            request_id=f"refer:{channel_id}:{self._asked}",
+            request_id=f"refer:{channel_id}:{secrets.token_hex(4)}",  # each REFER is one of its own
             call_id=CallId(call_id),
             reason="REFER",
             target=target_of(destination),
