@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -200,3 +201,11 @@ def test_leaving_a_session_that_was_left_for_another_changes_nothing() -> None:
     left = parse_metadata(partial(attends("p0", "s1", "x", "disassociate-time")))
     party = parse_metadata(metadata()).merged(moved).merged(left).participants[0]
     assert (party.session_id, party.disassociate_time) == ("s2", "")
+
+
+def test_names_that_never_end_hold_up_nobody() -> None:
+    data = b"<recording>" + b"<name>" * 10_000
+    began = time.process_time()
+    with pytest.raises(MetadataError):
+        parse_metadata(data)
+    assert time.process_time() - began < 0.5
