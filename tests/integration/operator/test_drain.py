@@ -41,3 +41,11 @@ async def test_a_worker_that_nobody_knows_is_told_with_those_there_are(lab: Lab)
         screen, complaints, text = screens()
         assert await run_drain(DrainPlan("w9", pooled.redis.url), screen, complaints) == 1
         assert "no worker 'w9' in the pool; there: w1" in text.getvalue()
+
+
+async def test_a_pool_that_is_away_is_named_without_its_password() -> None:
+    screen, complaints, text = screens()
+    plan = DrainPlan("w1", "redis://:secret@127.0.0.1:1/0")
+    assert await run_drain(plan, screen, complaints) == 1
+    assert "no pool at 127.0.0.1:1" in text.getvalue()
+    assert "secret" not in text.getvalue()

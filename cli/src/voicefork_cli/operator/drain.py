@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import grpc
 import typer
@@ -71,7 +72,9 @@ async def _drain(plan: DrainPlan, channel: grpc.aio.Channel, screen: Console) ->
         await asyncio.sleep(LOOK_SECONDS)
         try:
             now = (await stub.Drain(worker_pb2.DrainRequest(), timeout=ASK_SECONDS)).calls_left
-        except grpc.aio.AioRpcError:
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                continue  # it is busy, not gone
             screen.print(f"{plan.worker}: ended", markup=False)
             break
         if now != left:
@@ -87,7 +90,10 @@ async def _control_of(plan: DrainPlan) -> str:
             listed = await client.fcall("vf_workers", 0)
     except (RedisError, OSError) as error:
         hint = "say where it is with --redis, or give the worker's control as HOST:PORT"
-        raise NoSuchWorker(f"no pool at {plan.redis}: {error}; {hint}") from error
+        at = urlsplit(plan.redis)  # without its password
+        raise NoSuchWorker(
+            f"no pool at {at.hostname}:{at.port or 6379}: {error}; {hint}"
+        ) from error
     known = {row[0].decode(): row[6].decode() for row in _rows(listed)}
     if plan.worker not in known:
         there = ", ".join(sorted(known)) or "none"
