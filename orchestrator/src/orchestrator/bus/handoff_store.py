@@ -222,4 +222,4 @@ async def _within(seconds: float, reply: Awaitable[Any]) -> Any:
 
 
 def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

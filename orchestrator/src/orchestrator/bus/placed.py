@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
@@ -16,6 +17,8 @@ from redis.exceptions import RedisError
 
 from orchestrator.errors import StoreError
 from orchestrator.model import CallId, Placed
+
+log = logging.getLogger(__name__)
 
 LIFE_SECONDS = 24 * 3600
 LIMIT_SECONDS = 0.5
@@ -59,12 +62,22 @@ class RedisLedger:
     async def ringing(self, app: str) -> Sequence[Placed]:
         reading = cast(Awaitable[Any], self._redis.hgetall(_ringing(app)))
         found = await _within(reading)
-        read = ((json.loads(whose), CallId(_text(call))) for call, whose in found.items())
-        return [Placed(tenant, request_id, call) for (tenant, request_id), call in read]
+        read = (_read(CallId(_text(call)), whose) for call, whose in found.items())
+        return [placed for placed in read if placed is not None]
 
     async def result(self, tenant: str, request_id: str) -> str:
         reading = cast(Awaitable[Any], self._redis.hget(_key(tenant, request_id), "result"))
         return _text(await _within(reading) or b"")
+
+
+def _read(call: CallId, whose: bytes) -> Placed | None:
+    """None: no entry of ours. It must not hide the others from an heir."""
+    try:
+        tenant, request_id = json.loads(whose)
+    except (ValueError, TypeError):
+        log.warning("placed call %s: its entry is unreadable", call)
+        return None
+    return Placed(str(tenant), str(request_id), call)
 
 
 def _key(tenant: str, request_id: str) -> str:
@@ -84,4 +97,4 @@ async def _within(reply: Awaitable[Any]) -> Any:
 
 
 def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

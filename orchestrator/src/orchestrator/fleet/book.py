@@ -133,7 +133,7 @@ class CallBook:
     async def owner(self, call_id: CallId) -> str | None:
         """The slot whose replica has the call. Raises StoreError."""
         found = await _within(cast(Awaitable[Any], self._redis.get(_owner(call_id))))
-        return None if found is None else found.decode()
+        return None if found is None else found.decode(errors="replace")
 
 
 class NoBook:
