@@ -69,7 +69,8 @@ class Referrals:
         except InProgress:
             raise
         except PeerError as error:
-            log.info("a bot's REFER goes by the routes", error=str(error))
+            # Its text names the target, which may be a phone number.
+            log.info("a bot's REFER goes by the routes", why=type(error).__name__)
             by_rules = replace(asked, request_id=f"{asked.request_id}:rules", target=None)
             return await self._handoffs.escalate(by_rules)
 
