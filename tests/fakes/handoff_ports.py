@@ -11,7 +11,8 @@ from orchestrator.handoff.codec import dump, load
 from orchestrator.handoff.effects import Release
 from orchestrator.handoff.owed import NOTHING, Owed
 from orchestrator.handoff.ports import Created, Fenced, Known, Occupied, Recalled, Record
-from orchestrator.handoff.state import Left, State, view
+from orchestrator.handoff.state import State, view
+from orchestrator.handoff.tracks import Left
 from orchestrator.model import CallId, Context, Handoff, HandoffId, Place, Witness
 from orchestrator.telemetry import HANDOFF_TIMES
 

@@ -14,7 +14,8 @@ from orchestrator.bus.handoff_store import RedisHandoffStore
 from orchestrator.bus.redis_stream import RedisStream
 from orchestrator.errors import StoreError
 from orchestrator.handoff.ports import Created, Fenced, Known, Occupied, Record
-from orchestrator.handoff.state import Left, State, view
+from orchestrator.handoff.state import State, view
+from orchestrator.handoff.tracks import Left
 from orchestrator.model import CallId, Context, HandoffId
 from redis.asyncio import Redis
 

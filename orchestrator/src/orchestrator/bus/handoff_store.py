@@ -24,7 +24,8 @@ from orchestrator.errors import StoreError
 from orchestrator.handoff.codec import UnreadableError, dump, load
 from orchestrator.handoff.owed import NOTHING, Owed
 from orchestrator.handoff.ports import Created, Fenced, Known, Occupied, Recalled, Record
-from orchestrator.handoff.state import Left, State, view
+from orchestrator.handoff.state import State, view
+from orchestrator.handoff.tracks import Left
 from orchestrator.model import CallId, Context, Handoff, HandoffId
 
 T = TypeVar("T")

@@ -17,17 +17,17 @@ from orchestrator.handoff.events import (
     BriefingStarted,
     MixReady,
 )
-from orchestrator.handoff.state import (
+from orchestrator.handoff.state import State
+from orchestrator.handoff.steps import Step, agent_channel, attempt_of
+from orchestrator.handoff.tracks import (
     AwaitingKey,
     Bridge,
     Briefing,
     Dialling,
     Joining,
     Ringing,
-    State,
     Waiting,
 )
-from orchestrator.handoff.steps import Step, agent_channel, attempt_of
 from orchestrator.handoff.ways import way_out
 from orchestrator.model import Outcome, Phase
 

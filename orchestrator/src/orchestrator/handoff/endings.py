@@ -21,7 +21,15 @@ from orchestrator.handoff.effects import (
 )
 from orchestrator.handoff.events import Deadline
 from orchestrator.handoff.phrases import hush_caller
-from orchestrator.handoff.state import (
+from orchestrator.handoff.state import Request, State, dialplan_variables
+from orchestrator.handoff.steps import (
+    Step,
+    drop_agent,
+    effect_id,
+    hang_up,
+    hold,
+)
+from orchestrator.handoff.tracks import (
     AwaitingHold,
     BeingTold,
     Bridge,
@@ -32,20 +40,10 @@ from orchestrator.handoff.state import (
     Merged,
     Merging,
     Queueing,
-    Request,
     Returning,
-    State,
     Stranded,
     Talking,
     Watch,
-    dialplan_variables,
-)
-from orchestrator.handoff.steps import (
-    Step,
-    drop_agent,
-    effect_id,
-    hang_up,
-    hold,
 )
 from orchestrator.model import BridgeId, DialplanEntry, Outcome, Phase
 

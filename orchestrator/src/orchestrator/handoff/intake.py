@@ -19,7 +19,8 @@ from orchestrator.handoff.refusals import Forbidden, InProgress, RequestReused, 
 from orchestrator.handoff.roster import Roster
 from orchestrator.handoff.runner import HandoffRunner
 from orchestrator.handoff.setbacks import may_withdraw
-from orchestrator.handoff.state import Bridge, Left, Request, State, view
+from orchestrator.handoff.state import Request, State, view
+from orchestrator.handoff.tracks import Bridge, Left
 from orchestrator.model import (
     BridgeId,
     CallId,

@@ -94,7 +94,9 @@ from orchestrator.handoff.events import (
     WitnessReported,
 )
 from orchestrator.handoff.observation import witnessed
-from orchestrator.handoff.state import (
+from orchestrator.handoff.state import Request, State
+from orchestrator.handoff.steps import Step, agent_channel, attempt_of, effect_id
+from orchestrator.handoff.tracks import (
     Asking,
     AwaitingHold,
     BeingTold,
@@ -110,15 +112,12 @@ from orchestrator.handoff.state import (
     NoAgent,
     Publishing,
     Queueing,
-    Request,
     Returning,
-    State,
     Stranded,
     Talking,
     Watch,
     WithBot,
 )
-from orchestrator.handoff.steps import Step, agent_channel, attempt_of, effect_id
 from orchestrator.model import Outcome, Phase
 
 

@@ -11,8 +11,9 @@ from dataclasses import replace
 from orchestrator.handoff.effects import ClearDeadline, SetDeadline
 from orchestrator.handoff.endings import connected
 from orchestrator.handoff.events import Deadline
-from orchestrator.handoff.state import Acked, Merged, Merging, Published, State, Talking, Watch
+from orchestrator.handoff.state import State
 from orchestrator.handoff.steps import Step, milliseconds
+from orchestrator.handoff.tracks import Acked, Merged, Merging, Published, Talking, Watch
 from orchestrator.handoff.ways import way_out
 from orchestrator.model import Outcome
 

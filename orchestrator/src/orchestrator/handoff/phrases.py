@@ -19,8 +19,9 @@ from orchestrator.handoff.effects import (
     StopPlaying,
 )
 from orchestrator.handoff.events import Deadline
-from orchestrator.handoff.state import BeingTold, Held, Request, State
+from orchestrator.handoff.state import Request, State
 from orchestrator.handoff.steps import Step, effect_id
+from orchestrator.handoff.tracks import BeingTold, Held
 from orchestrator.model import Outcome
 
 MEDIA = "sound:"

@@ -23,8 +23,9 @@ from orchestrator.handoff.effects import (
 )
 from orchestrator.handoff.endings import finish, queued, release_bot, remains
 from orchestrator.handoff.events import CallerLeft, Deadline, QueueEntered, Referred
-from orchestrator.handoff.state import Asking, Bridge, Left, NoAgent, State, dialplan_variables
+from orchestrator.handoff.state import State, dialplan_variables
 from orchestrator.handoff.steps import Step, effect_id, hang_up, hold, milliseconds
+from orchestrator.handoff.tracks import Asking, Bridge, Left, NoAgent
 from orchestrator.handoff.ways import way_out
 from orchestrator.model import DialplanEntry, Outcome, Phase, SipUri
 

@@ -32,7 +32,9 @@ from orchestrator.handoff.ports import Calls, Fenced, Ports, Sound
 from orchestrator.handoff.refusals import TooLate, UnknownHandoff
 from orchestrator.handoff.roster import Roster
 from orchestrator.handoff.runner import HandoffRunner
-from orchestrator.handoff.state import (
+from orchestrator.handoff.state import State, view
+from orchestrator.handoff.steps import agent_channel, attempt_of
+from orchestrator.handoff.tracks import (
     Accepted,
     Asking,
     AwaitingKey,
@@ -41,12 +43,9 @@ from orchestrator.handoff.state import (
     Joining,
     Left,
     Returning,
-    State,
     Talking,
     Waiting,
-    view,
 )
-from orchestrator.handoff.steps import agent_channel, attempt_of
 from orchestrator.model import (
     CallId,
     ChannelId,

@@ -9,8 +9,9 @@ from collections.abc import Awaitable
 from orchestrator.errors import PeerError
 from orchestrator.handoff import names
 from orchestrator.handoff.ports import Telephony
-from orchestrator.handoff.state import Bridged, Left, State, dialplan_variables
+from orchestrator.handoff.state import State, dialplan_variables
 from orchestrator.handoff.steps import agent_channel, attempt_of
+from orchestrator.handoff.tracks import Bridged, Left
 from orchestrator.model import HandoffId
 
 log = logging.getLogger(__name__)

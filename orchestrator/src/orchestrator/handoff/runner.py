@@ -53,8 +53,9 @@ from orchestrator.handoff.owed import Debts, Owed
 from orchestrator.handoff.pbx import Pbx
 from orchestrator.handoff.ports import Fenced, Ports
 from orchestrator.handoff.refusals import ContextMoved, TooLate
-from orchestrator.handoff.state import State, Watch, WithBot, view
+from orchestrator.handoff.state import State, view
 from orchestrator.handoff.telling import tell
+from orchestrator.handoff.tracks import Watch, WithBot
 from orchestrator.handoff.watcher import Watcher
 from orchestrator.model import Context, Handoff
 

@@ -12,7 +12,9 @@ from orchestrator.handoff.events import (
     DeadlinePassed,
     Superseded,
 )
-from orchestrator.handoff.state import (
+from orchestrator.handoff.state import State
+from orchestrator.handoff.steps import Step, effect_id
+from orchestrator.handoff.tracks import (
     Accepted,
     Asking,
     AwaitingHold,
@@ -31,13 +33,11 @@ from orchestrator.handoff.state import (
     Queueing,
     Returning,
     Ringing,
-    State,
     Stranded,
     Talking,
     Unavailable,
     Waiting,
 )
-from orchestrator.handoff.steps import Step, effect_id
 from orchestrator.model import Fallback, Outcome, Phase
 
 

@@ -21,7 +21,8 @@ from orchestrator.handoff.effects import (
     StopPlaying,
 )
 from orchestrator.handoff.events import Deadline
-from orchestrator.handoff.state import (
+from orchestrator.handoff.state import State, dialplan_variables
+from orchestrator.handoff.tracks import (
     Accepted,
     Agent,
     AwaitingHold,
@@ -39,10 +40,8 @@ from orchestrator.handoff.state import (
     NoAgent,
     Publishing,
     Ringing,
-    State,
     Talking,
     Waiting,
-    dialplan_variables,
 )
 from orchestrator.model import ChannelId, Pattern, Phase, SipUri, Target
 

@@ -11,8 +11,9 @@ from orchestrator.handoff.events import (
     ContextPatched,
     ContextPublished,
 )
-from orchestrator.handoff.state import Acked, Published, Publishing, State, Unavailable
+from orchestrator.handoff.state import State
 from orchestrator.handoff.steps import Step, effect_id
+from orchestrator.handoff.tracks import Acked, Published, Publishing, Unavailable
 from orchestrator.model import Phase
 
 

@@ -18,8 +18,9 @@ from orchestrator.handoff.endings import (
     to_queue,
 )
 from orchestrator.handoff.events import Deadline
-from orchestrator.handoff.state import Choosing, Held, State
+from orchestrator.handoff.state import State
 from orchestrator.handoff.steps import Step, dial, dial_next, drop_agent, effect_id, hush
+from orchestrator.handoff.tracks import Choosing, Held
 from orchestrator.model import Fallback, Menu, Outcome, Phase
 
 

@@ -58,7 +58,8 @@ from orchestrator.handoff.events import (
     WitnessEnded,
     WitnessReported,
 )
-from orchestrator.handoff.state import (
+from orchestrator.handoff.state import view
+from orchestrator.handoff.tracks import (
     AwaitingKey,
     Bridged,
     Held,
@@ -67,7 +68,6 @@ from orchestrator.handoff.state import (
     Returning,
     Unavailable,
     Waiting,
-    view,
 )
 from orchestrator.model import (
     BridgeId,

@@ -28,7 +28,7 @@ from orchestrator.handoff.events import (
     PhraseEnded,
     Superseded,
 )
-from orchestrator.handoff.state import BeingTold, Held, Left, Merging, Queueing, Returning
+from orchestrator.handoff.tracks import BeingTold, Held, Left, Merging, Queueing, Returning
 from orchestrator.model import Fallback, Menu, Outcome, Pattern
 
 from tests.builders.handoffs import HANDOFF, Driven, started

@@ -34,7 +34,8 @@ from orchestrator.handoff.events import (
 )
 from orchestrator.handoff.names import holding_bridge, merge_bridge
 from orchestrator.handoff.referring import ENTRY, GRACE
-from orchestrator.handoff.state import Asking, Bridge, Held, Holding, Left, Returning, State
+from orchestrator.handoff.state import State
+from orchestrator.handoff.tracks import Asking, Bridge, Held, Holding, Left, Returning
 from orchestrator.model import Fallback, Limits, Outcome, Pattern, Phase, SipUri
 
 from tests.builders.handoffs import ALICE, PLACE, QUEUE, Driven, started

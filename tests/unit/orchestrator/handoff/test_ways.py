@@ -27,7 +27,7 @@ from orchestrator.handoff.events import (
     WitnessEnded,
     WitnessReported,
 )
-from orchestrator.handoff.state import Bridged, Choosing, Joining, Merged
+from orchestrator.handoff.tracks import Bridged, Choosing, Joining, Merged
 from orchestrator.model import (
     DialplanEntry,
     Endpoint,

@@ -23,7 +23,7 @@ from orchestrator.handoff.events import (
     Deadline,
     DeadlinePassed,
 )
-from orchestrator.handoff.state import AwaitingKey, Briefing, Joining
+from orchestrator.handoff.tracks import AwaitingKey, Briefing, Joining
 from orchestrator.model import Outcome, Pattern, Phase
 
 from tests.builders.handoffs import ALICE, BOB, Driven, agent, started
