@@ -145,6 +145,8 @@ class Heir:
 
     async def _adopt(self, app: str, record: Record, listed: Listed) -> None:
         call = record.call
+        if self._calls.knows_channel(call.channel_id):
+            return  # adopted before, of a slot that could not be released then
         channel = listed.living.get(call.channel_id)
         here = channel is not None and channel.app == app
         bridged = call.channel_id in listed.around
