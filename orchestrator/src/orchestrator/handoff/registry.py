@@ -1,33 +1,22 @@
-"""The face of the handoffs to the rest of the orchestrator: asking, following, and feeding news."""
+"""The face of the handoffs to the rest of the orchestrator: asking, adopting; following; news."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
-from orchestrator.errors import StoreError
 from orchestrator.handoff.comeback import Comebacks
 from orchestrator.handoff.events import (
     AgentAccepted,
-    AgentAnswered,
-    AgentKey,
-    AgentLost,
-    AgentRinging,
-    BotLost,
-    CallerKey,
-    CallerLeft,
     CancelRequested,
-    ContextAcked,
     Deadline,
     DeadlinePassed,
-    Event,
-    PhraseEnded,
-    Referred,
 )
+from orchestrator.handoff.following import Following
 from orchestrator.handoff.intake import Intake
-from orchestrator.handoff.names import agent_of, owner_of, phrase_of
+from orchestrator.handoff.names import owner_of
+from orchestrator.handoff.news import News
 from orchestrator.handoff.ports import Calls, Fenced, Ports, Sound
 from orchestrator.handoff.refusals import TooLate, UnknownHandoff
 from orchestrator.handoff.roster import Roster
@@ -36,7 +25,6 @@ from orchestrator.handoff.state import State, view
 from orchestrator.handoff.steps import agent_channel, attempt_of
 from orchestrator.handoff.tracks import (
     Accepted,
-    Asking,
     AwaitingKey,
     Bridged,
     Briefing,
@@ -57,16 +45,13 @@ from orchestrator.model import (
     Plan,
 )
 
-LOAD_SECONDS = 1.0
-FOLLOW_SECONDS = 1.0
 ADOPT_TRIES = 5
-HISTORY_SECONDS = 0.01  # of what is stored already; Redis reads 0 as for ever
 
 
-class Registry:
+class Registry(Following, News):
     """All handoffs of this replica, and through the store those of the others.
 
-    Feeding methods are synchronous, never raise, and ignore what belongs to no live handoff.
+    What becomes of them is told by its part Following, what they are told by its part News.
     """
 
     def __init__(
@@ -143,76 +128,6 @@ class Registry:
         if runner is None and self._roster.known(handoff) is None:
             raise UnknownHandoff(f"no handoff {handoff} here")
         return runner
-
-    async def get(self, handoff: HandoffId, tenant: str = "") -> tuple[Handoff, Context]:
-        """As it stands now. Raises UnknownHandoff."""
-        if (runner := self._roster.live(handoff)) is not None:
-            return view(runner.state), runner.context
-        ended = self._roster.known(handoff)
-        try:
-            async with asyncio.timeout(LOAD_SECONDS):
-                loaded = await self._ports.store.load(ended.tenant if ended else tenant, handoff)
-        except (StoreError, TimeoutError):
-            loaded = None
-        if loaded is not None:
-            return view(loaded[0]), loaded[1]
-        if ended is not None:
-            return ended, Context()
-        raise UnknownHandoff(f"no handoff {handoff}")
-
-    async def get_of_call(self, call: CallId, tenant: str = "") -> tuple[Handoff, Context]:
-        """The latest handoff of the call. Raises UnknownHandoff."""
-        handoff = self._roster.latest(call)
-        if handoff is None:
-            try:
-                async with asyncio.timeout(LOAD_SECONDS):
-                    handoff = await self._ports.store.latest_of_call(tenant, call)
-            except (StoreError, TimeoutError):
-                handoff = None
-        if handoff is None:
-            raise UnknownHandoff(f"no handoff of call {call}")
-        return await self.get(handoff, tenant)
-
-    async def follow(
-        self, handoff: HandoffId, after: int, tenant: str = ""
-    ) -> AsyncIterator[Handoff]:
-        """Every change with a revision above `after`, in order, until nothing changes any more.
-
-        A live handoff is followed in memory, another one in the store. Raises UnknownHandoff,
-        StoreError.
-        """
-        if (runner := self._roster.live(handoff)) is not None:
-            async for change in self._before(runner, after):
-                after = change.revision
-                yield change
-            async for change in runner.follow(after):
-                yield change
-            return
-        last, _ = await self.get(handoff, tenant)
-        while True:
-            changes = await self._ports.store.history(last.tenant, handoff, after, FOLLOW_SECONDS)
-            for change in changes:
-                after = change.revision
-                yield change
-                if change.settled:
-                    return
-            if not changes and last.settled:
-                return
-
-    async def _before(self, runner: HandoffRunner, after: int) -> AsyncIterator[Handoff]:
-        """What happened to a handoff before it was adopted; nothing when the store is away."""
-        request, first = runner.state.request, runner.first_revision
-        if after + 1 >= first:
-            return
-        try:
-            past = await self._ports.store.history(
-                request.place.tenant, request.handoff_id, after, HISTORY_SECONDS
-            )
-        except StoreError:
-            return
-        for change in past:
-            if change.revision < first:
-                yield change
 
     # --- adopting -----------------------------------------------------------------------------
 
@@ -318,87 +233,6 @@ class Registry:
         """Nobody is waited for any more: callers without an agent take their way out now."""
         for runner in self._roster.runners():
             runner.post(DeadlinePassed(self._now(), Deadline.GIVE_UP))
-
-    # --- news ---------------------------------------------------------------------------------
-
-    def agent_ringing(self, channel: ChannelId) -> None:
-        self._of_agent(channel, AgentRinging(self._now(), channel))
-
-    def agent_answered(self, channel: ChannelId) -> bool:
-        """False: nobody wants this channel any more, the caller of this method hangs it up."""
-        return self._of_agent(channel, AgentAnswered(self._now(), channel))
-
-    def agent_key(self, channel: ChannelId, digit: str) -> None:
-        self._of_agent(channel, AgentKey(self._now(), channel, digit))
-
-    def agent_lost(self, channel: ChannelId, sip_status: int = 0, q850_cause: int = 0) -> None:
-        self._of_agent(channel, AgentLost(self._now(), channel, sip_status, q850_cause))
-
-    def agent_accepted(self, handoff: HandoffId) -> bool:
-        """A click instead of a key. False: no such live handoff."""
-        return self._post(self._roster.live(handoff), AgentAccepted(self._now()))
-
-    def context_acked(self, handoff: HandoffId) -> bool:
-        return self._post(self._roster.live(handoff), ContextAcked(self._now()))
-
-    def caller_left(self, call: CallId, *, hung_up: bool) -> None:
-        """`hung_up` False: the channel only left our application (StasisEnd)."""
-        self._post(self._roster.of_call(call), CallerLeft(self._now(), hung_up))
-
-    def caller_key(self, call: CallId, digit: str) -> None:
-        self._post(self._roster.of_call(call), CallerKey(self._now(), digit))
-
-    async def queue_ended(
-        self, handoff: HandoffId, tenant: str, caller: ChannelId, status: str
-    ) -> bool:
-        """A queue gave up a caller whom this handoff sent there, and who is ours again.
-
-        `status`: Asterisk's QUEUESTATUS. False: the caller is nobody's here.
-        """
-        return await self._comebacks.take(handoff, tenant, caller, status)
-
-    def referred(self, call: CallId, status: str, sip_status: int) -> bool:
-        """What became of a REFER. False: no handoff of this call waits for it."""
-        runner = self._roster.of_call(call)
-        if runner is None or not isinstance(runner.state.caller, Asking):
-            return False
-        return self._post(runner, Referred(self._now(), status, sip_status))
-
-    def asking(self, call: CallId) -> bool:
-        """Whether the caller is in the dialplan for a REFER, and expected back."""
-        runner = self._roster.of_call(call)
-        return runner is not None and isinstance(runner.state.caller, Asking)
-
-    def phrase_ended(self, call: CallId, utterance: str) -> None:
-        runner = self._roster.of_call(call)
-        if runner is not None and runner.state.request.say_first == utterance:
-            runner.post(PhraseEnded(self._now()))
-
-    def playback_ended(self, playback: str, *, failed: bool) -> None:
-        """Of the PBX's own media: the rules' phrase has been heard, or cannot be played."""
-        if (handoff := phrase_of(playback)) is None:
-            return
-        if failed:
-            self._ports.tally.count("handoff_phrases_failed")
-        self._post(self._roster.live(handoff), PhraseEnded(self._now()))
-
-    def bot_lost(self, call: CallId) -> None:
-        """The bot will say nothing more: its phrase is not waited for, nobody returns to it."""
-        self._post(self._roster.of_call(call), BotLost(self._now()))
-
-    def _of_agent(self, channel: ChannelId, event: Event) -> bool:
-        if (owner := agent_of(channel)) is None:
-            return False
-        return self._post(self._roster.live(owner[0]), event)
-
-    def _post(self, runner: HandoffRunner | None, event: Event) -> bool:
-        if runner is None:
-            return False
-        runner.post(event)
-        return True
-
-    def _now(self) -> float:
-        return self._ports.clock.now()
 
 
 def _cancelled(state: State) -> bool:
