@@ -219,11 +219,20 @@ def checked(given: Mapping[str, object]) -> dict[str, Value]:
     for name, fields in LISTS.items():
         result[name] = _entries(name, given, fields, errors)
     errors += _without_sources(result["pbx"])
+    if not result["tls"] and "tls" in _transports(result):
+        errors.append("tls: is required where a trunk or a PBX node is reached by TLS")
     if result["tls"] and not (result["tls_certificate"] and result["tls_key"]):
         errors.append("tls: needs tls_certificate and tls_key, too")
     if errors:
         raise ValuesError("\n".join(errors))
     return result
+
+
+def _transports(values: Mapping[str, Value]) -> set[str]:
+    nodes, trunks = values["pbx"] or [], values["trunks"] or []
+    said = {str(node.get("transport")) for node in nodes if isinstance(node, dict)}
+    outs = (str(trunk.get("out")) for trunk in trunks if isinstance(trunk, dict))
+    return said | {out.rpartition(";transport=")[2] for out in outs}
 
 
 def _without_sources(nodes: Value) -> list[str]:

@@ -106,6 +106,11 @@ BAD: list[tuple[Mapping[str, object], str]] = [
     ({"hide_topology": "maybe"}, "hide_topology: is neither true nor false"),
     ({"log_level": 9}, "log_level: is not from 1 to 4"),
     ({"tls": "127.0.0.1:5061"}, "tls: needs tls_certificate and tls_key, too"),
+    (
+        {"trunks": [{"name": "a", "out": "sip:192.0.2.9:5061;transport=tls"}]},
+        "tls: is required where a trunk",
+    ),
+    ({"pbx": [{"address": "192.0.2.9:5061", "transport": "tls"}]}, "tls: is required where"),
     ({"database": "oracle://x"}, "database: is not sqlite"),
 ]
 
