@@ -16,6 +16,7 @@ from siprec_worker.session.model import Leg, LegKind
 
 log = structlog.get_logger(__name__)
 
+MOST_WARNINGS = 64
 KINDS = {"customer": LegKind.CUSTOMER, "pbx": LegKind.PBX, "unknown": LegKind.UNKNOWN}
 
 
@@ -49,12 +50,12 @@ def read_metadata(data: bytes | None) -> ReadMetadata:
 def apply_metadata(call: RecordedCall, read: ReadMetadata) -> None:
     """Joins a document to what the call knows (RFC 7865 section 6: partial ones amend)."""
     if read.fault:
-        call.warnings.append(f"unreadable recording metadata: {read.fault}")
+        _warn(call, f"unreadable recording metadata: {read.fault}")
     if read.document is not None:
         known = call.metadata
         call.metadata = read.document if known is None else known.merged(read.document)
         call.recovered_metadata = None
-        call.warnings.extend(read.document.warnings)
+        _warn(call, *read.document.warnings)
     elif read.recovered is not None:
         call.recovered_metadata = read.recovered
 
@@ -74,5 +75,12 @@ def attribute(call: RecordedCall) -> bool:
         for line, who in zip(ordered, found, strict=True)
     )
     for leg in call.legs:
-        call.warnings.extend(w for w in leg.warnings if w not in call.warnings)
+        _warn(call, *leg.warnings)
     return call.legs != before
+
+
+def _warn(call: RecordedCall, *warnings: str) -> None:
+    """Each once; a client may send metadata for as long as the call lasts."""
+    for warning in warnings:
+        if len(call.warnings) < MOST_WARNINGS and warning not in call.warnings:
+            call.warnings.append(warning)
