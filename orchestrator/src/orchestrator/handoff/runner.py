@@ -1,7 +1,6 @@
 """Runs one handoff: takes events, steps the table, stores, and has the effects performed.
 
-Telephony, worker and context each have a lane in which effects are performed in order; the lanes
-run side by side. The runner does not leave while an answer is owed to it or a lane has work.
+The runner does not leave while an answer is owed to it or one of its lanes has work.
 """
 
 from __future__ import annotations
@@ -11,33 +10,23 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from orchestrator.errors import PeerError
 from orchestrator.handoff.cancellation import heed_cancellation
 from orchestrator.handoff.effects import (
     BriefAgent,
     ClearDeadline,
     DialAgent,
-    DropBot,
     Effect,
     Finish,
-    FreezeBot,
     HushBriefing,
     HushPhrase,
-    Notify,
-    PublishContext,
     SayPhrase,
     SetDeadline,
     StartWitness,
     StopWitness,
-    TelephonyEffect,
-    UnfreezeBot,
-    WorkerEffect,
 )
 from orchestrator.handoff.events import (
     AgentKey,
-    ContextFailed,
     ContextPatched,
-    ContextPublished,
     Deadline,
     DeadlinePassed,
     Event,
@@ -45,16 +34,14 @@ from orchestrator.handoff.events import (
     WitnessReported,
 )
 from orchestrator.handoff.journal import HISTORY, Journal
-from orchestrator.handoff.lane import EffectLane
+from orchestrator.handoff.lanes import Lanes
 from orchestrator.handoff.machine import step
 from orchestrator.handoff.narrator import Narrator
 from orchestrator.handoff.observation import measured
 from orchestrator.handoff.owed import Debts, Owed
-from orchestrator.handoff.pbx import Pbx
 from orchestrator.handoff.ports import Fenced, Ports
 from orchestrator.handoff.refusals import ContextMoved, TooLate
 from orchestrator.handoff.state import State, view
-from orchestrator.handoff.telling import tell
 from orchestrator.handoff.tracks import Watch, WithBot
 from orchestrator.handoff.watcher import Watcher
 from orchestrator.model import Context, Handoff
@@ -62,9 +49,6 @@ from orchestrator.model import Context, Handoff
 log = logging.getLogger(__name__)
 
 INBOX = 256
-WORKER_SECONDS = 0.5
-LANE_SECONDS = 0.1
-PUBLISH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +83,13 @@ class HandoffRunner:
         self.context = context
         self._ports = ports
         self._journal = Journal(ports.store, ports.tally, state, context, stored=stored)
-        place = state.request.place
-        self._pbx = Pbx(ports.telephony_at(place.node), place, ports.clock, ports.tally)
         self._inbox: asyncio.Queue[Event | _Question | _Answer | None] = asyncio.Queue(INBOX)
-        self._telephony = EffectLane("telephony", self._on_pbx, ports.tally)
-        self._worker = EffectLane("worker", self._on_worker, ports.tally)
-        self._bus = EffectLane("context", self._on_bus, ports.tally)
         self._watcher = Watcher(ports.worker, ports.clock, state.request, self.post)
         self._to_agent = Narrator(ports, state.request, lambda: self.context, self.post)
         self._to_caller = Narrator(ports, state.request, lambda: self.context, self.post)
         self._owed = owed
         self._debts = Debts() if owed is None else Debts(owed)
+        self._lanes = Lanes(ports, state.request, self._story, self.post, self._performed)
         self._timers: dict[Deadline, asyncio.TimerHandle] = {}
         self._views: list[Handoff] = [view(state)]
         self._changed = asyncio.Event()
@@ -186,7 +166,7 @@ class HandoffRunner:
 
     async def released(self) -> None:
         """Returns when nothing more is being done to the caller's channel by this handoff."""
-        await self._telephony.drained()
+        await self._lanes.telephony.drained()
 
     # --- the loop -----------------------------------------------------------------------------
 
@@ -197,9 +177,9 @@ class HandoffRunner:
                 owned = [
                     work.create_task(task)
                     for task in (
-                        self._telephony.run(),
-                        self._worker.run(),
-                        self._bus.run(),
+                        self._lanes.telephony.run(),
+                        self._lanes.worker.run(),
+                        self._lanes.bus.run(),
                         self._journal.keep_up(),
                         self._watcher.run(),
                         self._to_agent.run(),
@@ -232,8 +212,7 @@ class HandoffRunner:
             await self._take(Requested(self._ports.clock.now()))
 
     def _may_leave(self) -> bool:
-        owed = self._telephony.owed + self._worker.owed + self._bus.owed
-        return self.state.over and not owed and self._inbox.empty()
+        return self.state.over and not self._lanes.owed and self._inbox.empty()
 
     def _leave(self) -> None:
         self._done = True
@@ -286,10 +265,6 @@ class HandoffRunner:
 
     def _start(self, effect: Effect) -> None:
         match effect:
-            case FreezeBot() | UnfreezeBot() | DropBot() | Notify():
-                self._worker.put((effect, view(self.state)))
-            case PublishContext():
-                self._bus.put(effect)
             case SetDeadline(which, at):
                 self._arm(which, at)
             case ClearDeadline(which):
@@ -313,7 +288,7 @@ class HandoffRunner:
                 pattern = self.state.request.plan.pattern
                 self._ports.tally.ended(outcome.name.lower(), pattern.name.lower())
             case _:
-                self._telephony.put(effect)
+                self._lanes.put(effect, view(self.state))
 
     def _arm(self, which: Deadline, at: float) -> None:
         if (timer := self._timers.pop(which, None)) is not None:
@@ -323,48 +298,12 @@ class HandoffRunner:
             delay, lambda: self.post(DeadlinePassed(self._ports.clock.now(), which))
         )
 
-    # --- the lanes ------------------------------------------------------------------------------
+    def _story(self) -> tuple[State, Context]:
+        return self.state, self.context
 
-    async def _on_pbx(self, effect: TelephonyEffect) -> None:
-        if isinstance(effect, DialAgent):  # the agent's screen comes before the agent's phone
-            await self._bus.goes_first(LANE_SECONDS)
-        if (event := await self._pbx.perform(effect)) is not None:
-            self.post(event, answers=effect.id)
-        else:
-            self._debts.paid(effect.id)
-        self._nudge()
-
-    async def _on_worker(self, item: tuple[WorkerEffect, Handoff]) -> None:
-        """Best effort: without a worker the handoff goes on."""
-        effect, handoff = item
-        try:
-            async with asyncio.timeout(WORKER_SECONDS):
-                await tell(self._ports.worker, effect, handoff)
-        except (PeerError, TimeoutError) as error:
-            self._ports.tally.count("handoff_worker_failed")
-            log.warning("effect %s: %s", effect.id, error or "timed out")
-        except Exception:
-            self._ports.tally.count("handoff_worker_failed")
-            log.exception("effect %s", effect.id)
-        self._debts.paid(effect.id)
-        self._nudge()
-
-    async def _on_bus(self, effect: PublishContext) -> None:
-        now = self._ports.clock.now
-        try:
-            async with asyncio.timeout(PUBLISH_SECONDS):
-                await self._ports.bus.publish(self.state, self.context)
-            self.post(ContextPublished(now(), effect.revision), answers=effect.id)
-        except (PeerError, TimeoutError) as error:
-            log.warning("effect %s: %s", effect.id, error or "timed out")
-            self.post(ContextFailed(now(), effect.revision), answers=effect.id)
-        except Exception:
-            log.exception("effect %s", effect.id)
-            self.post(ContextFailed(now(), effect.revision), answers=effect.id)
-        self._nudge()
-
-    def _nudge(self) -> None:
-        """Wakes the loop after the lane has counted the effect as done."""
+    def _performed(self, effect_id: str) -> None:
+        """Wakes the loop after the lane has counted the effect as done; "" = it is still owed."""
+        self._debts.paid(effect_id)
         asyncio.get_running_loop().call_soon(self._wake)
 
     def _wake(self) -> None:
