@@ -274,14 +274,22 @@ async def _end_silent_calls(worker: Worker, intake: Intake) -> None:
     while True:
         await asyncio.sleep(SILENCE_CHECK_SECONDS)
         now = asyncio.get_running_loop().time()
-        intake.end_silent_calls(worker.settings.rtp_silence_seconds, now)
+        try:
+            intake.end_silent_calls(worker.settings.rtp_silence_seconds, now)
+        except Exception:
+            # A bug at one call's end; the others are looked at again in a moment.
+            log.exception("silent calls not ended")
 
 
 def _end_all(worker: Worker) -> None:
     """On the way out every call is ended properly: BYE to the SRC, goodbye to the AIs."""
     now = asyncio.get_running_loop().time()
     for call in worker.calls.live():
-        worker.drop(call, "worker ends", now)
+        try:
+            worker.drop(call, "worker ends", now)
+        except Exception:
+            # The other calls' clients and AIs are to be told all the same.
+            log.exception("call failed at its end", call_id=call.identity.call_id)
     worker.flush(now)
 
 

@@ -250,15 +250,17 @@ class RecordedCall:
         if self.ended_reason:
             return
         self.ended_reason, self.ended_at = reason, self.around.wall()
-        self.feed(ev.Ended(reason), now)
-        self.around.keep(self)
-        for line in self.lines.values():
-            line.reporting.say_goodbye(now)
-            if self.confirmed and (rated := line.quality) is not None:
-                self.around.rate(rated.mos)
-        self._release()
-        if self.confirmed:
-            self.around.reporter.fork_ended(self.identity.call_id, reason)
+        try:
+            self.feed(ev.Ended(reason), now)
+            self.around.keep(self)
+            for line in self.lines.values():
+                line.reporting.say_goodbye(now)
+                if self.confirmed and (rated := line.quality) is not None:
+                    self.around.rate(rated.mos)
+        finally:  # whatever a bug leaves unsaid, the ports are given back
+            self._release()
+            if self.confirmed:
+                self.around.reporter.fork_ended(self.identity.call_id, reason)
 
     def leave(self, reason: str) -> None:
         """The call is another worker's: nobody is told anything, sockets are given back."""

@@ -157,8 +157,10 @@ class Intake:
             return
         if call.confirmed:
             self._builder.metrics.calls_ended.labels(reason=kind or reason).inc()
-        call.end(reason, now)
-        self._calls.remove(call)
+        try:
+            call.end(reason, now)
+        finally:
+            self._calls.remove(call)
         log.info("call ended", call_id=call.identity.call_id, reason=reason)
 
     def end_silent_calls(self, silence_seconds: float, now: float) -> None:
