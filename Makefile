@@ -17,8 +17,10 @@ python:
 demo: setup ## one call: bot, escalation, music, agent (ARGS="--help" shows more)
 	@$(BIN)/voicefork demo $(ARGS)
 
+# Most tests wait for real time to pass, so two run side by side; more would be in each other's way.
+JOBS := 2
 test: setup ## every test: unit, integration, and end to end with real programs
-	@$(BIN)/python -m pytest -q -raR $(ARGS)
+	@$(BIN)/python -m pytest -q -raR -n $(JOBS) --dist loadfile $(ARGS)
 
 test-unit: python ## the pure tests
 	@$(BIN)/python -m pytest -q tests/unit $(ARGS)
