@@ -11,7 +11,7 @@ import pytest
 from orchestrator.app.callers import Callers
 from orchestrator.app.node import Node
 from orchestrator.ari.client import AriClient, Place
-from orchestrator.ari.events import Bridge, Channel, StasisStart
+from orchestrator.ari.events import Bridge, Channel, PlaybackFinished, StasisStart
 from orchestrator.ari.pbx import AriPbx
 from orchestrator.fleet.call import EnteredCall, Tenant
 from orchestrator.fleet.effects import Farewell
@@ -115,6 +115,16 @@ async def test_a_caller_whom_a_lost_handoff_left_in_the_music_goes_to_the_queue_
             )
         )
         assert music < queue < gone
+
+
+async def test_the_end_of_a_phrase_that_the_pbx_plays_is_what_the_agent_waits_for() -> None:
+    async with running(phrases={"*": "sound:moment"}) as lab:
+        handoff = await lab.escalate()
+        await lab.until(handoff, lambda change: change.phase is Phase.ACCEPTED)
+        async with node_of(Listing([]), lab.registry) as (node, _):
+            node.heard(PlaybackFinished("vf-h1-phrase", "channel:ch1"))
+            done = await lab.until(handoff, lambda change: change.phase is Phase.CONNECTED)
+            assert done.changed_at - done.created_at < 1
 
 
 @pytest.mark.parametrize("agent_stays", [True, False])
