@@ -168,9 +168,10 @@ class Moving:
         key, dialog = call.sip_call_id, self._side.dialog_state(call.dialog_id)
         if dialog is None or call.ended_reason:
             return False
+        state = stored_fork(call, dialog).encode()
         fence = self._store.forget(key)
         request = worker_pb2.AdoptRequest(
-            call_state=stored_fork(call, dialog).encode(),
+            call_state=state,
             fence=fence,
             from_worker=self._lease.worker_id,
         )
