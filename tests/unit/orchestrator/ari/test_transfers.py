@@ -36,9 +36,7 @@ def test_only_an_asterisk_that_survives_it_is_trusted_with_ari_only(
     assert ari_only_is_safe(version) is safe
 
 
-async def test_a_bot_that_is_hung_up_as_others_have_its_caller_hears_of_the_success() -> (
-    None
-):
+async def test_a_bot_that_is_hung_up_as_others_have_its_caller_hears_of_the_success() -> None:
     client = Told()
     transfers = AriTransfers(client)
     assert await transfers.begin("bot")
