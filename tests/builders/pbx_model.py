@@ -203,6 +203,11 @@ class PbxModel:
 
     # --- what is so ---------------------------------------------------------------------------
 
+    @property
+    def hears(self) -> str:
+        """Where the caller is: "bot", a bridge's id, "queue", "music" of their own, "gone"."""
+        return self._caller
+
     def caller_is_cared_for(self) -> bool:
         """The caller hears the bot, music, an agent or the queue, or help is already on the way."""
         if self._caller in {"gone", "queue", "music", "asked"}:

@@ -230,3 +230,14 @@ def test_a_modelled_pbx_never_leaves_the_caller_in_silence(
     assert not pbx.agents_up, pbx.story()
     kept = {names.holding_bridge(HANDOFF)} if pbx.state.outcome is Outcome.SUPERSEDED else set()
     assert pbx.own_bridges <= kept, pbx.story()
+
+
+def test_a_caller_whom_neither_music_bridge_nor_dialplan_takes_hears_music_of_their_own() -> None:
+    pbx = PbxModel(request(fallbacks=(), targets=(ALICE,)))
+    pbx.do("context")
+    for choice in (*["perform"] * 4, f"answer:{agent()}", *["perform"] * 2, f"lose:{agent()}"):
+        pbx.do(choice)
+    for choice in ("perform", "fail", "fail", "perform"):  # hang-up, hold, `continue`, music
+        assert pbx.caller_is_cared_for(), pbx.story()
+        pbx.do(choice)
+    assert pbx.hears == "music", pbx.story()
