@@ -297,7 +297,7 @@ class Plan:
     callback: DialplanEntry | None = None
     menu: Menu | None = None  # HOLDING_MENU
     briefing: str = ""  # spoken to the agent where the context brings no briefing of its own
-    phrase: str = ""  # told to the caller first where the AI has no say_first: text, or PBX media
+    phrase: str = ""  # told to the caller on hold where the AI has no say_first: text, or "sound:…"
     audit: bool = False  # an entry in the audit trail is due
 
 

@@ -135,7 +135,9 @@ class Actions(Part):
         default=None, description="the bot is silent at once; only its say_first is still played"
     )
     phrases: Annotated[dict[LanguageRange, Text], PerLanguage] | None = Field(
-        default=None, description="told to the caller first where the AI says nothing; by language"
+        default=None,
+        description="told on hold where the AI says nothing first: text is spoken over the music, "
+        "`sound:…` is media of the PBX; the agent or the queue waits for its end; by language",
     )
     fallbacks: list[WayName] | None = Field(default=None, description="ways out, in order")
     ring_seconds: Seconds | None = Field(default=None, description="how long a phone rings")
