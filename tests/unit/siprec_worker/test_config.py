@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from siprec_worker.config import AgentRole, HostPort, PortRange, Route, Settings, load
+from siprec_worker.config import HostPort, PortRange, Route, Settings, load
 from siprec_worker.errors import SetupError
 
 
