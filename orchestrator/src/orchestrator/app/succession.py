@@ -67,8 +67,11 @@ class Succession:
 
     async def _wait_for_the_rest(self, app: str) -> None:
         until = time.monotonic() + INHERITED_SECONDS
-        while await self._heir.pending(app) and time.monotonic() < until:  # noqa: ASYNC110
+        while True:
+            # What is hung up on its way to our application is told to the old one.
             await asyncio.sleep(LOOK_SECONDS)
+            if time.monotonic() >= until or not await self._heir.pending(app):
+                break
         client = self._site.client
         channels, bridges = await asyncio.gather(client.channels(), client.bridges())
         found = sort_out(app, channels, bridges, self._node.owned)
