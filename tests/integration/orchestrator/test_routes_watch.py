@@ -8,24 +8,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from orchestrator.app.routes_file import Routes
-from orchestrator.routing.table import RoutingTable
-from orchestrator.telemetry import Metrics
 
+from tests.builders.routes import GOOD, names, put, routes_of, stale
 from tests.builders.running import owned
 from tests.builders.virtual_time import eventually
-
-GOOD = "rules: [{name: first}]"
-
-
-def routes_of(path: Path) -> Routes:
-    routes = Routes(RoutingTable(), path, Metrics())
-    routes.load()
-    return routes
-
-
-def names(routes: Routes) -> list[str]:
-    return [rule.name for rule in routes.table.rules]
 
 
 @pytest.fixture
@@ -33,18 +19,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "routing.yaml"
     path.write_text(GOOD)
     return path
-
-
-def stale(routes: Routes) -> float | None:
-    return routes._metrics.registry.get_sample_value("voicefork_routes_stale")
-
-
-def put(path: Path, text: str | None) -> None:
-    """None = there is no such file."""
-    if text is None:
-        path.unlink()
-    else:
-        path.write_text(text)
 
 
 def swap(folder: Path, version: str, text: str) -> None:

@@ -135,6 +135,9 @@ class Side:
     def hand_over(self, of: DialogId) -> bool:
         return False
 
+    def outrun(self, of: DialogId) -> bool:
+        return False
+
     def dialog_state(self, of: DialogId) -> DialogState | None:
         return None
 

@@ -13,12 +13,10 @@ wrote last (its earlier save may have been done although no answer came back).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from orchestrator.errors import StoreError
 from orchestrator.handoff.codec import UnreadableError, dump, load
@@ -27,6 +25,7 @@ from orchestrator.handoff.ports import Created, Fenced, Known, Occupied, Recalle
 from orchestrator.handoff.state import State, view
 from orchestrator.handoff.tracks import Left
 from orchestrator.model import CallId, Context, Handoff, HandoffId
+from orchestrator.replies import as_text, within
 
 T = TypeVar("T")
 
@@ -113,11 +112,11 @@ class RedisHandoffStore:
             LIFE_SECONDS,
             record.after or "",
         ]
-        known = await _within(LIMIT_SECONDS, self._create(keys, arguments))
+        known = await within(LIMIT_SECONDS, self._create(keys, arguments))
         if len(known) == 1:
-            return Occupied(HandoffId(_text(known[0])))
+            return Occupied(HandoffId(as_text(known[0])))
         if known:
-            return Known(HandoffId(_text(known[0])), _text(known[1]))
+            return Known(HandoffId(as_text(known[0])), as_text(known[1]))
         return Created()
 
     async def save(
@@ -149,14 +148,14 @@ class RedisHandoffStore:
         ]
         for past in history:
             arguments += [past.revision, dump(past)]
-        stored = await _within(LIMIT_SECONDS, self._save(keys, arguments))
+        stored = await within(LIMIT_SECONDS, self._save(keys, arguments))
         if stored:
-            raise Fenced(f"revision {_text(stored[0])} of {_text(stored[1])} is stored")
+            raise Fenced(f"revision {as_text(stored[0])} of {as_text(stored[1])} is stored")
 
     async def load(self, tenant: str, handoff: HandoffId) -> tuple[State, Context] | None:
         key, _ = _handoff_keys(tenant, handoff)
         reading = cast(Awaitable[Any], self._redis.hmget(key, ["state", "context"]))
-        state, context = await _within(LIMIT_SECONDS, reading)
+        state, context = await within(LIMIT_SECONDS, reading)
         if state is None:
             return None
         return _read(State, state), _read(Context, context) if context else Context()
@@ -165,26 +164,26 @@ class RedisHandoffStore:
         key, _ = _handoff_keys(tenant, handoff)
         fields = ["state", "context", "owed", "fingerprint"]
         reading = cast(Awaitable[Any], self._redis.hmget(key, fields))
-        state, context, owed, fingerprint = await _within(LIMIT_SECONDS, reading)
+        state, context, owed, fingerprint = await within(LIMIT_SECONDS, reading)
         if state is None:
             return None
         return Recalled(
             _read(State, state),
             _read(Context, context) if context else Context(),
             _read(Owed, owed) if owed else NOTHING,
-            _text(fingerprint or b""),
+            as_text(fingerprint or b""),
         )
 
     async def latest_of_call(self, tenant: str, call: CallId) -> HandoffId | None:
-        found = await _within(LIMIT_SECONDS, self._redis.get(_call_key(tenant, call)))
-        return None if found is None else HandoffId(_text(found))
+        found = await within(LIMIT_SECONDS, self._redis.get(_call_key(tenant, call)))
+        return None if found is None else HandoffId(as_text(found))
 
     async def history(
         self, tenant: str, handoff: HandoffId, after: int, wait_seconds: float
     ) -> Sequence[Handoff]:
         _, key = _handoff_keys(tenant, handoff)
         reading = self._redis.xread({key: f"{after}-0"}, HISTORY, round(wait_seconds * 1000))
-        found = await _within(LIMIT_SECONDS + wait_seconds, reading)
+        found = await within(LIMIT_SECONDS + wait_seconds, reading)
         return [
             _read(Handoff, fields[b"view"]) for _, entries in found or [] for _, fields in entries
         ]
@@ -212,15 +211,3 @@ def _read(kind: type[T], text: bytes) -> T:
         return load(kind, text)
     except UnreadableError as error:
         raise StoreError(str(error)) from error
-
-
-async def _within(seconds: float, reply: Awaitable[Any]) -> Any:
-    try:
-        async with asyncio.timeout(seconds):
-            return await reply
-    except (RedisError, OSError, TimeoutError) as error:
-        raise StoreError(f"redis: {type(error).__name__} {error}") from error
-
-
-def _text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

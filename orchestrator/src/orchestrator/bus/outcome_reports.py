@@ -5,16 +5,15 @@ voicefork:v1:<tenant>:handoff:<id>:report   JSON: repeated, disposition, agent
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from orchestrator.errors import StoreError
 from orchestrator.model import HandoffId
+from orchestrator.replies import within
 
 LIFE_SECONDS = 90 * 24 * 3600
 LIMIT_SECONDS = 0.5
@@ -32,19 +31,11 @@ class RedisOutcomeReports:
         """The report that was there before; None = this one is stored now. Raises StoreError."""
         key = f"voicefork:v1:{tenant}:handoff:{handoff}:report"
         text = json.dumps(dict(report), sort_keys=True)
-        stored = await _within(self._redis.set(key, text, nx=True, ex=LIFE_SECONDS))
+        stored = await within(LIMIT_SECONDS, self._redis.set(key, text, nx=True, ex=LIFE_SECONDS))
         if stored:
             return None
-        before = await _within(self._redis.get(key))
+        before = await within(LIMIT_SECONDS, self._redis.get(key))
         try:
             return cast(Mapping[str, object], json.loads(before or b"{}"))
         except ValueError as error:
             raise StoreError(f"the report of handoff {handoff} is unreadable") from error
-
-
-async def _within(reply: Awaitable[Any]) -> Any:
-    try:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            return await reply
-    except (RedisError, OSError, TimeoutError) as error:
-        raise StoreError(f"redis: {type(error).__name__} {error}") from error

@@ -6,17 +6,15 @@ voicefork:v1:placing:<app>               hash: call -> [tenant, request] while i
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from orchestrator.errors import StoreError
 from orchestrator.model import CallId, Placed
+from orchestrator.replies import as_text, within
 
 log = logging.getLogger(__name__)
 
@@ -52,22 +50,22 @@ class RedisLedger:
         keys = [_key(order.tenant, order.request_id), _ringing(app)]
         whose = json.dumps([order.tenant, order.request_id])
         entering = self._enter(keys, [order.call, body, LIFE_SECONDS, whose])
-        known, first_body = await _within(entering)
-        return _text(known), _text(first_body)
+        known, first_body = await within(LIMIT_SECONDS, entering)
+        return as_text(known), as_text(first_body)
 
     async def settle(self, order: Placed, app: str, result: str) -> None:
         keys = [_key(order.tenant, order.request_id), _ringing(app)]
-        await _within(self._settle(keys, [order.call, result, LIFE_SECONDS]))
+        await within(LIMIT_SECONDS, self._settle(keys, [order.call, result, LIFE_SECONDS]))
 
     async def ringing(self, app: str) -> Sequence[Placed]:
         reading = cast(Awaitable[Any], self._redis.hgetall(_ringing(app)))
-        found = await _within(reading)
-        read = (_read(CallId(_text(call)), whose) for call, whose in found.items())
+        found = await within(LIMIT_SECONDS, reading)
+        read = (_read(CallId(as_text(call)), whose) for call, whose in found.items())
         return [placed for placed in read if placed is not None]
 
     async def result(self, tenant: str, request_id: str) -> str:
         reading = cast(Awaitable[Any], self._redis.hget(_key(tenant, request_id), "result"))
-        return _text(await _within(reading) or b"")
+        return as_text(await within(LIMIT_SECONDS, reading) or b"")
 
 
 def _read(call: CallId, whose: bytes) -> Placed | None:
@@ -86,15 +84,3 @@ def _key(tenant: str, request_id: str) -> str:
 
 def _ringing(app: str) -> str:
     return f"voicefork:v1:placing:{app}"
-
-
-async def _within(reply: Awaitable[Any]) -> Any:
-    try:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            return await reply
-    except (RedisError, OSError, TimeoutError) as error:
-        raise StoreError(f"redis: {type(error).__name__} {error}") from error
-
-
-def _text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

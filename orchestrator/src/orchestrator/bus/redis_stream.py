@@ -5,16 +5,14 @@ It is gone a day after the tenant's last one.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from orchestrator.bus.envelope import Envelope, EnvelopeUnreadable, parse_envelope, write_envelope
-from orchestrator.errors import StoreError
+from orchestrator.replies import as_text, within
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +39,7 @@ class RedisStream:
         pipe = self._redis.pipeline(transaction=False)
         pipe.xadd(key, fields, maxlen=KEPT, approximate=True)
         pipe.expire(key, LIFE_SECONDS)
-        await _within(APPEND_SECONDS, pipe.execute())
+        await within(APPEND_SECONDS, pipe.execute())
 
     async def follow(
         self, tenant: str, after: str = "$", wait_seconds: float = 1.0
@@ -52,29 +50,17 @@ class RedisStream:
         """
         key = context_key(tenant)
         if after == "$":  # a fixed place, so that nothing is lost between two reads
-            latest = await _within(wait_seconds, self._redis.xrevrange(key, count=1))
-            after = _text(latest[0][0]) if latest else "0"
+            latest = await within(wait_seconds, self._redis.xrevrange(key, count=1))
+            after = as_text(latest[0][0]) if latest else "0"
         while True:
-            found = await _within(
+            found = await within(
                 wait_seconds + 1.0,
                 self._redis.xread({key: after}, _READ_AT_ONCE, round(wait_seconds * 1000)),
             )
             for _, entries in found or []:
                 for entry, fields in entries:
-                    after = _text(entry)
+                    after = as_text(entry)
                     try:
                         yield after, parse_envelope(fields[b"json"])
                     except (EnvelopeUnreadable, KeyError) as error:
                         log.warning("envelope %s left out: %s", after, error)
-
-
-async def _within(seconds: float, reply: Awaitable[Any]) -> Any:
-    try:
-        async with asyncio.timeout(seconds):
-            return await reply
-    except (RedisError, OSError, TimeoutError) as error:
-        raise StoreError(f"redis: {type(error).__name__} {error}") from error
-
-
-def _text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

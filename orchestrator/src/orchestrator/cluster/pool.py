@@ -6,16 +6,14 @@ Redis 6 and 7 are asked in the same way.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from orchestrator.errors import StoreError
+from orchestrator.replies import within
 
 LIVE_MS = 2000  # as in pool.lua: no beat for so long, and a worker gets no forks
 LIMIT_SECONDS = 0.5
@@ -123,23 +121,15 @@ class PoolReader:
         self._forget = redis.register_script(_FORGET)
 
     async def look(self) -> Standing:
-        reserved, *flat = await _within(self._look())
+        reserved, *flat = await within(LIMIT_SECONDS, self._look())
         each = zip(*(flat[i::5] for i in range(5)), strict=True)
         return Standing([_worker(*fields) for fields in each], int(reserved))
 
     async def forget(self, worker_id: str, silent_ms: int) -> bool:
         """Takes a dead worker off the list, unless it beats again or has forks left to adopt."""
-        return bool(await _within(self._forget(args=[worker_id, silent_ms])))
+        return bool(await within(LIMIT_SECONDS, self._forget(args=[worker_id, silent_ms])))
 
 
 def _worker(name: bytes, calls: int, capacity: int, draining: int, silent_ms: int) -> PoolWorker:
     text = name.decode(errors="replace")
     return PoolWorker(text, int(calls), int(capacity), bool(draining), max(int(silent_ms), 0))
-
-
-async def _within(reply: Awaitable[Any]) -> Any:
-    try:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            return await reply
-    except (RedisError, OSError, TimeoutError) as error:
-        raise StoreError(f"redis: {type(error).__name__} {error}") from error

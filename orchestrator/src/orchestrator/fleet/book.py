@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from orchestrator.errors import StoreError
 from orchestrator.fleet.call import EnteredCall
@@ -23,6 +22,7 @@ from orchestrator.fleet.states import Closed, State
 from orchestrator.handoff.cancellation import heed_cancellation
 from orchestrator.handoff.codec import UnreadableError, dump, load
 from orchestrator.model import CallId
+from orchestrator.replies import within
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -99,7 +99,7 @@ class CallBook:
         for call_id, record in taken.items():
             arguments += [call_id, record]
         try:
-            await _within(self._write(_keys(self._app), arguments))
+            await within(LIMIT_SECONDS, self._write(_keys(self._app), arguments))
         except BaseException:
             self._unwritten = {**taken, **self._unwritten}  # what came meanwhile is newer
             self._news.set()
@@ -117,7 +117,7 @@ class CallBook:
         """The calls that the holder of a slot had. Raises StoreError."""
         reading = cast(Awaitable[Any], self._redis.hvals(_keys(app)[1]))
         records = []
-        for text in await _within(reading):
+        for text in await within(LIMIT_SECONDS, reading):
             try:
                 records.append(load(Record, text))
             except UnreadableError as error:  # of another version: the PBX knows its channel
@@ -128,11 +128,11 @@ class CallBook:
         """Of another slot: taken over, or gone. Raises StoreError."""
         if calls:
             removing = cast(Awaitable[Any], self._redis.hdel(_keys(app)[1], *calls))
-            await _within(removing)
+            await within(LIMIT_SECONDS, removing)
 
     async def owner(self, call_id: CallId) -> str | None:
         """The slot whose replica has the call. Raises StoreError."""
-        found = await _within(cast(Awaitable[Any], self._redis.get(_owner(call_id))))
+        found = await within(LIMIT_SECONDS, cast(Awaitable[Any], self._redis.get(_owner(call_id))))
         return None if found is None else found.decode(errors="replace")
 
 
@@ -148,11 +148,3 @@ def _owner(call_id: CallId) -> str:
 
 def _keys(app: str) -> list[str]:
     return [f"voicefork:v1:slot:{app}:fence", f"voicefork:v1:calls:{app}"]
-
-
-async def _within(reply: Awaitable[Any]) -> Any:
-    try:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            return await reply
-    except (RedisError, OSError, TimeoutError) as error:
-        raise StoreError(f"redis: {type(error).__name__} {error}") from error

@@ -27,6 +27,7 @@ from orchestrator.fleet.call import (
 )
 from orchestrator.handoff.cancellation import heed_cancellation
 from orchestrator.model import CallId
+from orchestrator.replies import as_text, within
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -65,7 +66,7 @@ class Rendezvous:
                 heed_cancellation()
                 message = await pubsub.get_message(timeout=5.0)
                 if message is not None:
-                    waiting = self._waiting.get(CallId(_text(message["data"])))
+                    waiting = self._waiting.get(CallId(as_text(message["data"])))
                     if waiting is not None:
                         waiting.set()
 
@@ -80,13 +81,13 @@ class Rendezvous:
             pipe.expire(key, LIFE_SECONDS)
             pipe.hget(key, "fork")
             pipe.publish(JOINED, call_id)
-            replies = await self._within_limit(pipe.execute())
+            replies = await within(self._limit, pipe.execute())
         return _fork(replies[2])
 
     async def fork_half(self, tenant: Tenant, call_id: CallId) -> ForkHalf | None:
         """The worker's half as it is now. Raises StoreError."""
         reading = cast(Awaitable[Any], self._redis.hget(call_key(tenant, call_id), "fork"))
-        return _fork(await self._within_limit(reading))
+        return _fork(await within(self._limit, reading))
 
     async def wait_for_fork(self, tenant: Tenant, call_id: CallId, half: PbxHalf) -> ForkHalf:
         """Joins, and waits without end for the worker's half: the caller sets the limit.
@@ -120,18 +121,11 @@ class Rendezvous:
     async def leave(self, tenant: Tenant, call_id: CallId) -> None:
         """Takes our half away. Raises StoreError."""
         removing = cast(Awaitable[Any], self._redis.hdel(call_key(tenant, call_id), "pbx"))
-        await self._within_limit(removing)
+        await within(self._limit, removing)
 
     async def ping(self) -> None:
         """Raises StoreError: Redis does not answer."""
-        await self._within_limit(cast(Awaitable[Any], self._redis.ping()))
-
-    async def _within_limit(self, reply: Awaitable[Any]) -> Any:
-        try:
-            async with asyncio.timeout(self._limit):
-                return await reply
-        except (RedisError, OSError, TimeoutError) as error:
-            raise StoreError(f"redis: {type(error).__name__} {error}") from error
+        await within(self._limit, cast(Awaitable[Any], self._redis.ping()))
 
 
 @asynccontextmanager
@@ -153,7 +147,3 @@ def _fork(value: object) -> ForkHalf | None:
     except PeerError as error:
         log.warning("fork half is unusable", error=str(error))
         return None
-
-
-def _text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -13,16 +13,14 @@ out while nobody took the slot is simply renewed.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from orchestrator.errors import StoreError
+from orchestrator.replies import as_text, within
 
 LEASE_SECONDS = 1.5
 LIMIT_SECONDS = 0.25
@@ -144,7 +142,7 @@ class Slots:
         """None: it is held. `broken`: the fence of a holder who is known to be gone."""
         me = self._replica
         arguments: list[str | int] = [app, me.name, me.address, _MILLISECONDS, broken or ""]
-        fence, before = await _within(self._take(_keys(app), arguments))
+        fence, before = await within(LIMIT_SECONDS, self._take(_keys(app), arguments))
         return Lease(app, int(fence), _holder(app, before, alive=False)) if int(fence) else None
 
     async def renew(self, lease: Lease) -> Renewed:
@@ -154,27 +152,27 @@ class Slots:
             *(lease.app, me.name, me.address),
             *(_MILLISECONDS, lease.fence),
         ]
-        return Renewed(await _within(self._renew(_keys(lease.app), arguments)))
+        return Renewed(await within(LIMIT_SECONDS, self._renew(_keys(lease.app), arguments)))
 
     async def offer(self, lease: Lease) -> bool:
         """Whoever comes may take the slot at once. False: somebody has, already."""
         arguments: list[str | int] = [lease.app, lease.fence, self._replica.name]
-        return bool(await _within(self._offer(_keys(lease.app), arguments)))
+        return bool(await within(LIMIT_SECONDS, self._offer(_keys(lease.app), arguments)))
 
     async def holds(self, lease: Lease) -> bool:
         """Whether nobody has taken the slot after us; also when Redis has forgotten it."""
         reading = cast(Awaitable[Any], self._redis.get(_keys(lease.app)[1]))
-        fence = await _within(reading)
+        fence = await within(LIMIT_SECONDS, reading)
         return fence is None or int(fence) == lease.fence
 
     async def release(self, lease: Lease) -> None:
-        await _within(self._release(_keys(lease.app), [lease.app, lease.fence]))
+        await within(LIMIT_SECONDS, self._release(_keys(lease.app), [lease.app, lease.fence]))
 
     async def holders(self) -> Sequence[Holder]:
         """Of every slot whose holder has not said goodbye."""
-        found = await _within(self._look([_SLOTS], []))
+        found = await within(LIMIT_SECONDS, self._look([_SLOTS], []))
         read = (
-            _holder(_text(app), holder, alive=bool(alive))
+            _holder(as_text(app), holder, alive=bool(alive))
             for app, holder, alive in zip(found[::3], found[1::3], found[2::3], strict=True)
         )
         return [holder for holder in read if holder is not None]
@@ -189,18 +187,6 @@ def _keys(app: str) -> list[str]:
 
 
 def _holder(app: str, text: object, *, alive: bool) -> Holder | None:
-    fence, _, rest = _text(text).partition("|")
+    fence, _, rest = as_text(text).partition("|")
     replica, _, address = rest.partition("|")
     return Holder(app, int(fence), replica, address, alive) if fence.isdigit() else None
-
-
-async def _within(reply: Awaitable[Any]) -> Any:
-    try:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            return await reply
-    except (RedisError, OSError, TimeoutError) as error:
-        raise StoreError(f"redis: {type(error).__name__} {error}") from error
-
-
-def _text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

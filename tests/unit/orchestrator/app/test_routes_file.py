@@ -9,23 +9,12 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from orchestrator.app.routes_file import Routes, open_routes
+from orchestrator.app.routes_file import open_routes
 from orchestrator.config import load
 from orchestrator.errors import SetupError
-from orchestrator.routing.table import RoutingTable
 from orchestrator.telemetry import Metrics
 
-GOOD = "rules: [{name: first}]"
-
-
-def routes_of(path: Path) -> Routes:
-    routes = Routes(RoutingTable(), path, Metrics())
-    routes.load()
-    return routes
-
-
-def names(routes: Routes) -> list[str]:
-    return [rule.name for rule in routes.table.rules]
+from tests.builders.routes import GOOD, names, put, routes_of, stale
 
 
 @pytest.fixture
@@ -33,18 +22,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "routing.yaml"
     path.write_text(GOOD)
     return path
-
-
-def stale(routes: Routes) -> float | None:
-    return routes._metrics.registry.get_sample_value("voicefork_routes_stale")
-
-
-def put(path: Path, text: str | None) -> None:
-    """None = there is no such file."""
-    if text is None:
-        path.unlink()
-    else:
-        path.write_text(text)
 
 
 async def test_a_changed_file_is_in_force(file: Path) -> None:

@@ -57,7 +57,8 @@ def in_form(pcm: bytes, form: AudioFormat) -> bytes:
 def heard(
     pieces: Iterable[bytes], form: AudioFormat = PCM, chunk_ms: int = 20
 ) -> tuple[SpeechWatch, list[Speech]]:
-    watch, news = SpeechWatch(form), []
+    watch = SpeechWatch(form)
+    news: list[Speech] = []
     audio = in_form(b"".join(pieces), form)
     size = form.bytes_per_sample * form.sample_rate * chunk_ms // 1000
     for number, at in enumerate(range(0, len(audio) - size + 1, size)):
@@ -111,7 +112,7 @@ def test_speech_ends_although_nothing_more_comes() -> None:
 def test_legs_are_told_apart() -> None:
     watch = SpeechWatch(PCM)
     loud, quiet = voice(0.4), silence(0.4)
-    news = []
+    news: list[Speech] = []
     for slot in range(20):
         part = slice(slot * 320, slot * 320 + 320)
         news += watch.hear(1, slot * SLOT, quiet[part])
