@@ -27,7 +27,7 @@ from tests.e2e.switchboard import asking
 from tests.e2e.watch import Handoffs
 from tests.integration.orchestrator.relay import open_relay
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 __all__ = ["company"]  # the fixture
 

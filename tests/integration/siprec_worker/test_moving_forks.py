@@ -21,6 +21,8 @@ from voicefork_cli.sim.src import ForkState
 from tests.builders.moving_forks import Pooled, open_pooled, relayed_media, until
 from tests.builders.stalling_path import open_stalling_path
 
+pytestmark = pytest.mark.alone
+
 CALLS = 5
 ROLLING_CALLS = int(os.environ.get("VOICEFORK_ROLLING_CALLS", "20"))
 REDIS_AWAY_SECONDS = float(os.environ.get("VOICEFORK_REDIS_AWAY_SECONDS", "5"))

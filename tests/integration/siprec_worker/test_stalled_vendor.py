@@ -17,6 +17,7 @@ SECONDS = 8.0  # several times what may be un-acknowledged
 SETTLE_SECONDS = 1.0
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the load"),
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="load and worker need a core each"),
 ]
