@@ -10,7 +10,8 @@
 # On Ubuntu the packages are those of the machine's own release.
 #
 # About 81 MB are downloaded and 181 MB kept. A second run finds the stamp and ends at once.
-# environment: ASTERISK_SUITE=forky   another suite of the same mirror
+# environment: ASTERISK_SUITE=forky   another suite of the same mirror; bullseye has 16, which the
+#              tests of nodes without Stasis use when it is in .../voicefork/asterisk-16
 set -euo pipefail
 
 FOLDER=${1:-"${XDG_CACHE_HOME:-$HOME/.cache}/voicefork/asterisk-22"}
@@ -93,7 +94,9 @@ case "$VERSION" in
 esac
 MAJOR=${VERSION#*:}
 MAJOR=${MAJOR%%.*}
-[ "$MAJOR" -ge 20 ] || fail "suite $SUITE has asterisk $VERSION, 20 or newer is needed: put one on PATH"
+# Who names a suite wants that one: 16 is the oldest that is driven at all (by AMI).
+OLDEST=$([ -n "${ASTERISK_SUITE:-}" ] && echo 16 || echo 20)
+[ "$MAJOR" -ge "$OLDEST" ] || fail "suite $SUITE has asterisk $VERSION, $OLDEST or newer is needed: put one on PATH"
 echo "asterisk-root: downloading asterisk $VERSION (about 81 MB)"
 apt-get -qq -y --download-only install "${PACKAGES[@]}" >"$WORK/log" 2>&1 || {
   cat "$WORK/log" >&2
@@ -138,11 +141,13 @@ MODULES=$(first "$NEW"/usr/lib/*-linux-*/asterisk/modules "$NEW"/usr/lib/asteris
 # Two stable names, so that nobody else needs to know the machine's library folder.
 ln -s "$MODULES" "$NEW/modules"
 ln -s usr/share/asterisk "$NEW/share"
+# glibc's loader knows --argv0 since 2.33; older packages put Asterisk's own library beside the folder.
+"$NEW/$LOADER" --help 2>&1 | grep -q -e --argv0 && ARGV0="--argv0 asterisk " || ARGV0=
 cat >"$NEW/asterisk" <<RUN
 #!/bin/sh
 # Starts this folder's Asterisk through this folder's own dynamic loader and libraries.
 root=\$(dirname "\$(readlink -f "\$0")")
-exec "\$root/$LOADER" --argv0 asterisk --library-path "\$root/${LIBC%/*}" "\$root/usr/sbin/asterisk" "\$@"
+exec "\$root/$LOADER" $ARGV0--library-path "\$root/${LIBC%/*}:\$root/usr/lib" "\$root/usr/sbin/asterisk" "\$@"
 RUN
 chmod +x "$NEW/asterisk"
 "$NEW/asterisk" -V >/dev/null || fail "the unpacked Asterisk does not start on this machine"
