@@ -62,16 +62,31 @@ def deadline(state: State, event: DeadlinePassed) -> Step:
             return ways.way_out(state, Outcome.TIMED_OUT, at)
         case Deadline.CONTEXT, _, _ if isinstance(state.context, Publishing):
             return replace(state, context=Unavailable()), ()
-        case Deadline.GIVE_UP, _, _ if may_withdraw(state) and state.request.straight:
-            return endings.to_queue(state)
-        case Deadline.GIVE_UP, _, _ if may_withdraw(state):
-            later = tuple(way for way in state.ways if way is not Fallback.NEXT_TARGET)
-            return ways.way_out(replace(state, ways=later), Outcome.TIMED_OUT, at)
+        case Deadline.GIVE_UP, _, _:
+            return _give_up(state, at)
         case Deadline.REFER, Asking(), _:
             return referring.overdue(state, at)
         case Deadline.RETRY, Stranded(tries), _:
             return endings.to_queue(state, tries)
         case _:
+            return state, ()
+
+
+def _give_up(state: State, at: float) -> Step:
+    """Nobody else is called any more.
+
+    Who has taken the call, or a carrier that is being asked, may still get the caller; if that
+    fails, no further target is tried.
+    """
+    later = tuple(way for way in state.ways if way is not Fallback.NEXT_TARGET)
+    match state.caller, state.agent:
+        case _ if may_withdraw(state) and state.request.straight:
+            return endings.to_queue(state)
+        case _ if may_withdraw(state):
+            return ways.way_out(replace(state, ways=later), Outcome.TIMED_OUT, at)
+        case (Asking(), _) | (_, (Accepted() | Joining() | Waiting() | Talking())):
+            return replace(state, ways=later), ()
+        case _:  # nothing is done yet, or the caller is on the way out already
             return state, ()
 
 

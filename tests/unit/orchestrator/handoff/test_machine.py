@@ -313,7 +313,23 @@ def test_giving_up_hangs_the_ringing_agent_up() -> None:
 def test_giving_up_comes_too_late_for_an_accepted_agent() -> None:
     handoff = started().held().feed(AgentAnswered(119.9, agent()))
     before = handoff.state
-    assert handoff.feed(DeadlinePassed(120.0, Deadline.GIVE_UP)).state == before
+    after = handoff.feed(DeadlinePassed(120.0, Deadline.GIVE_UP)).state
+    assert (after.caller, after.agent, after.phase) == (before.caller, before.agent, before.phase)
+    assert handoff.effects == ()
+
+
+@pytest.mark.parametrize("step", ["accepted", "waiting", "merging"])
+def test_whoever_is_lost_after_giving_up_is_followed_by_nobody(step: str) -> None:
+    handoff = started(targets=(ALICE, BOB), phrase="sound:moment" if step == "waiting" else "")
+    if step == "accepted":
+        handoff.feed(HoldReady(101.0), AgentAnswered(104.0, agent()))
+    else:
+        handoff.held().joined()
+    handoff.feed(DeadlinePassed(120.0, Deadline.GIVE_UP))
+    assert not handoff.wants(HangUp)
+    handoff.lost(0, 16, at=121.0)
+    assert not handoff.wants(DialAgent)
+    assert handoff.state.outcome is Outcome.AGENT_HUNG_UP
 
 
 def test_a_silent_phone_is_given_up_a_second_after_the_pbx_should_have() -> None:

@@ -220,7 +220,7 @@ HEARD = {
     "phrase, agent waits": """
         phrase end, hang-up, out of stasis, answers late, bot lost, both heard, one way,
         agent gone, patched, published, unpublished, first hold, final report, witness
-        end, failed hold, failed mix, phrase over, context over
+        end, failed hold, failed mix, phrase over, context over, give-up over
     """,
     "phrase, then queue": """
         phrase end, hang-up, out of stasis, answers, answers late, bot lost, both heard,
@@ -236,7 +236,7 @@ HEARD = {
     "told, agent waits": """
         phrase end, hang-up, out of stasis, answers late, bot lost, both heard, one way,
         agent gone, patched, acked, first hold, final report, witness end, failed hold,
-        failed mix, failed phrase, phrase over
+        failed mix, failed phrase, phrase over, give-up over
     """,
     "told, then queue": """
         phrase end, hang-up, out of stasis, answers, answers late, bot lost, both heard,
@@ -272,17 +272,17 @@ HEARD = {
     "accepted": """
         mix ready, held, hang-up, out of stasis, answers late, bot lost, both heard, one
         way, agent gone, patched, published, unpublished, first hold, final report,
-        witness end, failed hold, failed mix, failed move, context over
+        witness end, failed hold, failed mix, failed move, context over, give-up over
     """,
     "joining": """
         hang-up, out of stasis, answers late, bot lost, both heard, one way, agent gone,
         joined, patched, acked, first hold, final report, witness end, failed hold, failed
-        mix, failed add
+        mix, failed add, give-up over
     """,
     "context late": """
         hang-up, out of stasis, answers late, bot lost, both heard, one way, agent gone,
         patched, published, unpublished, first hold, final report, witness end, failed
-        hold, failed mix, context over
+        hold, failed mix, context over, give-up over
     """,
     "briefing": """
         hang-up, out of stasis, answers late, key, briefing begins, briefing ends, bot
@@ -317,11 +317,11 @@ HEARD = {
     """,
     "merged": """
         hang-up, out of stasis, answers late, bot lost, both heard, one way, agent gone,
-        patched, acked, first hold, final report, witness end, live over
+        patched, acked, first hold, final report, witness end, live over, give-up over
     """,
     "merging": """
         merged, hang-up, out of stasis, answers late, bot lost, both heard, one way, agent
-        gone, patched, acked, first hold, final report, witness end, failed move
+        gone, patched, acked, first hold, final report, witness end, failed move, give-up over
     """,
     "connected": """
         hang-up, out of stasis, answers late, both heard, one way, agent gone, first hold,

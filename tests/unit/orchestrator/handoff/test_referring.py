@@ -168,6 +168,14 @@ def test_a_carrier_that_is_being_asked_is_not_called_back() -> None:
     assert isinstance(driven.state.caller, Asking)
 
 
+def test_who_gives_up_meanwhile_has_no_other_carrier_asked() -> None:
+    driven = asking(targets=(DESK, OTHER)).feed(DeadlinePassed(103.0, Deadline.GIVE_UP))
+    driven.feed(Referred(105.0, "FAILURE", 486))
+    driven.feed(CallerHeld(105.1, driven.state.moves))
+    assert driven.state.target == DESK
+    assert [effect.entry for effect in driven.ever(ContinueInDialplan)] == [ENTRY, QUEUE]
+
+
 def test_before_it_is_asked_a_cancel_brings_the_bot_back() -> None:
     driven = refer().feed(HoldReady(101.0), CancelRequested(101.05), CallerHeld(101.1, 1))
     assert isinstance(driven.state.caller, Returning)
