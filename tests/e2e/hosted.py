@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import aiohttp
 import grpc
-from voicefork_cli.lab.asterisk import AsteriskPlan, open_asterisk
+from voicefork_cli.lab.asterisk import AsteriskPlan, Installation, open_asterisk
 from voicefork_cli.lab.ours import Service, WorkerPlan, open_worker
 from voicefork_cli.lab.processes import Lab
 from voicefork_cli.lab.redis import open_redis
@@ -73,13 +73,17 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(lab: Lab, refers: str) -> AsyncIterator[House]:
-    """`refers`: who does REFERs, as --refers says."""
+async def open_house(
+    lab: Lab, refers: str, *, name: str = "asterisk", installation: Installation | None = None
+) -> AsyncIterator[House]:
+    """`refers`: who does REFERs, as --refers says. `installation`: of another Asterisk."""
     async with AsyncExitStack() as opened:
         vendor = await opened.enter_async_context(open_puppet())
         bot = await opened.enter_async_context(open_phone("bot"))
         agent = await opened.enter_async_context(open_phone("agent-1"))
         plan = AsteriskPlan(
+            name=name,
+            installation=installation,
             agents={"bot": bot.uri, "agent-1": agent.uri},
             queues={"voicefork": ("agent-1",)},
             ami=True,

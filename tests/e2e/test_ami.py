@@ -25,6 +25,8 @@ from voicefork_cli.sim.caller import CarrierCaller, open_caller
 from voicefork_cli.sim.phone import AgentPhone, Behaviour, open_phone
 from voicefork_cli.sim.source import Silence
 
+from tests.e2e.old_asterisk import GENERATIONS, generation
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SOON = 5.0
@@ -44,12 +46,17 @@ class Office:
         return found
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def office(stage_lab: Lab) -> AsyncIterator[Office]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=GENERATIONS)
+async def office(stage_lab: Lab, request: pytest.FixtureRequest) -> AsyncIterator[Office]:
+    installation = generation(request.param)
     async with AsyncExitStack() as opened:
         phone = await opened.enter_async_context(open_phone("agent-1"))
         plan = AsteriskPlan(
-            agents={"agent-1": phone.uri}, queues={"voicefork": ("agent-1",)}, ami=True
+            name=request.param,
+            installation=installation,
+            agents={"agent-1": phone.uri},
+            queues={"voicefork": ("agent-1",)},
+            ami=True,
         )
         asterisk = await opened.enter_async_context(open_asterisk(stage_lab, plan))
         states = QueueStates()

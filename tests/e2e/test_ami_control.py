@@ -15,14 +15,18 @@ from voicefork_cli.sim.phone import Behaviour
 
 from tests.e2e.ears import AGENT, BOT, MUSIC, until_hears
 from tests.e2e.hosted import AMI, SOON, House, assert_seamless, open_house, order
+from tests.e2e.old_asterisk import GENERATIONS, generation
 from tests.e2e.watch import Watch
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(stage_lab: Lab) -> AsyncIterator[House]:
-    async with open_house(stage_lab, "core") as house:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=GENERATIONS)
+async def house(stage_lab: Lab, request: pytest.FixtureRequest) -> AsyncIterator[House]:
+    installation = generation(request.param)
+    async with open_house(
+        stage_lab, "core", name=request.param, installation=installation
+    ) as house:
         yield house
 
 

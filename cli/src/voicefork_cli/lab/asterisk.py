@@ -50,7 +50,8 @@ class AsteriskPlan:
 
     `agents` maps an endpoint's name to its phone's SIP contact (`sip:agent-1@127.0.0.1:5071`);
     `queues` maps a queue's name to its members' endpoints. Where `carrier` is given, Asterisk can
-    also call it: a SIP contact, e.g. OpenSIPS'.
+    also call it: a SIP contact, e.g. OpenSIPS'. `installation`: left out, what `find_asterisk`
+    finds.
     """
 
     name: str = "asterisk"
@@ -59,6 +60,7 @@ class AsteriskPlan:
     carrier: str | None = None
     record: bool = False
     ami: bool = False
+    installation: Installation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +116,14 @@ def find_asterisk() -> Installation:
     raise MissingProgramError("asterisk >= 20", "`make setup` puts one into ~/.cache/voicefork")
 
 
-def _cached_root() -> Path:
+def find_old_asterisk() -> Installation | None:
+    """An Asterisk 16, which is driven by AMI alone: ASTERISK_16_ROOT, else the cached folder."""
+    return _of_folder(Path(os.environ.get("ASTERISK_16_ROOT") or _cached_root(16)))
+
+
+def _cached_root(major: int = 22) -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "voicefork" / "asterisk-22"
+    return Path(cache) / "voicefork" / f"asterisk-{major}"
 
 
 def _of_folder(root: Path) -> Installation | None:
@@ -144,7 +151,7 @@ def _of_machine() -> Installation | None:
 async def open_asterisk(lab: Lab, plan: AsteriskPlan | None = None) -> AsyncIterator[Asterisk]:
     """Runs an Asterisk while the block runs; it is ready when ARI answers."""
     plan = plan or AsteriskPlan()
-    installation = find_asterisk()
+    installation = plan.installation or find_asterisk()
     home = lab.folder / plan.name
     _make_folders(home)
     sip_port, http_port = lab.ports.single(), lab.ports.single()
