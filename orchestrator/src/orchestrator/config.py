@@ -125,6 +125,8 @@ class Settings(BaseSettings):
     grpc_cert: Path | None = _setting(None, "our certificate (PEM); with --grpc-key: TLS")
     grpc_key: Path | None = _setting(None, "its key (PEM)")
     grpc_ca: Path | None = _setting(None, "CA that peers' certificates must be from (mTLS)")
+    grpc_worker_name: str = _setting("", "name in the workers' certificates; empty: their address")
+    grpc_orchestrator_name: str = _setting("", "the same in the other replicas'")
     queue_context: str = _setting(
         "voicefork-queue", "dialplan context of the queue callers fall back to"
     )

@@ -19,6 +19,7 @@ from siprec_worker.net.ari_node import QueuePlace
 from siprec_worker.net.call_events import CallEventsClient, NoOrchestrator
 from siprec_worker.net.control import Moves, open_control
 from siprec_worker.net.decode_thread import DecodeThread
+from siprec_worker.net.grpc_tls import Dial, GrpcTls, PeerNames, dial_orchestrator, dial_worker
 from siprec_worker.net.lease import Situation
 from siprec_worker.net.media_sockets import TickedSockets
 from siprec_worker.net.membership import Around, open_membership
@@ -26,6 +27,7 @@ from siprec_worker.net.registry import RedisRegistry, Reporters
 from siprec_worker.net.routes_file import RoutesFile
 from siprec_worker.net.sip_endpoint import SipEndpoint, open_sip_endpoint
 from siprec_worker.net.sip_tls import TlsFiles, TlsListening
+from siprec_worker.pem import Identity
 from siprec_worker.protocol.sip.digest import DigestRealm
 from siprec_worker.protocol.sip.events import Strayed, UasEvent
 from siprec_worker.protocol.sip.settings import UasSettings
@@ -68,18 +70,20 @@ def uuid7() -> str:
 async def open_worker(settings: Settings) -> AsyncIterator[tuple[Worker, Addresses]]:
     """A running worker. Raises SetupError when something it needs is not there."""
     worker = Worker(settings)
+    grpc_tls = _grpc_tls(settings)
     async with AsyncExitStack() as stack:
         escape = await _escape(worker, stack)
         control_port = await stack.enter_async_context(
-            open_control(settings.control, worker.calls, escape, worker.handles)
+            open_control(settings.control, worker.calls, escape, worker.handles, grpc_tls)
         )
         control = f"{settings.advertise or settings.control.host}:{control_port}"
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        reporter = _reporter(worker, control, escape, stack, tasks)
+        told = dial_orchestrator(grpc_tls)
+        reporter = _reporter(worker, control, escape, stack, tasks, told)
         stack.push_async_callback(_report_the_rest, worker)
         routes = _connectors(worker, stack)
         endpoint, intake = await _sip(worker, reporter, stack)
-        await _join(worker, endpoint, intake, control, stack)
+        await _join(worker, endpoint, intake, control, stack, dial_worker(grpc_tls))
         pages = AdminPages(
             worker.calls,
             worker.metrics,
@@ -126,12 +130,13 @@ async def _escape(worker: Worker, stack: AsyncExitStack) -> AriEscape | None:
     return escape
 
 
-def _reporter(
+def _reporter(  # noqa: PLR0913, PLR0917 - the parts it brings together
     worker: Worker,
     control: str,
     escape: AriEscape | None,
     stack: AsyncExitStack,
     tasks: asyncio.TaskGroup,
+    dial: Dial,
 ) -> Reporter:
     reporters: list[Reporter] = []
     settings = worker.settings
@@ -147,6 +152,7 @@ def _reporter(
             control,
             worker.metrics,
             worker.escalation_refused,
+            dial,
         )
         stack.callback(tasks.create_task(client.run()).cancel)
         reporters.append(client)
@@ -164,7 +170,12 @@ def _connectors(worker: Worker, stack: AsyncExitStack) -> RoutesFile | None:
     What a new file no longer names stays: calls may be on it, and idle it holds no connection.
     """
     settings = worker.settings
-    options = AgentOptions(opening_seconds=settings.open_seconds, ca_file=settings.agent_ca)
+    options = AgentOptions(
+        opening_seconds=settings.open_seconds,
+        ca_file=settings.agent_ca,
+        certificate_file=settings.agent_cert,
+        key_file=settings.agent_key,
+    )
 
     def connect(urls: Iterable[str]) -> None:
         new = {url: connector_for(url, options) for url in urls if url not in worker.connectors}
@@ -237,8 +248,13 @@ async def _sip(
     return endpoint, intakes[0]
 
 
-async def _join(
-    worker: Worker, endpoint: SipEndpoint, intake: Intake, control: str, stack: AsyncExitStack
+async def _join(  # noqa: PLR0913, PLR0917 - the parts it brings together
+    worker: Worker,
+    endpoint: SipEndpoint,
+    intake: Intake,
+    control: str,
+    stack: AsyncExitStack,
+    dial: Dial,
 ) -> None:
     """Membership in the pool, where there is a Redis for one."""
     settings = worker.settings
@@ -256,10 +272,20 @@ async def _join(
         intake.adoption,
         worker.drop,
         worker.flush,
+        dial,
     )
     member = await stack.enter_async_context(open_membership(settings.redis, situation, around))
     worker.member = member
     worker.handles.moves = Moves(member.moving, member.receiving)
+
+
+def _grpc_tls(settings: Settings) -> GrpcTls | None:
+    """Raises SetupError: its files cannot be used."""
+    if settings.grpc_cert is None or settings.grpc_key is None:
+        return None
+    identity = Identity(settings.grpc_cert, settings.grpc_key, settings.grpc_ca)
+    names = PeerNames(settings.grpc_orchestrator_name, settings.grpc_worker_name)
+    return GrpcTls(identity, names)
 
 
 def _tls(settings: Settings) -> TlsListening | None:

@@ -199,6 +199,15 @@ class Settings(BaseSettings):
     rtp_silence_seconds: float = _setting(60.0, "no RTP for this long ends the call", gt=0)
     open_seconds: float = _setting(3.0, "limit for an AI to open", gt=0)
     agent_ca: Path | None = _setting(None, "CA of grpcs:// agents (PEM)")
+    agent_cert: Path | None = _setting(None, "certificate shown to them (PEM), with --agent-key")
+    agent_key: Path | None = _setting(None, "its key (PEM)")
+    grpc_cert: Path | None = _setting(None, "certificate of our gRPC (PEM), with --grpc-key: TLS")
+    grpc_key: Path | None = _setting(None, "its key (PEM)")
+    grpc_ca: Path | None = _setting(None, "CA that its peers' certificates must be from (mTLS)")
+    grpc_worker_name: str = _setting(
+        "", "name in the workers' certificates; empty: their address"
+    )
+    grpc_orchestrator_name: str = _setting("", "the same in the orchestrators'")
     ari: str = _setting("", "Asterisk's HTTP address: callers reach its queue by us, if need be")
     ari_nodes: dict[str, str] = _setting({}, "the same of several nodes (YAML): name -> address")
     ari_user: str = _setting("voicefork", "user of ari.conf")
@@ -236,6 +245,12 @@ class Settings(BaseSettings):
             raise ValueError("--sip-tls needs --sip-tls-certificate and --sip-tls-key")
         if self.sip_tls_clients and self.sip_tls_ca is None:
             raise ValueError("--sip-tls-clients needs --sip-tls-ca: who may sign them?")
+        for certificate, key, what in (
+            (self.grpc_cert, self.grpc_key, "grpc"),
+            (self.agent_cert, self.agent_key, "agent"),
+        ):
+            if (certificate is None) is not (key is None):
+                raise ValueError(f"--{what}-cert and --{what}-key go together")
         return self
 
     def passwords(self) -> dict[str, str]:

@@ -47,7 +47,7 @@ async def h2_connector(
     port: int, options: AgentOptions, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[H2Connector]:
     target = Target("localhost" if tls else "127.0.0.1", port, tls is not None)
-    connector = H2Connector(target, options, tls)
+    connector = H2Connector(target, options, (lambda: tls) if tls else None)
     async with ticking(connector):
         yield connector
 

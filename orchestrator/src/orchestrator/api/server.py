@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -14,6 +12,7 @@ from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
 
 from orchestrator.api.call_events import CallEvents
 from orchestrator.errors import SetupError
+from orchestrator.grpc_tls import GrpcTls
 
 HANDOFF_SERVICE = handoff_pb2.DESCRIPTOR.services_by_name["HandoffService"].full_name
 CALL_EVENTS = worker_pb2.DESCRIPTOR.services_by_name["CallEvents"].full_name
@@ -24,25 +23,6 @@ _OPTIONS = (
     ("grpc.so_reuseport", 0),
 )
 _FAREWELL_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """PEM files. With `ca`, peers must show a certificate of it."""
-
-    cert: Path
-    key: Path
-    ca: Path | None
-
-    def server(self) -> grpc.ServerCredentials:
-        ca = _read(self.ca) if self.ca else None
-        pair = (_read(self.key), _read(self.cert))
-        return grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
-
-    def client(self) -> grpc.ChannelCredentials:
-        """For dialling workers: our certificate serves both ways."""
-        ca = _read(self.ca) if self.ca else None
-        return grpc.ssl_channel_credentials(ca, _read(self.key), _read(self.cert))
 
 
 class GrpcServer:
@@ -83,7 +63,9 @@ class GrpcServer:
 
 @asynccontextmanager
 async def open_server(
-    address: str, tls: Tls | None = None, interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
+    address: str,
+    tls: GrpcTls | None = None,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
 ) -> AsyncIterator[GrpcServer]:
     """Binds `address` (HOST:PORT) until the block is left. Raises SetupError."""
     server = grpc.aio.server(options=_OPTIONS, interceptors=interceptors)
@@ -107,10 +89,3 @@ def _add_reflection(server: grpc.aio.Server) -> None:
         raise SetupError("--dev needs the package grpcio-reflection") from error
     names = (HANDOFF_SERVICE, CALL_EVENTS, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SetupError(f"TLS: {error}") from error

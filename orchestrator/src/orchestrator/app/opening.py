@@ -16,7 +16,7 @@ from orchestrator.api.admin import AdminSources, open_admin
 from orchestrator.api.call_events import CallEvents
 from orchestrator.api.forwarding import Forwarding
 from orchestrator.api.handoff_service import HandoffService, in_stream
-from orchestrator.api.server import HANDOFF_SERVICE, GrpcServer, Tls, open_server
+from orchestrator.api.server import HANDOFF_SERVICE, GrpcServer, open_server
 from orchestrator.app.ami_site import ami_sites
 from orchestrator.app.callers import Callers
 from orchestrator.app.cluster import open_demand
@@ -34,6 +34,7 @@ from orchestrator.ari.connection import AriConnection
 from orchestrator.ari.transfers import ari_only_is_safe
 from orchestrator.config import Refers, Settings
 from orchestrator.fleet.calls import Calls, open_calls
+from orchestrator.fleet.channels import Dialling
 from orchestrator.fleet.peers import open_peers
 from orchestrator.fleet.placing import Placing
 from orchestrator.fleet.rendezvous import open_rendezvous
@@ -43,6 +44,7 @@ from orchestrator.fleet.states import EntryPolicy
 from orchestrator.fleet.tenure import Tenure
 from orchestrator.fleet.whereabouts import Whereabouts
 from orchestrator.fleet.worker_control import open_worker_controls
+from orchestrator.grpc_tls import GrpcTls, Identity
 from orchestrator.handoff.registry import Registry
 from orchestrator.telemetry import Metrics
 
@@ -100,8 +102,8 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
     tls = _tls(settings)
     _warn_of_strangers(settings)
     async with AsyncExitStack() as stack:
-        credentials = tls.client() if tls else None
-        peers = await stack.enter_async_context(open_peers(credentials))
+        replicas = Dialling(tls, settings.grpc_orchestrator_name)
+        peers = await stack.enter_async_context(open_peers(replicas))
         forwarding = Forwarding(HANDOFF_SERVICE, peers.channel)
         server = await stack.enter_async_context(open_server(settings.grpc, tls, [forwarding]))
         grpc_address = f"{settings.grpc.host}:{server.port}"
@@ -127,7 +129,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
         stasisless = ami_sites(settings, metrics)
         meeting = await stack.enter_async_context(open_rendezvous(settings.redis))
         workers = await stack.enter_async_context(
-            open_worker_controls(settings.node, credentials=credentials)
+            open_worker_controls(settings.node, dialling=Dialling(tls, settings.grpc_worker_name))
         )
         around = Surroundings(
             site.pbx,
@@ -282,10 +284,11 @@ def _policy(settings: Settings) -> EntryPolicy:
     )
 
 
-def _tls(settings: Settings) -> Tls | None:
+def _tls(settings: Settings) -> GrpcTls | None:
+    """Raises SetupError: its files cannot be used."""
     if settings.grpc_cert is None or settings.grpc_key is None:
         return None
-    return Tls(settings.grpc_cert, settings.grpc_key, settings.grpc_ca)
+    return GrpcTls(Identity(settings.grpc_cert, settings.grpc_key, settings.grpc_ca))
 
 
 def _warn_of_strangers(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2
 from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
 
 from orchestrator.errors import PeerError
+from orchestrator.fleet.channels import Dialling, KeptChannels
 
 ALIVE_SECONDS = 0.3
 REPORT_SECONDS = 0.7  # below the second after which a worker helps itself (its ari_escape)
@@ -29,23 +30,17 @@ _OPTIONS = (
 class Peers:
     """Channels by address, dialled when needed. Made by `open_peers`."""
 
-    def __init__(self, credentials: grpc.ChannelCredentials | None) -> None:
-        self._credentials = credentials
-        self._channels: dict[str, grpc.aio.Channel] = {}
+    def __init__(self, dialling: Dialling) -> None:
+        self._channels = KeptChannels(dialling, _OPTIONS)
 
     def channel(self, address: str) -> grpc.aio.Channel:
-        if address not in self._channels:
-            self._channels[address] = (
-                grpc.aio.insecure_channel(address, options=_OPTIONS)
-                if self._credentials is None
-                else grpc.aio.secure_channel(address, self._credentials, options=_OPTIONS)
-            )
-        return self._channels[address]
+        return self._channels.to(address)
 
     async def alive(self, address: str) -> bool:
         """Whether anything answers there; serving or not. Never raises."""
         if not address:
             return False
+        await self._channels.close_surplus()
         check = self.channel(address).unary_unary(
             _HEALTH,
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -76,9 +71,7 @@ class Peers:
         raise PeerError(f"replica at {address} did not acknowledge")
 
     async def aclose(self) -> None:
-        while self._channels:
-            _, channel = self._channels.popitem()
-            await channel.close()
+        await self._channels.aclose()
 
 
 async def _one(report: worker_pb2.ReportRequest) -> AsyncIterator[worker_pb2.ReportRequest]:
@@ -86,8 +79,8 @@ async def _one(report: worker_pb2.ReportRequest) -> AsyncIterator[worker_pb2.Rep
 
 
 @asynccontextmanager
-async def open_peers(credentials: grpc.ChannelCredentials | None) -> AsyncIterator[Peers]:
-    peers = Peers(credentials)
+async def open_peers(dialling: Dialling) -> AsyncIterator[Peers]:
+    peers = Peers(dialling)
     try:
         yield peers
     finally:

@@ -13,6 +13,7 @@ from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
 
 from orchestrator.errors import CallUnknown, WorkerUnreachable
 from orchestrator.fleet.call import EnteredCall, ForkHalf, RtpAddress
+from orchestrator.fleet.channels import Dialling, KeptChannels
 from orchestrator.fleet.effects import Farewell, Party
 from orchestrator.model import CallId
 
@@ -21,7 +22,6 @@ _CODECS = {
     "alaw": worker_pb2.TALKBACK_CODEC_PCMA,
     "g722": worker_pb2.TALKBACK_CODEC_G722,
 }
-_MOST_CHANNELS = 256
 _OPTIONS = (
     # A worker that comes back is dialled again soon: a call has two seconds, not gRPC's default.
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -33,13 +33,10 @@ _OPTIONS = (
 class WorkerControls:
     """All workers, by control address. Implements fleet.ports.Workers."""
 
-    def __init__(
-        self, node: str, limit_seconds: float, credentials: grpc.ChannelCredentials | None
-    ) -> None:
+    def __init__(self, node: str, limit_seconds: float, dialling: Dialling) -> None:
         self._node = node
         self._limit = limit_seconds
-        self._credentials = credentials
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels = KeptChannels(dialling, _OPTIONS)
 
     async def attach(
         self, fork: ForkHalf, call: EnteredCall, address: RtpAddress, *, answered: bool
@@ -55,7 +52,7 @@ class WorkerControls:
         )
         stub = self.stub(fork)
         await self.within_limit(fork, stub.AttachTalkback(request, timeout=self._limit))
-        await self._close_oldest()
+        await self._channels.close_surplus()
 
     async def tell_answered(self, fork: ForkHalf, call_id: CallId) -> None:
         request = worker_pb2.SetCallStateRequest(
@@ -80,7 +77,7 @@ class WorkerControls:
 
     async def alive(self, fork: ForkHalf) -> bool:
         """Whether the worker answers at all; a worker without a health service is alive, too."""
-        check = self._channel(fork).unary_unary(
+        check = self._channels.to(fork.control).unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
@@ -97,28 +94,10 @@ class WorkerControls:
 
     def stub(self, fork: ForkHalf) -> worker_pb2_grpc.WorkerControlAsyncStub:
         """The worker's control service."""
-        return worker_pb2_grpc.WorkerControlStub(self._channel(fork))
-
-    def _channel(self, fork: ForkHalf) -> grpc.aio.Channel:
-        """Kept open: the next call of this worker is likely near."""
-        channel = self._channels.pop(fork.control, None) or self._dial(fork.control)
-        self._channels[fork.control] = channel  # the most recently used is the last
-        return channel
-
-    async def _close_oldest(self) -> None:
-        """Workers come and go; a channel closed too early is dialled anew."""
-        while len(self._channels) > _MOST_CHANNELS:
-            await self._channels.pop(next(iter(self._channels))).close()
+        return worker_pb2_grpc.WorkerControlStub(self._channels.to(fork.control))
 
     async def aclose(self) -> None:
-        while self._channels:
-            _, channel = self._channels.popitem()
-            await channel.close()
-
-    def _dial(self, address: str) -> grpc.aio.Channel:
-        if self._credentials is not None:
-            return grpc.aio.secure_channel(address, self._credentials, options=_OPTIONS)
-        return grpc.aio.insecure_channel(address, options=_OPTIONS)
+        await self._channels.aclose()
 
     async def within_limit(self, fork: ForkHalf, reply: Awaitable[object]) -> None:
         """Awaits a worker's answer. Raises CallUnknown, WorkerUnreachable."""
@@ -137,10 +116,10 @@ class WorkerControls:
 
 @asynccontextmanager
 async def open_worker_controls(
-    node: str, *, limit_seconds: float = 1.0, credentials: grpc.ChannelCredentials | None = None
+    node: str, *, limit_seconds: float = 1.0, dialling: Dialling | None = None
 ) -> AsyncIterator[WorkerControls]:
     """Dials workers when they are first needed. `node`: our PBX's name, as workers know it."""
-    controls = WorkerControls(node, limit_seconds, credentials)
+    controls = WorkerControls(node, limit_seconds, dialling or Dialling())
     try:
         yield controls
     finally:

@@ -19,6 +19,7 @@ from voicefork.agent.v1 import agent_pb2
 from voicefork.handoff.v1 import handoff_pb2
 from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
 
+from siprec_worker.net.grpc_tls import Dial
 from siprec_worker.session import effects as fx
 from siprec_worker.session import model
 from siprec_worker.telemetry import Metrics
@@ -45,14 +46,21 @@ CRIES = ("escalate", "bot_failed")
 class CallEventsClient:
     """session.ports.Reporter over voicefork.worker.v1.CallEvents."""
 
-    def __init__(
-        self, target: str, worker_id: str, control: str, metrics: Metrics, refused: Refusal
+    def __init__(  # noqa: PLR0913, PLR0917 - whom it tells, who it is, and the parts it tells of
+        self,
+        target: str,
+        worker_id: str,
+        control: str,
+        metrics: Metrics,
+        refused: Refusal,
+        dial: Dial = grpc.aio.insecure_channel,
     ) -> None:
         self._target = target
         self._worker_id = worker_id
         self._control = control
         self._metrics = metrics
         self._refused = refused
+        self._dial = dial
         self.on_acknowledged: Acknowledged = lambda call_id, request_id: None
         self._outbox: OrderedDict[int, worker_pb2.ReportRequest] = OrderedDict()
         self._number = 0
@@ -150,7 +158,7 @@ class CallEventsClient:
         shortest, longest = BACKOFF_SECONDS
         backoff = shortest
         while True:
-            async with grpc.aio.insecure_channel(self._target) as channel:
+            async with self._dial(self._target) as channel:
                 try:
                     if await self._stream(worker_pb2_grpc.CallEventsStub(channel)):
                         backoff = shortest

@@ -20,6 +20,7 @@ from siprec_worker.media.model import TalkbackCodec
 from siprec_worker.media.witness import Findings
 from siprec_worker.net.ari_escape import AriEscape
 from siprec_worker.net.fork_store import AWAY
+from siprec_worker.net.grpc_tls import GrpcTls
 from siprec_worker.net.moving import Moving
 from siprec_worker.net.receiving import NotAdopted, Receiving
 from siprec_worker.session import events as ev
@@ -288,6 +289,7 @@ async def open_control(
     calls: Calls,
     escape: AriEscape | None = None,
     handles: Handles | None = None,
+    tls: GrpcTls | None = None,
 ) -> AsyncIterator[int]:
     """Serves WorkerControl and grpc.health.v1; gives the port."""
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
@@ -296,7 +298,10 @@ async def open_control(
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     try:
-        port = server.add_insecure_port(str(listen))
+        if tls is None:
+            port = server.add_insecure_port(str(listen))
+        else:
+            port = server.add_secure_port(str(listen), tls.server())
     except RuntimeError as error:
         raise SetupError(f"--control {listen}: {error}") from error
     await server.start()

@@ -12,6 +12,7 @@ import structlog
 
 from siprec_worker.net.admission import Admission
 from siprec_worker.net.fork_store import AWAY, ForkStore
+from siprec_worker.net.grpc_tls import Dial
 from siprec_worker.net.lease import Lease, Situation
 from siprec_worker.net.moving import Moving
 from siprec_worker.net.pool import Pool, heed_cancellation
@@ -33,7 +34,8 @@ AGAIN_SECONDS = 1.0  # after a part that failed for no reason that it knows of
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What a member is made of; `drop` ends a call of ours, `flush` writes what streams hold."""
+    """What a member is made of; `drop` ends a call of ours, `flush` writes what streams hold,
+    `dial` reaches another worker's control service."""
 
     calls: Calls
     metrics: Metrics
@@ -42,6 +44,7 @@ class Around:
     adoption: Adoption
     drop: Callable[[RecordedCall, str, float], None]
     flush: Callable[[float], None]
+    dial: Dial
 
 
 class Membership:
@@ -64,12 +67,13 @@ class Membership:
             pool, self.lease, self.store, adoption, metrics, lambda: admission.obstacle
         )
         self.rescue = Rescue(
-            pool, self.lease, self.store, adoption, metrics, admission.admits, around.drop
+            *(pool, self.lease, self.store, adoption, metrics, admission.admits, around.drop),
+            around.dial,
         )
         self.strays = StrayRequests(pool, endpoint, situation.sip_uri, metrics)
         self.moving = Moving(
             *(pool, self.lease, self.store, endpoint, calls, metrics, around.flush),
-            self.strays.moved,
+            *(self.strays.moved, around.dial),
         )
         self._metrics = metrics
         self.lease.on_dead = self.rescue.found

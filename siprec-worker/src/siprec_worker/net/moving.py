@@ -25,6 +25,7 @@ import structlog
 from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
 
 from siprec_worker.net.fork_store import AWAY, ForkStore
+from siprec_worker.net.grpc_tls import Dial
 from siprec_worker.net.lease import Lease
 from siprec_worker.net.pool import Pool
 from siprec_worker.session.adoption import stored_fork
@@ -61,6 +62,7 @@ class Moving:
         metrics: Metrics,
         flush: Callable[[float], None],
         gone: Callable[[str, str], None],
+        dial: Dial,
     ) -> None:
         """`gone`: told the Call-ID of a dialog and the SIP URI of the worker that has it now."""
         self._pool = pool
@@ -71,6 +73,7 @@ class Moving:
         self._metrics = metrics
         self._flush = flush
         self._gone = gone
+        self._dial = dial
         self._stay: dict[str, float] = {}  # peers that follow no re-INVITE, until when
         self._moving: set[str] = set()
 
@@ -139,7 +142,7 @@ class Moving:
         key = call.sip_call_id
         if not self._store.fence_of(key) and not await self._store.write(call):
             return False
-        async with grpc.aio.insecure_channel(to) as channel:
+        async with self._dial(to) as channel:
             stub: worker_pb2_grpc.WorkerControlAsyncStub
             stub = worker_pb2_grpc.WorkerControlStub(channel)
             if not await self._adopted(call, stub):

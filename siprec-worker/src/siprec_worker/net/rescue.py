@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2
 
 from siprec_worker.errors import NoPorts, PeerError
 from siprec_worker.net.fork_store import AWAY, ForkStore
+from siprec_worker.net.grpc_tls import Dial
 from siprec_worker.net.lease import SURE_SECONDS, Dead, Lease
 from siprec_worker.net.pool import Pool, heed_cancellation
 from siprec_worker.session.adoption import Adoption
@@ -44,6 +45,7 @@ class Rescue:
         metrics: Metrics,
         takes_more: Callable[[], bool],
         drop: Callable[[RecordedCall, str, float], None],
+        dial: Dial,
     ) -> None:
         self._pool = pool
         self._lease = lease
@@ -52,6 +54,7 @@ class Rescue:
         self._metrics = metrics
         self._takes_more = takes_more
         self._drop = drop
+        self._dial = dial
         self._dead: list[Dead] = []
         self._news = asyncio.Event()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -77,7 +80,7 @@ class Rescue:
                         log.exception("no adoption", of=dead.worker_id)
 
     async def _look(self, dead: Dead, group: asyncio.TaskGroup) -> None:
-        if not self._sure() or await is_alive(dead.control):
+        if not self._sure() or await is_alive(dead.control, self._dial):
             return
         while self._sure() and self._takes_more():
             while len(self._under_way) > AT_ONCE - CLAIMED:
@@ -157,11 +160,11 @@ class Rescue:
         self._drop(call, why, now)
 
 
-async def is_alive(control: str) -> bool:
+async def is_alive(control: str, dial: Dial) -> bool:
     """Does the worker answer itself, whatever Redis says of it?"""
     if not control:
         return False
-    async with grpc.aio.insecure_channel(control) as channel:
+    async with dial(control) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,

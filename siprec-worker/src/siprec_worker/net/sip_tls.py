@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from siprec_worker.errors import SetupError
+from siprec_worker.pem import stamp_of
 
 RELOAD_SECONDS = 5.0  # how often the files are looked at
 
@@ -42,30 +43,19 @@ class Credentials:
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
-        self._seen = self._times()
+        self._seen = stamp_of(files.all)
         self.server = self._server_context()
         self.client = self._client_context()
 
     def reload(self) -> bool:
         """True when the files had changed. Raises SetupError and keeps the old ones."""
-        times = self._times()
-        if times == self._seen:
+        stamp = stamp_of(self._files.all)
+        if stamp == self._seen:
             return False
-        self._seen = times  # a broken file is told once, not every few seconds
+        self._seen = stamp  # a broken file is told once, not every few seconds
         server, client = self._server_context(), self._client_context()
         self.server, self.client = server, client
         return True
-
-    def _times(self) -> tuple[tuple[int, int], ...]:
-        found = []
-        for path in self._files.all:
-            try:
-                status = path.stat()
-            except OSError:
-                found.append((0, 0))
-            else:
-                found.append((status.st_mtime_ns, status.st_ino))
-        return tuple(found)
 
     def _server_context(self) -> ssl.SSLContext:
         with self._named_errors():

@@ -11,7 +11,7 @@ from siprec_worker.sinks.grpc_aio import GrpcAioConnector
 from siprec_worker.sinks.h2_connector import H2Connector
 from siprec_worker.sinks.options import AgentOptions
 from siprec_worker.sinks.resuming import Resuming
-from siprec_worker.sinks.target import Target, client_context
+from siprec_worker.sinks.target import Target, client_contexts
 
 SCHEMES = ("discard:", "grpc://", "grpcs://", "grpc+aio://", "grpcs+aio://")
 
@@ -32,7 +32,7 @@ def connector_for(url: str, options: AgentOptions) -> AgentConnector:
         case "grpc":
             return Resuming(H2Connector(_target(url, tls=False), options, None), options)
         case "grpcs":
-            tls = client_context(options)
+            tls = client_contexts(options).current
             return Resuming(H2Connector(_target(url, tls=True), options, tls), options)
         case "grpc+aio":
             return Resuming(GrpcAioConnector(_target(url, tls=False), options), options)

@@ -14,13 +14,14 @@ import grpc
 
 from siprec_worker.errors import SetupError, VendorError
 from siprec_worker.media.model import LegAudio
+from siprec_worker.pem import MadeFromFiles
 from siprec_worker.session.model import AgentLost, Close, FromAgent, Open, Opened, ToAgent
 from siprec_worker.sinks.conversation import Conversation
 from siprec_worker.sinks.counters import StreamCounters
 from siprec_worker.sinks.grpc_status import lost_by_status
 from siprec_worker.sinks.nobody import nobody
 from siprec_worker.sinks.options import CONVERSE, AgentOptions
-from siprec_worker.sinks.target import Target
+from siprec_worker.sinks.target import Target, agent_files
 from siprec_worker.sinks.waiting_audio import Backlog
 
 log = logging.getLogger(__name__)
@@ -185,8 +186,12 @@ class GrpcAioConnector:
     def __init__(self, target: Target, options: AgentOptions) -> None:
         self._target = target
         self._options = options
-        self._credentials = _credentials(options) if target.tls else None
+        self._credentials: MadeFromFiles[grpc.ChannelCredentials] | None = None
+        if target.tls:
+            self._credentials = MadeFromFiles(agent_files(options), lambda: _credentials(options))
         self._channel: grpc.aio.Channel | None = None
+        self._made_with: grpc.ChannelCredentials | None = None
+        self._retired: list[grpc.aio.Channel] = []  # of certificates before; calls are on them
         self._tasks: dict[asyncio.Task[None], GrpcAioStream] = {}
         self._sum = StreamCounters()
         self._closed = False
@@ -196,9 +201,7 @@ class GrpcAioConnector:
         if self._closed:
             stream.refuse()
             return stream
-        if self._channel is None:
-            self._channel = self._open_channel()
-        method: _Method = self._channel.stream_stream(CONVERSE)
+        method: _Method = self._current_channel().stream_stream(CONVERSE)
         task = asyncio.get_running_loop().create_task(stream.run(method))
         self._tasks[task] = stream
         task.add_done_callback(self._ended)
@@ -218,10 +221,10 @@ class GrpcAioConnector:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._channel is not None:
+        for channel in (*self._retired, *([self._channel] if self._channel else [])):
             try:
                 async with asyncio.timeout(1.0):
-                    await self._channel.close()
+                    await channel.close()
             except TimeoutError:
                 log.warning("closing the channel to %s took too long", self._target.authority)
 
@@ -239,7 +242,18 @@ class GrpcAioConnector:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a stream to %s failed", self._target.authority, exc_info=error)
 
-    def _open_channel(self) -> grpc.aio.Channel:
+    def _current_channel(self) -> grpc.aio.Channel:
+        """Another one once the files are others: a channel dials with what it was made of."""
+        credentials = self._credentials.current() if self._credentials is not None else None
+        if self._channel is not None and credentials is not self._made_with:
+            self._retired.append(self._channel)
+            self._channel = None
+        if self._channel is None:
+            self._channel = self._open_channel(credentials)
+            self._made_with = credentials
+        return self._channel
+
+    def _open_channel(self, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
         options = (
             ("grpc.max_receive_message_length", self._options.max_message_bytes),
             ("grpc.initial_reconnect_backoff_ms", round(self._options.backoff_seconds * 1000)),
@@ -247,9 +261,9 @@ class GrpcAioConnector:
             ("grpc.max_reconnect_backoff_ms", round(self._options.backoff_max_seconds * 1000)),
             ("grpc.enable_retries", 0),
         )
-        if self._credentials is None:
+        if credentials is None:
             return grpc.aio.insecure_channel(self._target.authority, options=options)
-        return grpc.aio.secure_channel(self._target.authority, self._credentials, options=options)
+        return grpc.aio.secure_channel(self._target.authority, credentials, options=options)
 
 
 def _credentials(options: AgentOptions) -> grpc.ChannelCredentials:

@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 class H2Connector:
     """AgentConnector on the h2 library. Dials when a call needs it; made inside a running loop."""
 
-    def __init__(self, target: Target, options: AgentOptions, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, target: Target, options: AgentOptions, tls: Callable[[], ssl.SSLContext] | None
+    ) -> None:
+        """`tls` gives the context of each new connection; None: plaintext."""
         self._target = target
         self._options = options
         self._tls = tls
@@ -167,11 +170,12 @@ class H2Connector:
     async def _open(self) -> Connection:
         """A connection whose peer has said SETTINGS. Raises OSError or VendorError."""
         connection = Connection(self._options, self._changed)
+        context = self._tls() if self._tls is not None else None
         try:
             transport, _ = await asyncio.get_running_loop().create_connection(
-                lambda: connection, self._target.host, self._target.port, ssl=self._tls
+                lambda: connection, self._target.host, self._target.port, ssl=context
             )
-            if self._tls is not None:
+            if context is not None:
                 _demand_h2(transport.get_extra_info("ssl_object"))
             await connection.ready
         except BaseException:

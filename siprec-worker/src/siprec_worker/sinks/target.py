@@ -1,11 +1,13 @@
-"""Where a vendor's server is, and how it is dialled: the address and the TLS context."""
+"""Where a vendor's server is, and how it is dialled: the address, TLS and its files."""
 
 from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 
 from siprec_worker.errors import SetupError
+from siprec_worker.pem import MadeFromFiles
 from siprec_worker.sinks.options import AgentOptions
 
 
@@ -21,6 +23,17 @@ class Target:
         return f"{host}:{self.port}"
 
 
+def agent_files(options: AgentOptions) -> tuple[Path, ...]:
+    """The PEM files that TLS with an AI is made of; none: the system's authorities do."""
+    named = (options.ca_file, options.certificate_file, options.key_file)
+    return tuple(path for path in named if path is not None)
+
+
+def client_contexts(options: AgentOptions) -> MadeFromFiles[ssl.SSLContext]:
+    """The context of a connection that is made now. Raises SetupError."""
+    return MadeFromFiles(agent_files(options), lambda: client_context(options))
+
+
 def client_context(options: AgentOptions) -> ssl.SSLContext:
     """TLS for HTTP/2 (ALPN h2, RFC 9113 section 3.2), with our certificate where one is given.
 
@@ -31,11 +44,7 @@ def client_context(options: AgentOptions) -> ssl.SSLContext:
         if options.certificate_file is not None:
             context.load_cert_chain(options.certificate_file, options.key_file)
     except OSError as error:  # ssl.SSLError is one
-        named = ", ".join(
-            str(path)
-            for path in (options.ca_file, options.certificate_file, options.key_file)
-            if path is not None
-        )
+        named = ", ".join(str(path) for path in agent_files(options))
         raise SetupError(f"the agent's TLS files ({named}) cannot be used: {error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])

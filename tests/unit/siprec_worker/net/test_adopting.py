@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import grpc
 import pytest
 from siprec_worker.net.lease import Dead
 from siprec_worker.net.receiving import NotAdopted, Receiving
@@ -110,7 +111,8 @@ async def test_a_fork_that_cannot_be_used_ends_alone(
 ) -> None:
     around: Any = Around([name, 2, state or STATE], fault)
     rescue = Rescue(
-        around, around, around, around, Metrics(), lambda: True, lambda call, why, now: None
+        *(around, around, around, around, Metrics(), lambda: True, lambda call, why, now: None),
+        grpc.aio.insecure_channel,
     )
     async with asyncio.TaskGroup() as group:
         task = group.create_task(rescue.run())

@@ -1,0 +1,79 @@
+"""mTLS of the worker's gRPC, as server and as client, by files that may be replaced.
+
+Connections that are made from then on show the new certificate and trust the new CA; those that
+are open go on. Peers are dialled by address: a name that is in their certificate stands for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+
+from siprec_worker.pem import Identity, MadeFromFiles
+
+
+@dataclass(frozen=True, slots=True)
+class PeerNames:
+    """What must be in the certificates of those we dial; empty: the address we dial."""
+
+    orchestrator: str = ""
+    worker: str = ""
+
+
+class GrpcTls:
+    """Raises SetupError where the files cannot be used."""
+
+    def __init__(self, identity: Identity, names: PeerNames) -> None:
+        self.names = names
+        self._asks = identity.ca is not None
+        self._client = MadeFromFiles(identity.files, lambda: _channel_credentials(identity))
+        self._server = MadeFromFiles(identity.files, lambda: _configuration(identity))
+        self._given = self._server.current()
+
+    def server(self) -> grpc.ServerCredentials:
+        """Once only: of one port."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._given,
+            self._changed,  # type: ignore[arg-type]  # the stub leaves None out
+            require_client_authentication=self._asks,
+        )
+
+    def channel(self, address: str, name: str) -> grpc.aio.Channel:
+        options = (("grpc.ssl_target_name_override", name),) if name else ()
+        return grpc.aio.secure_channel(address, self._client.current(), options=options)
+
+    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """gRPC asks before each handshake, in a thread of its own. None: as before."""
+        current = self._server.current()
+        if current is self._given:
+            return None
+        self._given = current
+        return current
+
+
+Dial = Callable[[str], grpc.aio.Channel]
+"""A new channel to HOST:PORT; whoever asks for it closes it."""
+
+
+def dial_orchestrator(tls: GrpcTls | None) -> Dial:
+    if tls is None:
+        return grpc.aio.insecure_channel
+    return lambda address: tls.channel(address, tls.names.orchestrator)
+
+
+def dial_worker(tls: GrpcTls | None) -> Dial:
+    if tls is None:
+        return grpc.aio.insecure_channel
+    return lambda address: tls.channel(address, tls.names.worker)
+
+
+def _configuration(identity: Identity) -> grpc.ServerCertificateConfiguration:
+    certificate, key, ca = identity.read()
+    return grpc.ssl_server_certificate_configuration([(key, certificate)], ca)
+
+
+def _channel_credentials(identity: Identity) -> grpc.ChannelCredentials:
+    certificate, key, ca = identity.read()
+    return grpc.ssl_channel_credentials(ca, key, certificate)
