@@ -77,9 +77,17 @@ class CallRunner:
         self.state: State | None = None  # None: not started yet
 
     def post(self, event: on.Event) -> None:
-        """Queues an event. A full inbox loses its oldest: the newest decides what becomes."""
+        """Queues an event. A full inbox loses its oldest: the newest decides what becomes.
+
+        That the caller has gone is not lost.
+        """
         if self._inbox.full():
-            self._inbox.get_nowait()
+            waiting = [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
+            gone = (on.CallerHungUp, on.CallerLeft)
+            oldest = next((it for it in waiting if not isinstance(it, gone)), waiting[0])
+            waiting.remove(oldest)
+            for each in waiting:
+                self._inbox.put_nowait(each)
             self._around.metrics.inbox_overflow.inc()
         self._inbox.put_nowait(event)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from orchestrator.handoff.cancellation import heed_cancellation
 from orchestrator.handoff.effects import (
@@ -25,14 +24,13 @@ from orchestrator.handoff.effects import (
     StopWitness,
 )
 from orchestrator.handoff.events import (
-    AgentKey,
     ContextPatched,
     Deadline,
     DeadlinePassed,
     Event,
     Requested,
-    WitnessReported,
 )
+from orchestrator.handoff.inbox import Answer, Inbox, Item, Question
 from orchestrator.handoff.journal import HISTORY, Journal
 from orchestrator.handoff.lanes import Lanes
 from orchestrator.handoff.machine import step
@@ -47,24 +45,6 @@ from orchestrator.handoff.watcher import Watcher
 from orchestrator.model import Context, Handoff
 
 log = logging.getLogger(__name__)
-
-INBOX = 256
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """An event whose asker waits for the state after it."""
-
-    event: Event
-    answer: asyncio.Future[State]
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """An event that an effect came to: with it the effect is no longer owed."""
-
-    event: Event
-    effect_id: str
 
 
 class HandoffRunner:
@@ -83,7 +63,7 @@ class HandoffRunner:
         self.context = context
         self._ports = ports
         self._journal = Journal(ports.store, ports.tally, state, context, stored=stored)
-        self._inbox: asyncio.Queue[Event | _Question | _Answer | None] = asyncio.Queue(INBOX)
+        self._inbox = Inbox()
         self._watcher = Watcher(ports.worker, ports.clock, state.request, self.post)
         self._to_agent = Narrator(ports, state.request, lambda: self.context, self.post)
         self._to_caller = Narrator(ports, state.request, lambda: self.context, self.post)
@@ -100,18 +80,15 @@ class HandoffRunner:
     # --- from outside -------------------------------------------------------------------------
 
     def post(self, event: Event, answers: str = "") -> None:
-        """Queues news. Keys and witness reports leave room for the news that matters.
+        """Queues news; a full inbox drops what handoff.inbox says, counted.
 
         `answers`: the effect it came from.
         """
         if self._done:
             return
-        minor = isinstance(event, AgentKey | WitnessReported)
-        if self._inbox.full() or (minor and self._inbox.qsize() > INBOX // 2):
+        if not self._inbox.put(Answer(event, answers) if answers else event):
             self._ports.tally.count("handoff_events_dropped")
             log.error("handoff %s: inbox full, %s lost", self.state.request.handoff_id, event)
-            return
-        self._inbox.put_nowait(_Answer(event, answers) if answers else event)
 
     async def ask(self, event: Event) -> State:
         """Queues news and returns the state right after it; the last one when it has ended.
@@ -120,7 +97,7 @@ class HandoffRunner:
         """
         answer: asyncio.Future[State] = asyncio.get_running_loop().create_future()
         if not self._done:
-            await self._inbox.put(_Question(event, answer))
+            await self._inbox.ask(Question(event, answer))
         return self.state if self._done and not answer.done() else await answer
 
     def write_again(self) -> None:
@@ -189,7 +166,7 @@ class HandoffRunner:
                 await self._begin()
                 while not self._may_leave():
                     heed_cancellation()
-                    await self._take(await self._inbox.get())
+                    await self._take(await self._inbox.take())
                 for task in owned:
                     task.cancel()
             await self._journal.close()
@@ -212,25 +189,24 @@ class HandoffRunner:
             await self._take(Requested(self._ports.clock.now()))
 
     def _may_leave(self) -> bool:
-        return self.state.over and not self._lanes.owed and self._inbox.empty()
+        return self.state.over and not self._lanes.owed and not self._inbox
 
     def _leave(self) -> None:
         self._done = True
         for timer in self._timers.values():
             timer.cancel()
-        while not self._inbox.empty():
-            late = self._inbox.get_nowait()
-            if isinstance(late, _Question) and not late.answer.done():
+        for late in self._inbox.drain():
+            if isinstance(late, Question) and not late.answer.done():
                 late.answer.set_result(self.state)
         self._changed.set()
 
-    async def _take(self, item: Event | _Question | _Answer | None) -> None:
+    async def _take(self, item: Item) -> None:
         if item is None:  # a lane has finished something: see whether we may leave
             return
-        if isinstance(item, _Answer):
+        if isinstance(item, Answer):
             await self._follow_up(item.event, item.effect_id)
             return
-        if not isinstance(item, _Question):
+        if not isinstance(item, Question):
             await self._follow_up(item)
             return
         try:
@@ -304,8 +280,4 @@ class HandoffRunner:
     def _performed(self, effect_id: str) -> None:
         """Wakes the loop after the lane has counted the effect as done; "" = it is still owed."""
         self._debts.paid(effect_id)
-        asyncio.get_running_loop().call_soon(self._wake)
-
-    def _wake(self) -> None:
-        if not self._inbox.full():
-            self._inbox.put_nowait(None)
+        asyncio.get_running_loop().call_soon(self._inbox.wake)
