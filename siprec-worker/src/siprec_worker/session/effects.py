@@ -132,9 +132,29 @@ class BotFailed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class AgentSpeech:
+    """A piece of what the call's `agent`-th AI says to the human alone: PCM_S16LE."""
+
+    agent: int
+    utterance_id: str
+    pcm: bytes
+    rate: int  # 8000 or 16000
+    position: int  # samples of the utterance before it
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpeechCleared:
+    """That AI wants it silenced; no ids: all of it."""
+
+    agent: int
+    utterance_ids: tuple[str, ...]
+
+
 News = (
     BotSpeaks | BotReady | PhraseEnded | BotFailed | Escalate | CancelEscalation | Intent
-    | Transcript | HangUp | SendDtmf
+    | Transcript | HangUp | SendDtmf | AgentSpeech | AgentSpeechCleared
 )  # fmt: skip
 
 

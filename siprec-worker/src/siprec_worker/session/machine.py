@@ -8,7 +8,8 @@
                          frozen ⇄ speaking                     └─ call ended ──────→ closed
 
 Nothing is spoken before the call is ANSWERED: what the AI says earlier waits in the playout, which
-is not sent yet (bounded there, PlayState OVERRUN). SHADOW and ASSIST never speak nor escalate.
+is not sent yet (bounded there, PlayState OVERRUN). SHADOW and ASSIST never speak nor escalate; but
+ASSIST, as PRIMARY, may speak to the human alone, whom the bot's being frozen does not concern.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from siprec_worker.media.model import (
 )
 from siprec_worker.session import effects as fx
 from siprec_worker.session import events as ev
+from siprec_worker.session.asides import Asides
 from siprec_worker.session.bot_voice import BotVoice
 from siprec_worker.session.model import (
     AgentLost,
+    Audience,
     BargeVerdict,
     CallState,
     CallStatus,
@@ -74,6 +77,7 @@ class Conversation:
     legs: tuple[Leg, ...] = ()
     status: CallStatus | None = None
     voice: BotVoice = field(default_factory=BotVoice)
+    asides: Asides = field(default_factory=Asides)
     party: Party | None = None
     frozen: bool = False
     phrase: str = ""
@@ -222,6 +226,10 @@ class Conversation:
                 return [fx.Report(message)]
             case Notice():
                 return [fx.Count(f"agent_notice_{message.severity.name.lower()}", seat.role)]
+            case Speak(audience=Audience.AGENT) if seat.role is not Role.SHADOW:
+                return self.asides.say(agent, seat, message)
+            case Clear(cleared) if seat.role is Role.ASSIST:
+                return self.asides.clear(agent, cleared)
             case _ if seat.role is not Role.PRIMARY:
                 refusal = Notice(Severity.WARNING, "role", f"{seat.role.name} may only listen")
                 return [fx.Tell(agent, refusal), fx.Count("not_primary", seat.role)]
@@ -337,7 +345,10 @@ class Conversation:
     def _order(self, agent: int, order: Speak | Clear | Mark) -> list[fx.Effect]:
         if isinstance(order, Speak) and self.frozen and order.utterance_id != self.phrase:
             return [fx.Tell(agent, PlayState(order.utterance_id, PlayStatus.CUT))]
-        return self.voice.order(order)
+        effects = self.voice.order(order)
+        if isinstance(order, Clear):
+            effects += self.asides.clear(agent, order.utterance_ids)
+        return effects
 
     def _played(self, state: PlayState) -> list[fx.Effect]:
         effects = self.voice.played(state)
