@@ -2,7 +2,7 @@
 
 Reports wait in a bounded outbox until they are acknowledged; after a break the stream is opened
 again and everything unacknowledged is sent once more under its old number. When the outbox is
-full the oldest transcript or intent goes first, then the oldest report; both are counted.
+full the oldest transcript, intent or aside goes first, then the oldest report; both are counted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from siprec_worker.telemetry import Metrics
 log = structlog.get_logger(__name__)
 
 OUTBOX = 4096
-EXPENDABLE = ("transcript", "intent")
+EXPENDABLE = ("transcript", "intent", "agent_speech")
+SPEECH_BYTES = 8 * 1024 * 1024  # for the humans' ears alone: 4 minutes at 16 kHz
 BACKOFF_SECONDS = (0.1, 5.0)
 
 _Report = Callable[
@@ -121,6 +122,11 @@ class CallEventsClient:
             case model.SendDtmf(digits, duration_ms):
                 keys = agent_pb2.SendDtmf(digits=digits, duration_ms=duration_ms)
                 self._put(call_id, send_dtmf=keys)
+            case fx.AgentSpeech():
+                self._put_speech(call_id, news)
+            case fx.AgentSpeechCleared(agent, utterance_ids):
+                cleared = worker_pb2.AgentSpeechCleared(seat=agent, utterance_ids=utterance_ids)
+                self._put(call_id, agent_speech_cleared=cleared)
 
     # --- the outbox -------------------------------------------------------------------------
 
@@ -137,6 +143,25 @@ class CallEventsClient:
         request.at.GetCurrentTime()
         self._outbox[self._number] = request
         self._news.set()
+
+    def _put_speech(self, call_id: str, said: fx.AgentSpeech) -> None:
+        """Sound is large: of all calls no more waits than SPEECH_BYTES, the newest is dropped.
+
+        The orchestrator notices by the position of what follows.
+        """
+        waiting = sum(len(r.agent_speech.pcm) for r in self._outbox.values() if _is_speech(r))
+        if waiting + len(said.pcm) > SPEECH_BYTES:
+            self._metrics.reports_dropped.inc()
+            return
+        speech = worker_pb2.AgentSpeech(
+            seat=said.agent,
+            utterance_id=said.utterance_id,
+            pcm=said.pcm,
+            sample_rate=said.rate,
+            position=said.position,
+            last=said.last,
+        )
+        self._put(call_id, agent_speech=speech)
 
     def _shed(self) -> None:
         number = next(
@@ -206,6 +231,10 @@ class CallEventsClient:
         for number, report in list(self._outbox.items()):
             if report.call_id == call_id and report.WhichOneof("event") in CRIES:
                 del self._outbox[number]
+
+
+def _is_speech(report: worker_pb2.ReportRequest) -> bool:
+    return report.WhichOneof("event") == "agent_speech"
 
 
 class NoOrchestrator:

@@ -1,4 +1,4 @@
-"""What an AI says to the human alone: never the caller's, in one form, bounded, told and counted."""
+"""What an AI says to the human alone: in one form, bounded, told, counted; never the caller's."""
 
 from __future__ import annotations
 
