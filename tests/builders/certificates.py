@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+LOOPBACK = "DNS:localhost,IP:127.0.0.1,IP:::1"
+
 
 @dataclass(frozen=True, slots=True)
 class Signed:
@@ -36,11 +38,12 @@ class Authority:
         """Its own certificate, signed by itself, and the key."""
         return self.certificate, self._key
 
-    def sign(self, name: str, into: Signed | None = None) -> Signed:
-        """A new key and certificate; `into` overwrites the files of an earlier one."""
+    def sign(self, name: str, into: Signed | None = None, names: str = LOOPBACK) -> Signed:
+        """A new key and certificate; `into` overwrites the files of an earlier one. `names` are
+        those of the certificate, as openssl writes them."""
         made = into or Signed(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         request, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
-        extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\n")
+        extensions.write_text(f"subjectAltName={names}\n")
         _openssl(f"req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {made.key} -out {request}")
         _openssl(
             f"x509 -req -in {request} -CA {self.certificate} -CAkey {self._key} -CAcreateserial"

@@ -13,9 +13,10 @@ from voicefork_cli.doctor.asterisk import look_at_asterisk
 from voicefork_cli.doctor.finding import Finding
 from voicefork_cli.doctor.first_call import DEFAULT_DID, CallPlan, place_call
 from voicefork_cli.doctor.orchestrators import look_at_orchestrator
-from voicefork_cli.doctor.places import Places, Tls
+from voicefork_cli.doctor.places import Places
 from voicefork_cli.doctor.pool import look_at_redis
 from voicefork_cli.doctor.workers import look_at_workers
+from voicefork_cli.grpc_channel import Tls
 
 WIDTH = 42
 NOTHING = '; "" leaves it out.'
@@ -26,6 +27,9 @@ def doctor(  # noqa: PLR0913, PLR0917 - each is an option
         str, typer.Option(help=f"HOST:PORT of the workers' SIP{NOTHING}")
     ] = "127.0.0.1:5080",
     worker_admin: Annotated[int, typer.Option(help="Port of their admin pages.")] = 8090,
+    worker_control: Annotated[
+        int, typer.Option(help="Port of their gRPC; 0 leaves it out.", min=0, max=65535)
+    ] = 0,
     orchestrator: Annotated[
         str, typer.Option(help=f"HOST:PORT of its gRPC{NOTHING}")
     ] = "127.0.0.1:7070",
@@ -42,9 +46,15 @@ def doctor(  # noqa: PLR0913, PLR0917 - each is an option
     ari_password: Annotated[
         str, typer.Option(envvar="VOICEFORK_ARI_PASSWORD", show_default=False, hidden=True)
     ] = "",
-    tls_ca: Annotated[Path | None, typer.Option(help="CA of the orchestrator (PEM).")] = None,
+    tls_ca: Annotated[Path | None, typer.Option(help="CA of the services' gRPC (PEM).")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="Our certificate for it (PEM).")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    tls_name: Annotated[
+        str, typer.Option(help="Name in the orchestrator's certificate, if not the address.")
+    ] = "",
+    tls_worker_name: Annotated[
+        str, typer.Option(help="Name in the workers' certificates, if not the address.")
+    ] = "",
     call: Annotated[bool, typer.Option("--call", help="Place one simulated call too.")] = False,
     pbx: Annotated[
         str, typer.Option(help="HOST:PORT of Asterisk's SIP: the call is there too, as the edge's.")
@@ -59,13 +69,15 @@ def doctor(  # noqa: PLR0913, PLR0917 - each is an option
     places = Places(
         worker=worker,
         worker_admin=worker_admin,
+        worker_control=worker_control,
         orchestrator=orchestrator,
         orchestrator_admin=orchestrator_admin,
         redis=redis,
         ari=ari,
         ari_user=ari_user,
         ari_password=ari_password,
-        tls=Tls(tls_ca, tls_cert, tls_key),
+        tls=Tls(tls_ca, tls_cert, tls_key, tls_name),
+        worker_name=tls_worker_name,
     )
     plan = CallPlan(tenant, did, pbx) if call else None
     raise typer.Exit(asyncio.run(examine(places, plan, Console())))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import aiohttp
-import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from voicefork_cli.doctor.finding import Finding, found
-from voicefork_cli.doctor.places import Places, Tls
+from voicefork_cli.doctor.places import Places
+from voicefork_cli.grpc_channel import Tls, channel_to
 
 READY, HEALTH = "orchestrator: ready", "orchestrator: gRPC health"
 ANSWER_SECONDS = 3.0
@@ -23,7 +23,9 @@ async def look_at_orchestrator(places: Places) -> list[Finding]:
             f"gRPC at {places.orchestrator} is not reached: does it run, and does it want a "
             "certificate (--tls-ca, --tls-cert, --tls-key)?"
         )
-        findings += await found(HEALTH, advice, lambda: health(places))
+        findings += await found(
+            HEALTH, advice, lambda: health(HEALTH, places.orchestrator, places.tls)
+        )
     return findings
 
 
@@ -39,21 +41,13 @@ async def readiness(admin: str) -> list[Finding]:
     return [Finding(READY, f"no: {missing}", "it gets no calls from Asterisk until that is there")]
 
 
-async def health(places: Places) -> list[Finding]:
-    async with _channel(places.orchestrator, places.tls) as channel:
+async def health(what: str, address: str, tls: Tls) -> list[Finding]:
+    """Raises grpc.aio.AioRpcError; OSError: a file cannot be read."""
+    async with channel_to(address, tls) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         asked = health_pb2.HealthCheckRequest()
         answer = await stub.Check(asked, timeout=ANSWER_SECONDS)  # type: ignore[attr-defined]
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     if answer.status == health_pb2.HealthCheckResponse.SERVING:
-        return [Finding(HEALTH, status)]
-    return [Finding(HEALTH, status, "its /readyz says what it waits for")]
-
-
-def _channel(address: str, tls: Tls) -> grpc.aio.Channel:
-    """Raises OSError: a file cannot be read."""
-    if tls.ca is None:
-        return grpc.aio.insecure_channel(address)
-    pair = (tls.key.read_bytes() if tls.key else None, tls.cert.read_bytes() if tls.cert else None)
-    credentials = grpc.ssl_channel_credentials(tls.ca.read_bytes(), *pair)
-    return grpc.aio.secure_channel(address, credentials)
+        return [Finding(what, f"{status}, by TLS" if tls.used else status)]
+    return [Finding(what, status, "its /readyz says what it waits for")]

@@ -5,20 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """PEM files for the orchestrator's gRPC; all None: it has no TLS."""
-
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-
-    @property
-    def used(self) -> bool:
-        return self.ca is not None
+from voicefork_cli.grpc_channel import PLAINTEXT, Tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +15,15 @@ class Places:
 
     worker: str = ""  # HOST:PORT of its SIP; a name may stand for several workers
     worker_admin: int = 8090  # the port of its admin pages
+    worker_control: int = 0  # the port of its gRPC; 0 = not looked at
     orchestrator: str = ""  # HOST:PORT of its gRPC
     orchestrator_admin: str = ""  # HOST:PORT
     redis: str = ""  # redis://...
     ari: str = ""  # http://host:port
     ari_user: str = "voicefork"
     ari_password: str = ""
-    tls: Tls = Tls()
+    tls: Tls = PLAINTEXT  # of the orchestrator's gRPC
+    worker_name: str = ""  # in the workers' certificates, as they are dialled by address
 
 
 async def addresses_of(host: str) -> list[str]:

@@ -9,6 +9,7 @@ import time
 import aiohttp
 
 from voicefork_cli.doctor.finding import Finding, found
+from voicefork_cli.doctor.orchestrators import health
 from voicefork_cli.doctor.places import Places, addresses_of, local_address_towards
 from voicefork_cli.sim.dialog import Dialog
 from voicefork_cli.sim.endpoint import open_sip
@@ -26,11 +27,12 @@ async def look_at_workers(places: Places) -> list[Finding]:
     except OSError as error:
         advice = "is the name right, and does a worker run? `kubectl get endpoints` shows its pods"
         return [Finding(f"worker {host}", f"the name has no address: {error}", advice)]
-    each = await asyncio.gather(*(_worker(a, port, places.worker_admin) for a in addresses))
+    each = await asyncio.gather(*(_worker(address, port, places) for address in addresses))
     return [finding for findings in each for finding in findings]
 
 
-async def _worker(address: str, port: int, admin: int) -> list[Finding]:
+async def _worker(address: str, port: int, places: Places) -> list[Finding]:
+    admin = places.worker_admin
     sip = await found(
         f"worker {address}: SIP OPTIONS",
         f"nothing answers SIP over TCP at {address}:{port}: look at the worker's log, its --sip, "
@@ -42,7 +44,19 @@ async def _worker(address: str, port: int, admin: int) -> list[Finding]:
         f"its admin pages at {address}:{admin} are not reached: see --admin",
         lambda: readiness(address, admin),
     )
-    return [*sip, *ready]
+    return [*sip, *ready, *await _control(address, places)]
+
+
+async def _control(address: str, places: Places) -> list[Finding]:
+    """Its gRPC, with the certificate that the orchestrator would want to see."""
+    if not places.worker_control:
+        return []
+    what, at = f"worker {address}: gRPC health", f"{address}:{places.worker_control}"
+    advice = (
+        f"gRPC at {at} is not reached: see --control, and where it wants a certificate --tls-ca, "
+        "--tls-cert, --tls-key, --tls-worker-name"
+    )
+    return await found(what, advice, lambda: health(what, at, places.tls.of(places.worker_name)))
 
 
 async def options(address: str, port: int) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -13,6 +14,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
 from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
+
+from voicefork_cli.grpc_channel import PLAINTEXT, Tls, channel_to
 
 ASK_SECONDS = 2.0
 LOOK_SECONDS = 0.3
@@ -30,17 +33,24 @@ class DrainPlan:
     redis: str = DEFAULT_REDIS
     wait: bool = True
     limit_seconds: float = 3600.0
+    tls: Tls = PLAINTEXT
 
 
-def drain(
+def drain(  # noqa: PLR0913, PLR0917 - each is an option
     worker: Annotated[str, typer.Argument(help="Its id in the pool, or HOST:PORT of its control.")],
     redis: Annotated[
         str, typer.Option(envvar="VOICEFORK_REDIS", help="Where the pool is.")
     ] = DEFAULT_REDIS,
     wait: Annotated[bool, typer.Option(help="Until the worker has ended.")] = True,
+    tls_ca: Annotated[Path | None, typer.Option(help="CA of its gRPC (PEM).")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Our certificate for it (PEM).")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    tls_name: Annotated[
+        str, typer.Option(help="Name in its certificate, if not the address.")
+    ] = "",
 ) -> None:
     """Takes a worker out: no new calls, those it has move to others or end, then it ends."""
-    plan = DrainPlan(worker, redis, wait)
+    plan = DrainPlan(worker, redis, wait, tls=Tls(tls_ca, tls_cert, tls_key, tls_name))
     raise typer.Exit(asyncio.run(run_drain(plan, Console(), Console(stderr=True))))
 
 
@@ -49,17 +59,17 @@ async def run_drain(plan: DrainPlan, screen: Console, complaints: Console) -> in
     try:
         control = plan.worker if ":" in plan.worker else await _control_of(plan)
         async with (
-            grpc.aio.insecure_channel(control) as channel,
+            channel_to(control, plan.tls) as channel,
             asyncio.timeout(plan.limit_seconds),
         ):
             return await _drain(plan, channel, screen)
-    except NoSuchWorker as error:
-        complaints.print(str(error), style="red", markup=False)
     except grpc.aio.AioRpcError as error:
         what = f"{plan.worker}: {error.details() or error.code().name}"
         complaints.print(what, style="red", markup=False)
     except TimeoutError:
         complaints.print(f"{plan.worker}: still has calls", style="red", markup=False)
+    except (NoSuchWorker, OSError) as error:  # a file of the TLS, too
+        complaints.print(str(error), style="red", markup=False)
     return 1
 
 
