@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from typing import Any
 
-import aiohttp
-import grpc
 import pytest
-from redis.asyncio import Redis as RedisClient
-from voicefork.worker.v1 import worker_pb2
-from voicefork.worker.v1.worker_pb2_grpc import WorkerControlStub
-from voicefork_cli.lab.opensips import OpenSips, OpenSipsPlan, render_opensips, run_opensips
-from voicefork_cli.lab.ours import Service, WorkerPlan, open_worker
+from voicefork_cli.lab.opensips import OpenSipsPlan
 from voicefork_cli.lab.processes import Lab
-from voicefork_cli.lab.redis import Redis, open_redis
 from voicefork_cli.sim.caller import CarrierCaller, open_caller
 from voicefork_cli.sim.source import Tone
-from voicefork_sdk.server import AgentServer
 
-from tests.builders.moving_forks import TONE_HZ, CountingAgent, until
+from tests.builders.moving_forks import TONE_HZ, until
+from tests.opensips.house import House, open_house
 from tests.opensips.mi import count
 from tests.opensips.tables import make_database
 
@@ -34,88 +24,11 @@ BEAT_SAMPLES = 3200  # what an AI had of the time after a dead worker's last bea
 MOVED_SECONDS = 6.0  # a lease of 1.5 s, the probe of the owner, the re-INVITEs; with room
 
 
-@dataclass(slots=True)
-class House:
-    edge: OpenSips
-    workers: tuple[Service, Service]
-    session: aiohttp.ClientSession
-    ai: CountingAgent
-    redis: Redis
-    lab: Lab
-    running: AsyncExitStack  # the edge, which may be restarted
-
-    async def live(self, worker: Service) -> dict[str, int]:
-        """Packets of the customer by call, of the worker's live calls."""
-        found: dict[str, int] = {}
-        for call in (await self._get(worker, "calls"))["live"]:
-            told = await self._get(worker, f"calls/{call['call_id']}")
-            legs = {leg["kind"]: leg["counters"].get("packets", 0) for leg in told["legs"]}
-            found[call["call_id"]] = legs.get("customer", 0)
-        return found
-
-    async def _get(self, worker: Service, path: str) -> Any:
-        async with self.session.get(f"http://{worker.addresses['admin']}/{path}") as response:
-            return await response.json()
-
-    async def restart(self, how: signal.Signals) -> None:
-        self.edge.program.signal(how)
-        await self.running.aclose()
-        edge = run_opensips(self.lab, self.edge.home)
-        self.edge = await self.running.enter_async_context(edge)
-
-    async def hand_over(self, call: str) -> None:
-        """Moves a call of the first worker to the second, and both live on."""
-        first, second = self.workers
-        request = worker_pb2.HandOverRequest(call_id=call, to=second.addresses["control"])
-        async with grpc.aio.insecure_channel(first.addresses["control"]) as channel:
-            stub: Any = WorkerControlStub(channel)
-            await stub.HandOver(request)
-
-    async def forks_stored(self) -> int:
-        client: RedisClient = RedisClient.from_url(self.redis.url, protocol=2)
-        found = await client.keys("voicefork:pool:fork*:*")
-        await client.aclose()
-        return len(found)
-
-    async def hears_all(self, seconds: float = 1.0) -> None:
-        """The AI hears every call, now."""
-        begun = time.time()
-        await asyncio.sleep(seconds)
-        for heard in self.ai.heard.values():
-            assert heard.last_wall > begun
-
-    async def until(self, worker: Service, calls: int, seconds: float) -> dict[str, int]:
-        """Waits until that many calls are live there and each has audio of the customer."""
-        found: dict[str, int] = {}
-        async with asyncio.timeout(seconds):
-            while len(found) != calls or min(found.values(), default=1) == 0:
-                await asyncio.sleep(0.1)
-                found = await self.live(worker)
-        return found
-
-
 @pytest.fixture
 async def house(lab: Lab, edge_plan: Callable[..., OpenSipsPlan]) -> AsyncIterator[House]:
-    async with AsyncExitStack() as opened:
-        redis = await opened.enter_async_context(open_redis(lab))
-        ai = CountingAgent()
-        vendor = await opened.enter_async_context(AgentServer(ai.on_call))
-        url = f"grpc://{vendor.address}"
-        options = ("--drain-seconds", "20", "--dial", "fork")
-        first, second = [
-            await opened.enter_async_context(
-                open_worker(lab, WorkerPlan(agent=url, redis=redis.url, name=name, options=options))
-            )
-            for name in ("first", "second")
-        ]
-        uris = [f"sip:{one.addresses['sip']};transport=tcp" for one in (first, second)]
-        database = make_database(lab.folder / "edge.db")
-        plan = edge_plan(redis=redis.url, workers=uris, database=database)
-        running = await opened.enter_async_context(AsyncExitStack())
-        edge = await running.enter_async_context(run_opensips(lab, render_opensips(lab, plan)))
-        session = await opened.enter_async_context(aiohttp.ClientSession())
-        await asyncio.sleep(1)  # both beat
-        yield House(edge, (first, second), session, ai, redis, lab, running)
+    plan = edge_plan(database=make_database(lab.folder / "edge.db"))
+    async with open_house(lab, plan, ("first", "second")) as house:
+        yield house
 
 
 @pytest.fixture
