@@ -13,6 +13,7 @@ from itertools import count
 import pytest
 from orchestrator.bus.handoff_store import RedisHandoffStore
 from orchestrator.errors import PeerError
+from orchestrator.fleet.inheritance import always
 from orchestrator.handoff.ports import Ports
 from orchestrator.handoff.refusals import InProgress, TooLate, UnknownHandoff
 from orchestrator.handoff.registry import Registry
@@ -57,7 +58,7 @@ class Two:
         """The second replica goes on, and is told what the PBX has."""
         self.pbx.registry = heir = self.other.registry
         call = self.place.call_id
-        adopted = await heir.adopt(self.place.tenant, call)
+        adopted = await heir.adopt(self.place.tenant, call, always)
         if (agent := heir.agent_of_call(call)) is not None:
             state = "Up" if agent in self.pbx.up else None
             heir.found(call, state, together=False)

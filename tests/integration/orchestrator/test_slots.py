@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from orchestrator.errors import StoreError
+from orchestrator.fleet.inheritance import Inheritance
 from orchestrator.fleet.slots import LEASE_SECONDS, Lease, Replica, Slots
 from orchestrator.fleet.tenure import Tenure
 from redis.asyncio import Redis
@@ -44,7 +45,7 @@ async def living(_: str) -> bool:
     return True
 
 
-async def nothing(_: Lease) -> None: ...
+async def nothing(_: Inheritance) -> None: ...
 
 
 async def test_a_slot_has_one_holder(redis: Redis, app: str) -> None:
@@ -126,7 +127,7 @@ async def test_a_dead_replica_is_inherited_once(redis: Redis) -> None:
     await taken(slots_of(redis, "dead"), "voicefork-9")
     inherited: asyncio.Queue[str] = asyncio.Queue()
 
-    async def adopt(lease: Lease) -> None:
+    async def adopt(lease: Inheritance) -> None:
         inherited.put_nowait(lease.app)
 
     heirs = [Tenure(slots_of(redis, str(n)), dead, fixed="", count=4) for n in range(3)]
@@ -146,7 +147,7 @@ async def test_a_dead_replica_is_inherited_once(redis: Redis) -> None:
 async def test_a_lease_whose_holder_answers_is_not_inherited(redis: Redis) -> None:
     await taken(slots_of(redis, "slow"), "voicefork-9")
 
-    async def adopt(lease: Lease) -> None:
+    async def adopt(lease: Inheritance) -> None:
         raise AssertionError(lease)
 
     heir = Tenure(slots_of(redis, "heir"), living, fixed="", count=4)
@@ -161,7 +162,7 @@ async def test_a_process_that_died_at_our_own_address_is_inherited(redis: Redis)
     tenure = Tenure(slots_of(redis, "one"), living, fixed="", count=2)
     await tenure.settle()
     assert tenure.app == "voicefork-1"
-    adopted: asyncio.Queue[Lease] = asyncio.Queue()
+    adopted: asyncio.Queue[Inheritance] = asyncio.Queue()
     async with asyncio.TaskGroup() as work:
         running = work.create_task(tenure.run(adopted.put))
         async with asyncio.timeout(4 * LEASE_SECONDS):
@@ -198,9 +199,9 @@ async def test_calls_that_are_given_away_are_taken_at_once(redis: Redis) -> None
     heir = Tenure(slots_of(redis, "heir"), living, fixed="voicefork-1", count=4)
     await giver.settle()
     await heir.settle()
-    taken_over: asyncio.Queue[Lease] = asyncio.Queue()
+    taken_over: asyncio.Queue[Inheritance] = asyncio.Queue()
 
-    async def adopt(lease: Lease) -> None:
+    async def adopt(lease: Inheritance) -> None:
         taken_over.put_nowait(lease)
 
     async with asyncio.TaskGroup() as work:
@@ -210,7 +211,7 @@ async def test_calls_that_are_given_away_are_taken_at_once(redis: Redis) -> None
         async with asyncio.timeout(LEASE_SECONDS / 2):
             assert await giver.hand_over()
         assert not await giver.permit()
-        assert (await taken_over.get()).fence > giver.fence
+        assert (await taken_over.get()).lease.fence > giver.fence
         for task in running:
             task.cancel()
 
@@ -245,7 +246,7 @@ async def test_a_replica_that_died_with_redis_memory_is_inherited(redis: Redis) 
     told, inherited = asyncio.Event(), asyncio.Event()
     heir.forgotten = told.set
 
-    async def adopt(lease: Lease) -> None:
+    async def adopt(lease: Inheritance) -> None:
         assert lease.app == "voicefork-0"
         inherited.set()
 
@@ -266,3 +267,40 @@ async def test_a_fence_grows_even_when_redis_forgets(redis: Redis, app: str) -> 
     await asyncio.sleep(1.1)
     await taken(slots_of(redis, "other"), app)
     assert not await one.renew(lease)
+
+
+async def test_an_heir_that_stood_still_asks_before_it_touches_anything(
+    redis: Redis, app: str
+) -> None:
+    one = slots_of(redis, "one")
+    inheritance = Inheritance(one, await taken(one, app))
+    assert await inheritance.permit()
+    await asyncio.sleep(LEASE_SECONDS + 0.1)  # its own renewals do not run
+    assert await inheritance.permit()  # nobody has come meanwhile
+    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    await taken(slots_of(redis, "other"), app)
+    assert not await inheritance.permit()
+
+
+async def test_of_two_heirs_of_a_slot_only_the_later_goes_on(redis: Redis, app: str) -> None:
+    """The first one stands still in its adoption, and the second takes the slot meanwhile."""
+    one = slots_of(redis, "one")
+    first = Inheritance(one, await taken(one, app))
+    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    async with asyncio.TaskGroup() as work:
+        other = slots_of(redis, "other")
+        second = Inheritance(other, await taken(other, app))
+        keeping = work.create_task(second.keep())
+        async with asyncio.timeout(1.0):
+            await first.keep()  # ends by itself
+        assert [await each.permit() for each in (first, second)] == [False, True]
+        keeping.cancel()
+
+
+async def test_an_adoption_goes_on_while_redis_is_away(redis: Redis, app: str) -> None:
+    lease = await taken(slots_of(redis, "one"), app)
+    away: Redis = Redis.from_url("redis://127.0.0.1:9", protocol=2)
+    inheritance = Inheritance(slots_of(away, "one"), lease)
+    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    assert await inheritance.permit()
+    await away.aclose()

@@ -17,6 +17,7 @@ from orchestrator.fleet import events as on
 from orchestrator.fleet.book import CallBook, Record
 from orchestrator.fleet.calls import Calls
 from orchestrator.fleet.entrance import INBOUND
+from orchestrator.fleet.inheritance import Permit, always
 from orchestrator.fleet.placing import Placing
 from orchestrator.fleet.resumption import Found
 from orchestrator.handoff.names import agent_of
@@ -71,10 +72,10 @@ class Heir:
         self._node = node
         self._placing = placing
 
-    async def take_over(self, app: str) -> int:
+    async def take_over(self, app: str, permit: Permit = always) -> int:
         """All that `app` has here; how many calls that is. Our own app: what was before us.
 
-        Raises PbxError: the node does not answer.
+        `permit` is asked before anything is touched. Raises PbxError: the node does not answer.
         """
         records = await self._records(app)
         listed = await self._listed()
@@ -83,16 +84,18 @@ class Heir:
         async def adopt(record: Record) -> None:
             async with turns:
                 try:
-                    await self._adopt(app, record, listed)
+                    await self._adopt(app, record, listed, permit)
                 except Exception:  # our own bug costs this call, never the others
                     log.exception("call is not adopted", call_id=record.call.call_id)
 
         async with asyncio.TaskGroup() as work:
             for record in records:
                 work.create_task(adopt(record))
-        await self._ring_on(app, listed)
-        if app != self._client.app:
-            await self._bring_strays(app, listed)
+        if await permit():
+            await self._ring_on(app, listed)
+        if app != self._client.app and await permit():
+            await self._bring_strays(app, listed, permit)
+        if app != self._client.app and await permit():
             with suppress(StoreError):
                 await self._book.forget(app, [record.call.call_id for record in records])
         return len(records)
@@ -115,8 +118,13 @@ class Heir:
             for bridge in listed.bridges
         )
 
-    async def bring(self, channel_id: str, args: Sequence[str] = ()) -> bool:
-        """Into our own application; False: it is not in Stasis any more. Raises PbxError."""
+    async def bring(self, channel_id: str, permit: Permit, args: Sequence[str] = ()) -> bool:
+        """Into our own application; False: it is not in Stasis any more, or another's.
+
+        Raises PbxError.
+        """
+        if not await permit():
+            return False
         try:
             # First, as it is this that tells a restarted replica whose the channel is.
             await self._client.set_variable(channel_id, f"__{OWNER}", self._client.app)
@@ -143,20 +151,24 @@ class Heir:
 
     # --- one call -----------------------------------------------------------------------------
 
-    async def _adopt(self, app: str, record: Record, listed: Listed) -> None:
+    async def _adopt(self, app: str, record: Record, listed: Listed, permit: Permit) -> None:
         call = record.call
-        if self._calls.knows_channel(call.channel_id):
+        if self._calls.knows_channel(call.channel_id) or not await permit():
             return  # adopted before, of a slot that could not be released then
         channel = listed.living.get(call.channel_id)
+        if channel is not None and channel.app not in ("", app, self._client.app):
+            return  # another heir has brought it into its own application
         here = channel is not None and channel.app == app
         bridged = call.channel_id in listed.around
         if here and not bridged:
             with suppress(PbxError):  # before anything else: nobody waits in silence
                 await self._pbx.start_music(call.channel_id)
         try:
-            await self._handoffs.adopt(call.tenant, call.call_id)
+            await self._handoffs.adopt(call.tenant, call.call_id, permit)
         except StoreError as error:
             log.warning("handoff is not adopted", call_id=call.call_id, error=str(error))
+        if not await permit():
+            return
         if leg := listed.voice(call.call_id):
             self._pbx.adopt_leg(call.call_id, leg)
         found = Found(
@@ -168,7 +180,10 @@ class Heir:
         # Whose caller is gone needs no voice: the call only says goodbye.
         self._calls.restore(record, found if here else replace(found, bridged=True, voiced=True))
         if here and app != self._client.app:
-            here = await self._bring_call(record, listed)
+            here = await self._bring_call(record, listed, permit)
+            if not await permit() and not here:
+                self._calls.abandon(call.call_id)
+                return
         if not here:
             hung_up = channel is None
             self._handoffs.caller_left(call.call_id, hung_up=hung_up)
@@ -180,21 +195,21 @@ class Heir:
             state = known.state if known else None
             self._handoffs.found(call.call_id, state, together=together)
 
-    async def _bring_call(self, record: Record, listed: Listed) -> bool:
+    async def _bring_call(self, record: Record, listed: Listed, permit: Permit) -> bool:
         call_id, agent = record.call.call_id, self._handoffs.agent_of_call(record.call.call_id)
         legs = [channel for channel in (listed.voice(call_id), agent) if channel in listed.living]
         for leg in legs:
             with suppress(PbxError):
-                await self.bring(str(leg))
+                await self.bring(str(leg), permit)
         try:
-            return await self.bring(record.call.channel_id)
+            return await self.bring(record.call.channel_id, permit)
         except PbxError as error:
             log.warning("call is not moved", call_id=call_id, error=str(error))
             return True
 
     # --- the rest -----------------------------------------------------------------------------
 
-    async def _bring_strays(self, app: str, listed: Listed) -> None:
+    async def _bring_strays(self, app: str, listed: Listed, permit: Permit) -> None:
         """Callers nobody wrote down enter anew; conversations of two people are let be."""
         for channel in listed.living.values():
             known = (
@@ -207,7 +222,7 @@ class Heir:
             if not channel.id.startswith(OWN_LEG):
                 log.warning("caller without a record", channel=channel.id)
                 with suppress(PbxError):
-                    await self.bring(channel.id, (INBOUND,))
+                    await self.bring(channel.id, permit, (INBOUND,))
 
     async def _ring_on(self, app: str, listed: Listed) -> None:
         if self._placing is None:

@@ -14,8 +14,9 @@ from redis.asyncio import Redis
 from orchestrator.app.succession import Succession
 from orchestrator.config import Settings
 from orchestrator.fleet.book import CallBook
+from orchestrator.fleet.inheritance import Inheritance
 from orchestrator.fleet.peers import Peers
-from orchestrator.fleet.slots import LIMIT_SECONDS, Lease, Replica, Slots
+from orchestrator.fleet.slots import LIMIT_SECONDS, Replica, Slots
 from orchestrator.fleet.tenure import Tenure
 
 
@@ -34,10 +35,10 @@ class Membership:
         """
         self.tenure.forgotten = forgotten
 
-        async def adopt(lease: Lease) -> None:
+        async def adopt(inheritance: Inheritance) -> None:
             async with asyncio.TaskGroup() as work:
                 for node in nodes:
-                    work.create_task(node.inherit(lease.app))
+                    work.create_task(node.inherit(inheritance.app, inheritance.permit))
 
         async with asyncio.TaskGroup() as work:
             writing = work.create_task(self.book.run())

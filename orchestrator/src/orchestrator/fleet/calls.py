@@ -43,6 +43,7 @@ class Calls:
         self._runners: dict[CallId, CallRunner] = {}
         self._by_channel: dict[str, CallRunner] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running: dict[CallId, asyncio.Task[None]] = {}
         self._early_forks: Recent[CallId, ForkHalf] = Recent(4096)
         self._early_events: Recent[CallId, list[Event]] = Recent(4096)
         self._connected: set[str] = set()  # workers
@@ -81,6 +82,13 @@ class Calls:
         resumed = resume(record.state, found, self._around.policy, now)
         return self._start(CallRunner(record.call, self._around, resumed))
 
+    def abandon(self, call_id: CallId) -> None:
+        """Leaves a call to the replica that has it: nobody is told, nothing is touched."""
+        if (runner := self._runners.get(call_id)) is not None:
+            self._running[call_id].cancel()
+            self._around.book.note(runner.call, Closed(Outcome.STRANDED, "another replica's"))
+            self._forget(runner)
+
     def write_again(self) -> None:
         """For a book that has lost its memory, or is about to."""
         for runner in self._runners.values():
@@ -95,7 +103,7 @@ class Calls:
         self._by_channel[call.channel_id] = runner
         self._empty.clear()
         self._around.metrics.calls.set(len(self._runners))
-        self.spawn(self._run(runner))
+        self._running[call.call_id] = self.spawn(self._run(runner))
         fork = self._early_forks.pop(call.call_id)
         if fork is not None:
             runner.post(on.ForkArrived(fork))
@@ -234,11 +242,16 @@ class Calls:
             self._around.book.note(call, Closed(Outcome.STRANDED, "our own fault"))
             await self._rescue(call)
         finally:
-            self._runners.pop(call.call_id, None)
-            self._by_channel.pop(call.channel_id, None)
-            self._around.metrics.calls.set(len(self._runners))
-            if not self._runners:
-                self._empty.set()
+            self._forget(runner)
+
+    def _forget(self, runner: CallRunner) -> None:
+        call = runner.call
+        if self._runners.get(call.call_id) is runner:
+            del self._runners[call.call_id], self._running[call.call_id]
+            del self._by_channel[call.channel_id]
+        self._around.metrics.calls.set(len(self._runners))
+        if not self._runners:
+            self._empty.set()
 
     async def _rescue(self, call: EnteredCall) -> None:
         pbx = self._around.pbx_of(call)

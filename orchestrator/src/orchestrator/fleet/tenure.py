@@ -21,12 +21,12 @@ from dataclasses import replace
 import structlog
 
 from orchestrator.errors import StoreError
+from orchestrator.fleet.inheritance import BEAT_SECONDS, Inheritance
 from orchestrator.fleet.slots import LEASE_SECONDS, Holder, Lease, Renewed, Slots
 from orchestrator.handoff.cancellation import heed_cancellation
 
 log = structlog.stdlib.get_logger(__name__)
 
-BEAT_SECONDS = 0.3
 SETTLE_SECONDS = 0.3
 OFFER_SECONDS = 2.0
 _TAKEN_YET_SECONDS = 0.02
@@ -34,8 +34,9 @@ _TELL_EVERY = 10  # rounds of waiting
 
 Alive = Callable[[str], Awaitable[bool]]
 """Whether a replica answers at that address."""
-Adopt = Callable[[Lease], Awaitable[None]]
-"""Takes over the calls of a slot that is leased for it; returns when it may be released."""
+Adopt = Callable[[Inheritance], Awaitable[None]]
+"""Takes over the calls of a slot that is leased for it; returns when it may be released, and soon
+after another replica has got it."""
 
 
 class Tenure:
@@ -189,11 +190,12 @@ class Tenure:
                 return  # another replica was faster, or it is back
             why = "adopting what a replica gives away" if holder.offered else "adopting the dead"
             log.warning(why, app=holder.app, replica=holder.replica)
+            inheritance = Inheritance(self._slots, lease)
             async with asyncio.TaskGroup() as both:
-                keeping = both.create_task(self._keep(lease))
-                await adopt(lease)
+                keeping = both.create_task(inheritance.keep())
+                await adopt(inheritance)
                 keeping.cancel()
-            await self._slots.release(lease)
+            await self._slots.release(lease)  # of one that was lost this does nothing
         except StoreError as error:
             log.warning("adoption is interrupted", app=holder.app, error=str(error))
         except Exception:
@@ -205,16 +207,6 @@ class Tenure:
     async def _answers(self, holder: Holder) -> bool:
         """A predecessor that died at our address, or a slot that we could not release, does not."""
         return not self._slots.was_here(holder) and await self._alive(holder.address)
-
-    async def _keep(self, lease: Lease) -> None:
-        while True:
-            heed_cancellation()
-            await asyncio.sleep(BEAT_SECONDS)
-            try:
-                if not await self._slots.renew(lease):
-                    return
-            except StoreError as error:
-                log.debug("inherited lease is not renewed", app=lease.app, error=str(error))
 
     async def permit(self) -> bool:
         """Whether a channel may be touched: False = we were replaced while we stood still."""

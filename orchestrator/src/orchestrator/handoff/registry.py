@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
@@ -18,7 +18,7 @@ from orchestrator.handoff.intake import Intake
 from orchestrator.handoff.names import owner_of
 from orchestrator.handoff.news import News
 from orchestrator.handoff.ports import Calls, Fenced, Ports, Sound
-from orchestrator.handoff.refusals import TooLate, UnknownHandoff
+from orchestrator.handoff.refusals import OtherTenant, TooLate, UnknownHandoff
 from orchestrator.handoff.roster import Roster
 from orchestrator.handoff.runner import HandoffRunner
 from orchestrator.handoff.state import State, view
@@ -26,7 +26,6 @@ from orchestrator.handoff.steps import agent_channel, attempt_of
 from orchestrator.handoff.tracks import (
     Accepted,
     AwaitingKey,
-    Bridged,
     Briefing,
     Joining,
     Left,
@@ -34,6 +33,7 @@ from orchestrator.handoff.tracks import (
     Talking,
     Waiting,
 )
+from orchestrator.handoff.whisperer import spoken
 from orchestrator.model import (
     CallId,
     ChannelId,
@@ -107,20 +107,21 @@ class Registry(Following, News):
             raise TooLate(f"handoff {handoff} has ended")
         return view(await runner.patch(patch, expected))
 
-    async def whisper(self, handoff: HandoffId, said: str | Sound) -> None:
+    async def whisper(self, handoff: HandoffId, said: str | Sound, tenant: str) -> Sound:
         """Tells the agent of a running conversation something; the caller hears nothing of it.
 
-        Returns when it has been said. Raises UnknownHandoff, TooLate: nobody talks (any more);
-        Unspoken, PbxError.
+        Returns what was said, when it has been. Raises UnknownHandoff, OtherTenant, TooLate: nobody
+        talks (any more); NoSpeech, NotSaid, WhispersWaiting.
         """
         runner = self._runner(handoff)
-        state = None if runner is None else runner.state
-        attempt = None if state is None else attempt_of(state.agent)
-        if state is None or attempt is None or not isinstance(state.caller, Bridged):
+        known = self._roster.known(handoff) if runner is None else view(runner.state)
+        if known is not None and known.tenant != tenant:
+            raise OtherTenant(f"handoff {handoff} is not of tenant {tenant}")
+        if runner is None or runner.listener() is None:
             raise TooLate(f"handoff {handoff}: caller and agent do not talk")
-        node, agent = state.request.place.node, agent_channel(state, attempt)
-        sound = said if isinstance(said, Sound) else await self._ports.speech.render(said)
-        await self._ports.telephony_at(node).whisper(node, agent, sound)
+        sound = said if isinstance(said, Sound) else await spoken(self._ports.speech, said)
+        await runner.whisperer.whisper(sound)
+        return sound
 
     def _runner(self, handoff: HandoffId) -> HandoffRunner | None:
         """None when it ended not long ago. Raises UnknownHandoff."""
@@ -131,10 +132,13 @@ class Registry(Following, News):
 
     # --- adopting -----------------------------------------------------------------------------
 
-    async def adopt(self, tenant: str, call: CallId) -> HandoffId | None:
+    async def adopt(
+        self, tenant: str, call: CallId, permit: Callable[[], Awaitable[bool]]
+    ) -> HandoffId | None:
         """Goes on with the call's handoff, which a replica that is gone has left.
 
-        None: there is none, it is over, or somebody else has it. From the return on the news of
+        `permit`: whether we are its heir still; asked before each try. None: there is none, it is
+        over, or somebody else has it. From the return on the news of
         its channels is taken. Raises StoreError.
         """
         handoff = await self._ports.store.latest_of_call(tenant, call)
@@ -142,7 +146,7 @@ class Registry(Following, News):
             return None
         for _ in range(ADOPT_TRIES):  # a last write of the dead one may still be on its way
             recalled = await self._ports.store.recall(tenant, handoff)
-            if recalled is None or recalled.state.over:
+            if recalled is None or recalled.state.over or not await permit():
                 return None
             before = recalled.state
             state = replace(before, revision=before.revision + 1, changed_at=self._now())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from orchestrator.app.heir import Heir
 from orchestrator.ari.client import Place
+from orchestrator.ari.events import Channel
 from orchestrator.fleet.book import CallBook, Record
 from orchestrator.fleet.states import Talking
 from orchestrator.handoff.registry import Registry
@@ -23,15 +26,28 @@ class OldBook:
 
     def __init__(self, *records: object) -> None:
         self._records = records
+        self.forgotten: list[str] = []
 
     async def of_slot(self, app: str) -> Sequence[object]:
         return self._records
 
-    async def forget(self, app: str, calls: Sequence[str]) -> None: ...
+    async def forget(self, app: str, calls: Sequence[str]) -> None:
+        self.forgotten.extend(calls)
 
 
-def heir_of(book: OldBook, stage: Stage, registry: Registry) -> Heir:
-    client = Listing([CALLER])
+class Permission:
+    """Given a number of times; then another replica has the slot."""
+
+    def __init__(self, times: int) -> None:
+        self._left = times
+
+    async def __call__(self) -> bool:
+        self._left -= 1
+        return self._left >= 0
+
+
+def heir_of(book: OldBook, stage: Stage, registry: Registry, client: Listing | None = None) -> Heir:
+    client = client or Listing([CALLER])
     pbx = Door(client, queue=Place("q", "s"), music_class="", ring_tone="", limit=1.0)
     return Heir(client, pbx, stage.calls, registry, cast(CallBook, cast(Any, book)), "")
 
@@ -54,3 +70,31 @@ async def test_a_call_that_was_adopted_before_goes_on() -> None:
             await asyncio.sleep(0)
         assert stage.workers.detached.empty()
         assert stage.calls.knows_channel("ch1")
+
+
+def theirs(app: str) -> Channel:
+    """The caller as a channel in that application."""
+    return replace(CALLER, app_data=f"{app},inbound")
+
+
+async def test_a_call_that_another_heir_has_brought_home_is_left_to_it() -> None:
+    book, client = OldBook(Record(CALL, Talking(FORK))), Listing([theirs("voicefork-2")])
+    async with open_stage() as stage, running() as lab:
+        await heir_of(book, stage, lab.registry, client).take_over("voicefork-9")
+        assert not stage.calls.knows_channel("ch1")
+        assert client.asked == []
+
+
+@pytest.mark.parametrize("times", range(8))
+async def test_an_heir_that_was_replaced_touches_nothing_more(times: int) -> None:
+    book, client = OldBook(Record(CALL, Talking(FORK))), Listing([theirs("voicefork-9")])
+    async with open_stage() as stage, running() as lab:
+        heir = heir_of(book, stage, lab.registry, client)
+        await heir.take_over("voicefork-9", Permission(times))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        brought = "POST channels/ch1/move" in client.asked
+        assert stage.calls.knows_channel("ch1") is brought
+        assert brought is (times >= 3)
+        assert stage.workers.detached.empty()
+        assert book.forgotten == ([CALL.call_id] if times >= 7 else [])
