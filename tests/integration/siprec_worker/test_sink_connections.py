@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 from siprec_worker.session import model as m
+from siprec_worker.sinks.catalogue import connector_for
 from siprec_worker.sinks.h2_connector import H2Connector
 from siprec_worker.sinks.options import AgentOptions
 from siprec_worker.sinks.resuming import Resuming
 from siprec_worker.sinks.target import Target, client_context
 
+from tests.builders.certificates import Authority
 from tests.fakes.agent_server import Script, agent_server
 from tests.integration.siprec_worker.sink_calls import (
     CHUNK,
@@ -148,6 +150,31 @@ async def test_an_agent_may_ask_for_our_certificate(
         agent.connect(opening(), session)
         await session.until(bool)
     assert isinstance(session.heard[0], m.Opened if shown else m.AgentLost)
+
+
+@pytest.mark.parametrize("scheme", ["grpcs", "grpcs+aio"])
+async def test_a_certificate_that_was_replaced_is_shown_to_the_agent_from_then_on(
+    tmp_path: Path, scheme: str
+) -> None:
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
+    server_pair, ours = authority.sign("agent"), stranger.sign("worker")
+    options = AgentOptions(
+        ca_file=authority.certificate,
+        certificate_file=ours.certificate,
+        key_file=ours.key,
+        opening_seconds=0.9,
+    )
+    async with agent_server(
+        tls=(server_pair.key, server_pair.certificate), client_ca=authority.certificate
+    ) as server:
+        connector = connector_for(f"{scheme}://localhost:{server.port}", options)
+        async with ticking(connector):
+            refused, taken = Session(), Session()
+            connector.connect(opening("c1"), refused)
+            await refused.lost()
+            authority.sign("worker", into=ours)
+            connector.connect(opening("c2"), taken)
+            await taken.opened()
 
 
 async def test_a_certificate_that_is_not_trusted_is_told(certificate: tuple[Path, Path]) -> None:
