@@ -27,7 +27,7 @@ LOOK_SECONDS = 0.2
 class Crowd:
     """The callers of one run."""
 
-    def __init__(self, opened: AsyncExitStack, pacer: Pacer, edge: str, hz: float) -> None:
+    def __init__(self, opened: AsyncExitStack, pacer: Pacer, edge: str, hz: int) -> None:
         self.callers: list[CarrierCaller] = []
         self.failed = 0
         self._opened = opened
@@ -94,4 +94,4 @@ async def run(edge: str, calls: int, hz: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
+    asyncio.run(run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

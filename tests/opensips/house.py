@@ -1,4 +1,4 @@
-"""Real workers with one AI behind a real OpenSIPS: what is asked of them, and what they are told."""
+"""Real workers with one AI behind a real OpenSIPS: what is asked of them, what they are told."""
 
 from __future__ import annotations
 
