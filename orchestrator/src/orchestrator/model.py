@@ -170,6 +170,7 @@ class Context:
     briefing_text: str = ""
     briefing_audio: bytes = b""  # PCM_S16LE, 8 kHz
     sentiment: str = ""
+    briefing_spoken: bool = False  # the AI briefs the agent itself: it is waited for
 
     def merged(self, patch: Context) -> Context:
         """This context with `patch` in it: set fields replace, repeated append, slots merge.
@@ -186,6 +187,7 @@ class Context:
             briefing_text=patch.briefing_text or self.briefing_text,
             briefing_audio=patch.briefing_audio or self.briefing_audio,
             sentiment=patch.sentiment or self.sentiment,
+            briefing_spoken=patch.briefing_spoken or self.briefing_spoken,
         )
 
 

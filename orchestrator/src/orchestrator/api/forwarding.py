@@ -10,8 +10,9 @@ import grpc
 from orchestrator.model import CallId, HandoffId
 
 FORWARD_SECONDS = 3.0
+WHISPER_SECONDS = 180.0  # it is answered when it, and what was there before it, has been said
 _MARK = "voicefork-forwarded"
-_FORWARDED = ("Escalate", "CancelHandoff", "PatchContext", "ReportOutcome")
+_FORWARDED = ("Escalate", "CancelHandoff", "PatchContext", "ReportOutcome", "Whisper")
 
 
 class Whereabouts(Protocol):
@@ -82,4 +83,6 @@ class Forwarding(grpc.aio.ServerInterceptor):
             request_serializer=type(request).SerializeToString,
             response_deserializer=None,
         )
-        return await ask(request, timeout=FORWARD_SECONDS, metadata=((_MARK, "1"),))
+        lasts = method.endswith("/Whisper")
+        limit = WHISPER_SECONDS if lasts else FORWARD_SECONDS
+        return await ask(request, timeout=limit, metadata=((_MARK, "1"),))

@@ -26,6 +26,7 @@ from orchestrator.api.handoff_wire import (
     handoff_to,
     wrong_context,
 )
+from orchestrator.api.whispering import whisper
 from orchestrator.errors import PeerError, StoreError
 from orchestrator.handoff.refusals import Refused
 from orchestrator.handoff.registry import Registry
@@ -103,6 +104,11 @@ class HandoffService(handoff_pb2_grpc.HandoffServiceServicer):
             handoff, _ = await self._registry.get(HandoffId(request.handoff_id), self._tenant)
             await report_outcome(self._desk, handoff.tenant, request)
         return pb.ReportOutcomeResponse()
+
+    async def Whisper(self, request: pb.WhisperRequest, context: Any) -> pb.WhisperResponse:  # noqa: N802
+        """Answers when it has been said; given up, it is silent at once."""
+        async with _refusals(context):
+            return await whisper(self._registry, self._tenant, request)
 
     async def PlaceCall(self, request: pb.PlaceCallRequest, context: Any) -> pb.PlaceCallResponse:  # noqa: N802
         """Answers once the callee has; a call that is not answered is a typed failure."""

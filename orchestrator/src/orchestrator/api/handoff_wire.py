@@ -156,6 +156,7 @@ def context_from(context: pb.Context) -> Context:
         briefing_text=context.briefing_text,
         briefing_audio=context.briefing_audio,
         sentiment=context.sentiment,
+        briefing_spoken=context.briefing_spoken,
     )
 
 
@@ -167,6 +168,7 @@ def context_to(context: Context) -> pb.Context:
         briefing_text=context.briefing_text,
         briefing_audio=context.briefing_audio,
         sentiment=context.sentiment,
+        briefing_spoken=context.briefing_spoken,
     )
     for line in context.transcript_tail:
         written = wire.transcript_tail.add(

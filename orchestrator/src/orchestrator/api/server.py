@@ -17,9 +17,10 @@ from orchestrator.grpc_tls import GrpcTls
 HANDOFF_SERVICE = handoff_pb2.DESCRIPTOR.services_by_name["HandoffService"].full_name
 CALL_EVENTS = worker_pb2.DESCRIPTOR.services_by_name["CallEvents"].full_name
 
+_MESSAGE_BYTES = 1024 * 1024  # a context with 30 s of audio in it has half of that
 _OPTIONS = (
-    ("grpc.max_receive_message_length", 256 * 1024),
-    ("grpc.max_send_message_length", 256 * 1024),
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),
 )
 _FAREWELL_SECONDS = 1.0

@@ -16,6 +16,7 @@ from orchestrator.errors import PeerError
 from orchestrator.fleet import events as on
 from orchestrator.fleet.call import ForkHalf, RtpAddress, checked_fork
 from orchestrator.fleet.calls import Calls
+from orchestrator.handoff.asides import Piece, Spoken
 from orchestrator.handoff.registry import Registry
 from orchestrator.model import CallId
 
@@ -126,6 +127,12 @@ class Reports:
                 self._handoffs.phrase_ended(call_id, ended.utterance_id)
             case "hang_up":
                 calls.post(call_id, on.BotHangsUp(_after(report.hang_up)))
+            case "agent_speech":
+                self._handoffs.agent_speech(call_id, _piece(report.agent_speech))
+            case "agent_speech_cleared":
+                cleared = report.agent_speech_cleared
+                ids = tuple(cleared.utterance_ids)
+                self._handoffs.agent_speech_cleared(call_id, cleared.seat, ids)
             case "send_dtmf":
                 self._send_keys(call_id, report.send_dtmf)
             case other:
@@ -162,6 +169,11 @@ class Reports:
             log.warning("fork report is unusable", call_id=call_id, error=str(error))
             return
         self._calls.fork_started(call_id, fork)
+
+
+def _piece(speech: worker_pb2.AgentSpeech) -> Piece:
+    spoken = Spoken((speech.seat, speech.utterance_id))
+    return Piece(spoken, speech.pcm, speech.sample_rate, speech.position, speech.last)
 
 
 def _after(hang_up: agent_pb2.HangUp) -> float | None:

@@ -1,7 +1,8 @@
 """Briefs the agent, or tells the caller a phrase: by which voice, and that it holds nothing up.
 
 A briefing's words are taken when it begins, so that what the AI learns while the phone rings is in
-them. Speech that is slow, fails or does not exist leaves it unsaid: what waits for its end goes on.
+them. What the AI says to the agent in its own voice goes before any words, and follows those begun.
+ Speech that is slow, fails or does not exist leaves it unsaid: what waits for its end goes on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 from orchestrator.errors import PeerError
 from orchestrator.handoff import names
+from orchestrator.handoff.asides import Asides
 from orchestrator.handoff.effects import BriefAgent, SayPhrase
 from orchestrator.handoff.events import BriefingEnded, BriefingStarted, Event, PhraseEnded
 from orchestrator.handoff.ports import Ports, Sound
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 SPEECH_SECONDS = 2.0  # a text has to be speech by then
 MARGIN_SECONDS = 5.0  # beyond the sound's own length
 BRIEFING_RATE = 8000  # of Context.briefing_audio
+SPOKEN_SECONDS = 2.0  # an AI that briefs the agent in its own voice has begun by then
 WAITING = 8  # one agent at a time is briefed, and a handoff dials few; a phrase is told once
 
 
@@ -35,11 +38,15 @@ class Narrator:
         request: Request,
         context: Callable[[], Context],
         post: Callable[[Event, str], None],
+        asides: Asides | None = None,
     ) -> None:
+        """`asides`: what the AI says to the agent alone; None for who speaks to the caller."""
         self._ports = ports
         self._request = request
         self._context = context
         self._post = post
+        self._asides = asides
+        self._said: list[Sound] = []  # by the AI's own voice, to the agent called last
         self._wanted: asyncio.Queue[BriefAgent | SayPhrase] = asyncio.Queue(WAITING)
         self._stopped = asyncio.Event()
 
@@ -69,19 +76,46 @@ class Narrator:
                     self._post(PhraseEnded(now), effect.id)
 
     async def _speak(self, effect: BriefAgent | SayPhrase) -> None:
-        what = "briefings" if isinstance(effect, BriefAgent) else "phrases"
-        if (sound := await self._sound(effect, what)) is None:
+        if self._asides is None:
+            await self._say_words(effect)
             return
+        before = self._said
+        own = await self._asides.next(self._patience())
+        if own is not None:
+            self._said = []
+        elif before:  # by an AI that has told it to an agent who is gone
+            for sound in before:
+                await self._say(effect, sound)
+        else:
+            await self._say_words(effect)
+        while own := own or await self._asides.next(0.0):
+            self._said.append(own)
+            async with self._asides.saying():
+                await self._say(effect, own)
+            own = None
+
+    def _patience(self) -> float:
+        """How long the AI's own voice is waited for, in seconds."""
+        context = self._context()
+        words = context.briefing_audio or context.briefing_text or self._request.plan.briefing
+        return SPOKEN_SECONDS if context.briefing_spoken or not words else 0.0
+
+    async def _say_words(self, effect: BriefAgent | SayPhrase) -> None:
+        if (sound := await self._sound(effect, _what(effect))) is not None:
+            await self._say(effect, sound)
+
+    async def _say(self, effect: BriefAgent | SayPhrase, sound: Sound) -> None:
+        what = _what(effect)
         try:
             async with asyncio.timeout(sound.seconds + MARGIN_SECONDS):
-                await self._say(effect, sound)
+                await self._perform(effect, sound)
         except (PeerError, TimeoutError) as error:
             self._unsaid(f"handoff_{what}_failed", str(error) or "timed out")
         except Exception:
             self._ports.tally.count(f"handoff_{what}_failed")
             log.exception("effect %s", effect.id)
 
-    async def _say(self, effect: BriefAgent | SayPhrase, sound: Sound) -> None:
+    async def _perform(self, effect: BriefAgent | SayPhrase, sound: Sound) -> None:
         handoff, node = self._request.handoff_id, self._request.place.node
         telephony, now = self._ports.telephony_at(node), self._ports.clock.now
         match effect:
@@ -120,3 +154,8 @@ class Narrator:
     def _unsaid(self, count: str, why: str) -> None:
         self._ports.tally.count(count)
         log.warning("%s of %s: %s", count, self._request.handoff_id, why)
+
+
+def _what(effect: BriefAgent | SayPhrase) -> str:
+    """In the names of what is counted."""
+    return "briefings" if isinstance(effect, BriefAgent) else "phrases"

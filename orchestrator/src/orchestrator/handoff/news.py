@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from orchestrator.handoff.asides import Piece
 from orchestrator.handoff.comeback import Comebacks
 from orchestrator.handoff.events import (
     AgentAccepted,
@@ -22,7 +25,7 @@ from orchestrator.handoff.ports import Ports
 from orchestrator.handoff.roster import Roster
 from orchestrator.handoff.runner import HandoffRunner
 from orchestrator.handoff.tracks import Asking
-from orchestrator.model import CallId, ChannelId, HandoffId
+from orchestrator.model import CallId, ChannelId, HandoffId, Pattern
 
 
 class News:
@@ -98,7 +101,25 @@ class News:
 
     def bot_lost(self, call: CallId) -> None:
         """The bot will say nothing more: its phrase is not waited for, nobody returns to it."""
-        self._post(self._roster.of_call(call), BotLost(self._now()))
+        runner = self._roster.of_call(call)
+        if runner is not None and runner.listener() is None:
+            runner.asides.end()
+        self._post(runner, BotLost(self._now()))
+
+    def agent_speech(self, call: CallId, piece: Piece) -> None:
+        """An AI says something to the agent alone; before the merge only WARM_WHISPER has ears."""
+        runner = self._roster.of_call(call)
+        if runner is None or not (
+            runner.listener() or runner.state.request.plan.pattern is Pattern.WARM_WHISPER
+        ):
+            self._ports.tally.count("agent_speech_unheard")
+        else:
+            runner.asides.add(piece)
+
+    def agent_speech_cleared(self, call: CallId, seat: int, utterances: Collection[str]) -> None:
+        """The AI wants these silenced, none named: all of its own."""
+        if (runner := self._roster.of_call(call)) is not None:
+            runner.asides.clear(seat, utterances)
 
     def _of_agent(self, channel: ChannelId, event: Event) -> bool:
         if (owner := agent_of(channel)) is None:

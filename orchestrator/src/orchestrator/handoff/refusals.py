@@ -6,6 +6,10 @@ Refused
 ├── InProgress                    ABORTED          another handoff of the call is under way
 ├── ContextMoved                  ABORTED          expected_revision is not the current one
 ├── TooLate                       FAILED_PRECONDITION
+├── NoSpeech                      FAILED_PRECONDITION  a text, and nothing that speaks it
+├── NotSaid                       UNAVAILABLE          the PBX did not say it
+├── WhispersWaiting               RESOURCE_EXHAUSTED
+├── OtherTenant                   PERMISSION_DENIED
 └── Forbidden                     PERMISSION_DENIED
 """
 
@@ -53,6 +57,27 @@ class ContextMoved(Refused):
 
 class TooLate(Refused):
     reason = "TOO_LATE"
+
+
+class NoSpeech(Refused):
+    reason = "NO_SPEECH"
+
+
+class NotSaid(Refused):
+    code = "UNAVAILABLE"
+    reason = "NOT_SAID"
+    retry_seconds = 1.0
+
+
+class WhispersWaiting(Refused):
+    code = "RESOURCE_EXHAUSTED"
+    reason = "WHISPERS_WAITING"
+    retry_seconds = 1.0
+
+
+class OtherTenant(Refused):
+    code = "PERMISSION_DENIED"
+    reason = "OTHER_TENANT"
 
 
 class Forbidden(Refused):

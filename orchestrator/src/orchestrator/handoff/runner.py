@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 
+from orchestrator.handoff.asides import Asides
 from orchestrator.handoff.cancellation import heed_cancellation
 from orchestrator.handoff.effects import (
     BriefAgent,
@@ -40,9 +41,11 @@ from orchestrator.handoff.owed import Debts, Owed
 from orchestrator.handoff.ports import Fenced, Ports
 from orchestrator.handoff.refusals import ContextMoved, TooLate
 from orchestrator.handoff.state import State, view
-from orchestrator.handoff.tracks import Watch, WithBot
+from orchestrator.handoff.steps import agent_channel, attempt_of
+from orchestrator.handoff.tracks import Bridged, Watch, WithBot
 from orchestrator.handoff.watcher import Watcher
-from orchestrator.model import Context, Handoff
+from orchestrator.handoff.whisperer import Whisperer
+from orchestrator.model import ChannelId, Context, Handoff, NodeName
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +68,10 @@ class HandoffRunner:
         self._journal = Journal(ports.store, ports.tally, state, context, stored=stored)
         self._inbox = Inbox()
         self._watcher = Watcher(ports.worker, ports.clock, state.request, self.post)
-        self._to_agent = Narrator(ports, state.request, lambda: self.context, self.post)
-        self._to_caller = Narrator(ports, state.request, lambda: self.context, self.post)
+        told = (ports, state.request, lambda: self.context, self.post)
+        self._asides, self._whispers = Asides(ports.tally), Asides(ports.tally)
+        self._to_agent, self._to_caller = Narrator(*told, self._asides), Narrator(*told)
+        self.whisperer = Whisperer(ports, self._whispers, self.listener)
         self._owed = owed
         self._debts = Debts() if owed is None else Debts(owed)
         self._lanes = Lanes(ports, state.request, self._story, self.post, self._performed)
@@ -89,6 +94,18 @@ class HandoffRunner:
         if not self._inbox.put(Answer(event, answers) if answers else event):
             self._ports.tally.count("handoff_events_dropped")
             log.error("handoff %s: inbox full, %s lost", self.state.request.handoff_id, event)
+
+    @property
+    def asides(self) -> Asides:
+        """Where goes what the AIs say to the agent alone: to the briefing, or into the call."""
+        return self._asides if self.listener() is None else self._whispers
+
+    def listener(self) -> tuple[NodeName, ChannelId] | None:
+        """The agent who talks with the caller now."""
+        attempt = attempt_of(self.state.agent)
+        if attempt is None or not isinstance(self.state.caller, Bridged):
+            return None
+        return self.state.request.place.node, agent_channel(self.state, attempt)
 
     async def ask(self, event: Event) -> State:
         """Queues news and returns the state right after it; the last one when it has ended.
@@ -161,6 +178,7 @@ class HandoffRunner:
                         self._watcher.run(),
                         self._to_agent.run(),
                         self._to_caller.run(),
+                        self.whisperer.run(),
                     )
                 ]
                 await self._begin()
@@ -235,6 +253,8 @@ class HandoffRunner:
             self._changed = asyncio.Event()
         for effect in effects:
             self._start(effect)
+        if self.listener() is not None:
+            self._asides.forget()  # the briefing is over
         if self.state.settled and not before.settled:
             for what, milliseconds in measured(self.state.timing).items():
                 self._ports.tally.took(what, milliseconds)

@@ -164,7 +164,7 @@ async def test_an_agent_who_talks_with_the_caller_can_be_told_something() -> Non
     async with running(speech=Voice(), targets=(ALICE,)) as lab:
         handoff = await lab.escalate()
         await lab.until(handoff, connected)
-        await lab.registry.whisper(handoff.handoff_id, "their card was stolen")
+        await lab.registry.whisper(handoff.handoff_id, "their card was stolen", "acme")
         assert lab.pbx.said == [Sound(b"their card was stolen", 16000)]
 
 
@@ -173,4 +173,4 @@ async def test_nobody_is_told_anything_before_they_talk() -> None:
         lab.pbx.slow["dial"] = asyncio.Event()
         handoff = await lab.escalate()
         with pytest.raises(TooLate):
-            await lab.registry.whisper(handoff.handoff_id, "too early")
+            await lab.registry.whisper(handoff.handoff_id, "too early", "acme")
