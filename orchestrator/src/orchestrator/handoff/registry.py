@@ -18,6 +18,7 @@ from orchestrator.handoff.intake import Intake
 from orchestrator.handoff.names import owner_of
 from orchestrator.handoff.news import News
 from orchestrator.handoff.ports import Calls, Fenced, Ports, Sound
+from orchestrator.handoff.queue_news import QueueNews
 from orchestrator.handoff.refusals import OtherTenant, TooLate, UnknownHandoff
 from orchestrator.handoff.roster import Roster
 from orchestrator.handoff.runner import HandoffRunner
@@ -48,10 +49,16 @@ from orchestrator.model import (
 ADOPT_TRIES = 5
 
 
-class Registry(Following, News):
+async def _nobody_else() -> bool:
+    """The permit of one that cannot be replaced as heir."""
+    return True
+
+
+class Registry(Following, News, QueueNews):
     """All handoffs of this replica, and through the store those of the others.
 
-    What becomes of them is told by its part Following, what they are told by its part News.
+    What becomes of them is told by its part Following, what they are told by its parts News and
+    QueueNews.
     """
 
     def __init__(
@@ -133,13 +140,13 @@ class Registry(Following, News):
     # --- adopting -----------------------------------------------------------------------------
 
     async def adopt(
-        self, tenant: str, call: CallId, permit: Callable[[], Awaitable[bool]]
+        self, tenant: str, call: CallId, permit: Callable[[], Awaitable[bool]] = _nobody_else
     ) -> HandoffId | None:
         """Goes on with the call's handoff, which a replica that is gone has left.
 
         `permit`: whether we are its heir still; asked before each try. None: there is none, it is
-        over, or somebody else has it. From the return on the news of
-        its channels is taken. Raises StoreError.
+        over, or somebody else has it. From the return on the news of its channels is taken. Raises
+        StoreError.
         """
         handoff = await self._ports.store.latest_of_call(tenant, call)
         if handoff is None or self._roster.live(handoff) is not None:
