@@ -232,6 +232,7 @@ class Place:
     caller: ChannelId
     bot: ChannelId  # "" = there is none just now
     bridge: BridgeId
+    dialplan_only: bool = False  # no bridges there; the queue's events say what becomes of them
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import secrets
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 import structlog
+from redis.asyncio import Redis
 
+from orchestrator.app.ami_listing import Listed, listed
 from orchestrator.ari.ami import AmiAccount, AmiClient
-from orchestrator.ari.ami_pbx import AmiPbx, AmiTelephony
+from orchestrator.ari.ami_pbx import OVER, AmiPbx, AmiTelephony, redirect
 from orchestrator.ari.ami_wire import AmiMessage
 from orchestrator.ari.queue_states import QueueStates
 from orchestrator.config import HostPort, Settings
-from orchestrator.errors import SetupError
+from orchestrator.errors import NotFound, SetupError, StoreError
 from orchestrator.fleet import events as on
 from orchestrator.fleet.call import DEFAULT_TENANT, EnteredCall, Tenant, name_or_empty
 from orchestrator.fleet.calls import Calls
+from orchestrator.fleet.guard import Guard
+from orchestrator.fleet.slots import LIMIT_SECONDS
 from orchestrator.handoff.registry import Registry
 from orchestrator.model import CallId, ChannelId, DialplanEntry
 from orchestrator.telemetry import Metrics
@@ -23,87 +31,187 @@ log = structlog.stdlib.get_logger(__name__)
 
 CALL_EVENT = "VoiceforkCall"
 """UserEvent of the shipped include, once the hosted bot has answered."""
+QUEUE_ENDED_EVENT = "VoiceforkQueueEnded"
+"""Its UserEvent for a caller whom a queue gave up, and who hears music now."""
 
 
 class AmiSite:
-    """One such node. `calls` and `handoffs` are set before its client is run."""
+    """One such node. `calls` and `handoffs` are set before it is run."""
 
     def __init__(
-        self, name: str, account: AmiAccount, queue: DialplanEntry, metrics: Metrics
+        self, name: str, account: AmiAccount, queue: DialplanEntry, metrics: Metrics, guard: Guard
     ) -> None:
+        """`guard`: of this node, which one replica drives at a time."""
         self.name = name
         self.queues = QueueStates(self.heard)
-        self._callers: set[str] = set()  # channels
+        self._callers: dict[str, CallId] = {}  # by channel, until they hang up
         self.calls: Calls | None = None
         self.handoffs: Registry | None = None
+        self._guard = guard
         self.client = AmiClient(
-            account, on_event=self.queues.heard, on_connected=self._connected, metrics=metrics
+            account,
+            on_event=self.queues.heard,
+            on_connected=self._connected,
+            metrics=metrics,
+            permit=guard.permit,
         )
         self.pbx = AmiPbx(self.client, queue)
-        self.telephony = AmiTelephony(self.client, queue, self._in_the_dialplan)
+        self.telephony = AmiTelephony(self.client, self._in_the_dialplan)
+
+    async def run(self) -> None:
+        """Drives the node whenever it is ours, until cancelled."""
+        await self._guard.run(self._drive, self._forget)
+
+    async def _drive(self) -> None:
+        async with asyncio.TaskGroup() as work:
+            work.create_task(self.client.run())
+            work.create_task(self.queues.keep_up(self.client))
+
+    def _forget(self) -> None:
+        """Another replica has taken the node, and found its callers as they are."""
+        self._callers.clear()
+
+    # --- what the node says -------------------------------------------------------------------
 
     def heard(self, event: AmiMessage) -> None:
         match event.event:
             case "UserEvent" if event.get("UserEvent") == CALL_EVENT:
-                self._entered(event)
+                self._entered(
+                    event.get("Call"),
+                    event.get("Caller"),
+                    tenant=event.get("Tenant"),
+                    direction=event.get("Direction"),
+                    bot=event.get("Bot"),
+                )
+            case "UserEvent" if event.get("UserEvent") == QUEUE_ENDED_EVENT:
+                self._queue_ended(event)
             case "Hangup":
                 self._hung_up(event.get("Uniqueid"))
+            case "AgentCalled" | "AgentConnect" | "BridgeEnter":
+                self._told_of_queue(event)
 
-    async def _connected(self) -> None:
-        """After a break: whose channel is not there has hung up."""
-        await self.queues.look(self.client)
-        before = set(self._callers)
-        rows = await self.client.listed("CoreShowChannels")
-        for gone in before - {row.get("Uniqueid") for row in rows}:
-            self._hung_up(gone)
+    def _told_of_queue(self, event: AmiMessage) -> None:
+        """Events of app_queue name the caller's channel as Uniqueid, as those of bridges do."""
+        call = self._callers.get(event.get("Uniqueid"))
+        if call is None or self.handoffs is None:
+            return
+        match event.event:
+            case "AgentCalled":
+                self.handoffs.queue_called(call)
+            case "AgentConnect":
+                self.handoffs.queue_answered(call)
+            case _:
+                self.handoffs.queue_merged(call)
 
-    def _entered(self, event: AmiMessage) -> None:
-        call_id, channel = name_or_empty(event.get("Call")), event.get("Caller")
+    def _queue_ended(self, event: AmiMessage) -> None:
+        channel, status = event.get("Caller"), event.get("Status")
+        call, handoffs = self._callers.get(channel), self.handoffs
+        if call is not None and handoffs is not None and handoffs.queue_gave_up(call, status):
+            return
+        log.info("back from a queue, to the dialplan", channel=channel, status=status)
+        if self.calls is not None:
+            self.calls.spawn(self._let_go(channel))
+
+    async def _let_go(self, channel: str) -> None:
+        """The dialplan would wait for us for a while, and then go on by itself."""
+        try:
+            await redirect(self.client, channel, OVER)
+        except NotFound:
+            log.debug("hung up meanwhile", channel=channel)
+
+    def _entered(self, call: str, channel: str, *, tenant: str, direction: str, bot: str) -> None:
+        call_id = name_or_empty(call)
         if self.calls is None or not call_id or not channel:
             log.warning("a call without an id: it has no fork", channel=channel)
             return
         if not self.calls.has_room():
             log.warning("no room for a call of a hosted bot", calls=len(self.calls))
             return  # bot and caller talk all the same
-        call = EnteredCall(
+        entered = EnteredCall(
             CallId(call_id),
-            Tenant(name_or_empty(event.get("Tenant")) or DEFAULT_TENANT),
+            Tenant(name_or_empty(tenant) or DEFAULT_TENANT),
             channel,
             "ulaw",  # nothing of it passes through us
-            direction="out" if event.get("Direction") == "out" else "in",
+            direction="out" if direction == "out" else "in",
             answered=True,
-            hosted=event.get("Bot") or "hosted",
+            hosted=bot or "hosted",
             node=self.name,
         )
-        if self.calls.enter(call):
-            self._callers.add(channel)
+        if self.calls.enter(entered):
+            self._callers[channel] = CallId(call_id)
 
     def _hung_up(self, channel: str) -> None:
-        if channel not in self._callers or self.calls is None:
+        call = self._callers.pop(channel, None)
+        if call is None or self.calls is None:
             return
-        self._callers.discard(channel)
-        if (call := self.calls.call_of(channel)) is not None and self.handoffs is not None:
+        if self.handoffs is not None:
             self.handoffs.caller_left(call, hung_up=True)
         self.calls.post_to_channel(channel, on.CallerHungUp())
 
     def _in_the_dialplan(self, channel: ChannelId) -> None:
         """Redirected: the call is no longer the bot's."""
-        self._callers.discard(channel)
         if self.calls is not None:
             self.calls.post_to_channel(channel, on.CallerLeft())
 
+    # --- what it has --------------------------------------------------------------------------
 
-def ami_sites(settings: Settings, metrics: Metrics) -> Mapping[str, AmiSite]:
-    """By name. Nothing is sent before their clients are run. Raises SetupError."""
+    async def _connected(self) -> None:
+        """After a break, or another replica: who is there, who has gone, who talks to whom?"""
+        await self.queues.look(self.client)
+        before = dict(self._callers)
+        there = await listed(self.client)
+        living = {each.channel for each in there}
+        for gone in before.keys() - living:
+            self._hung_up(gone)
+        for each in there:
+            if each.channel not in self._callers:
+                await self._found(each)
+            if each.is_merged and self.handoffs is not None and each.channel in self._callers:
+                self.handoffs.queue_merged(self._callers[each.channel])
+
+    async def _found(self, caller: Listed) -> None:
+        """A caller of whom only the node knows: another replica had them, or we before."""
+        if caller.is_with_bot:
+            self._entered(
+                caller.call,
+                caller.channel,
+                tenant=caller.tenant,
+                direction=caller.direction,
+                bot=caller.bot,
+            )
+        elif caller.handoff and self.handoffs is not None:
+            tenant = name_or_empty(caller.tenant) or DEFAULT_TENANT
+            call = CallId(name_or_empty(caller.call))
+            try:
+                await self.handoffs.adopt(tenant, call, self._guard.permit)
+            except StoreError as error:
+                log.warning("handoff is not adopted", call_id=call, error=str(error))
+            self._callers[caller.channel] = call
+
+
+@asynccontextmanager
+async def open_ami_sites(
+    settings: Settings, metrics: Metrics
+) -> AsyncIterator[Mapping[str, AmiSite]]:
+    """By name. Nothing is sent before they are run. Raises SetupError."""
+    redis: Redis = Redis.from_url(settings.redis, protocol=2, socket_connect_timeout=LIMIT_SECONDS)
+    replica = f"{socket.gethostname()}/{secrets.token_hex(8)}"
     queue = DialplanEntry(settings.queue_context, settings.queue_extension)
     try:
-        return {
-            name: AmiSite(name, _account(settings, HostPort(where)), queue, metrics)
+        yield {
+            name: AmiSite(
+                *(name, _account(settings, name, where), queue, metrics),
+                Guard(redis, name, replica),
+            )
             for name, where in settings.ami_nodes.items()
         }
+    finally:
+        await redis.aclose()
+
+
+def _account(settings: Settings, name: str, text: str) -> AmiAccount:
+    try:
+        where = HostPort(text)
     except ValueError as error:
-        raise SetupError(f"--ami-nodes: {error}") from error
-
-
-def _account(settings: Settings, where: HostPort) -> AmiAccount:
+        raise SetupError(f"--ami-nodes: {name}: {error}") from error
     return AmiAccount(where.host, where.port, settings.ami_user, settings.ami_secret())

@@ -17,7 +17,7 @@ from orchestrator.api.call_events import CallEvents
 from orchestrator.api.forwarding import Forwarding
 from orchestrator.api.handoff_service import HandoffService, in_stream
 from orchestrator.api.server import HANDOFF_SERVICE, GrpcServer, open_server
-from orchestrator.app.ami_site import ami_sites
+from orchestrator.app.ami_site import open_ami_sites
 from orchestrator.app.callers import Callers
 from orchestrator.app.cluster import open_demand
 from orchestrator.app.handing import open_handoffs
@@ -126,7 +126,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             open_sites(settings, tenure.app, metrics, tenure.permit)
         )
         site = sites[settings.node]
-        stasisless = ami_sites(settings, metrics)
+        stasisless = await stack.enter_async_context(open_ami_sites(settings, metrics))
         meeting = await stack.enter_async_context(open_rendezvous(settings.redis))
         workers = await stack.enter_async_context(
             open_worker_controls(settings.node, dialling=Dialling(tls, settings.grpc_worker_name))
@@ -209,7 +209,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
         ]
         for other in stasisless.values():
             other.calls, other.handoffs = calls, handoffs
-            work += [other.client.run(), other.queues.keep_up(other.client)]
+            work.append(other.run())
         await stack.enter_async_context(_running(work))
         await _any_connected(connections)
         for each, connection in zip(sites.values(), connections, strict=True):

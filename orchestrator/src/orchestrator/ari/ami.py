@@ -29,6 +29,9 @@ _CHANNEL_GONE = ("no such channel", "channel does not exist", "channel not exist
 _MOST_ROWS = 10_000  # of one list; more are dropped and counted
 
 
+Permit = Callable[[], Awaitable[bool]]
+
+
 @dataclass(frozen=True, slots=True)
 class AmiAccount:
     """Of manager.conf."""
@@ -51,7 +54,7 @@ class _Pending:
 class AmiClient:
     """Call `run` in a task of the owner."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a connection and whom it tells
         self,
         account: AmiAccount,
         *,
@@ -59,7 +62,10 @@ class AmiClient:
         on_connected: Callable[[], Awaitable[None]],
         metrics: Metrics,
         limit_seconds: float = 2.0,
+        permit: Permit | None = None,
     ) -> None:
+        """`permit`: asked before anything is asked for; False = another replica does it."""
+        self._permit = permit
         self._account = account
         self._on_event = on_event
         self._on_connected = on_connected
@@ -175,10 +181,12 @@ class AmiClient:
     async def _ask(
         self, name: str, fields: Mapping[str, str] | Sequence[tuple[str, str]], *, listing: bool
     ) -> tuple[AmiMessage, Sequence[AmiMessage]]:
-        if self._writer is None:
-            raise Unreachable("AMI", name, 0, "not connected")
+        if self._permit is not None and not await self._permit():
+            raise Unreachable("AMI", name, 0, "another replica drives this node")
         if len(self._pending) >= _MOST_PENDING:
             raise Unreachable("AMI", name, 0, "too many actions wait for their answers")
+        if (writer := self._writer) is None:  # lost while it was asked
+            raise Unreachable("AMI", name, 0, "not connected")
         number = f"vf-{next(self._numbers)}"
         pairs = fields.items() if isinstance(fields, Mapping) else fields
         written = write_action(name, number, pairs)
@@ -186,8 +194,8 @@ class AmiClient:
         self._pending[number] = pending
         try:
             async with asyncio.timeout(self._limit):
-                self._writer.write(written)
-                await self._writer.drain()
+                writer.write(written)
+                await writer.drain()
                 answer = await pending.answer
         except TimeoutError as error:
             raise Unreachable("AMI", name, 0, "no answer") from error

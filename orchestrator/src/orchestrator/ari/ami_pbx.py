@@ -16,6 +16,9 @@ from orchestrator.handoff.names import PlaybackId
 from orchestrator.handoff.ports import ChannelGone, Sound
 from orchestrator.model import BridgeId, ChannelId, DialplanEntry, NodeName, Target
 
+OVER = DialplanEntry("voicefork-queue-over", "s")
+"""Of the shipped include: what follows a queue where nobody knows better."""
+
 
 class AmiPbx:
     """Implements fleet.ports.Pbx: what the dialplan does by itself is nothing here."""
@@ -64,11 +67,8 @@ class AmiPbx:
 class AmiTelephony:
     """Implements handoff.ports.Telephony. `left` is told of callers whom the dialplan has now."""
 
-    def __init__(
-        self, client: AmiClient, queue: DialplanEntry, left: Callable[[ChannelId], None]
-    ) -> None:
+    def __init__(self, client: AmiClient, left: Callable[[ChannelId], None]) -> None:
         self._client = client
-        self._queue = queue
         self._left = left
 
     async def make_holding(self, node: NodeName, bridge: BridgeId, music: str) -> None:
@@ -138,9 +138,10 @@ class AmiTelephony:
     ) -> None:
         """Variables, then Redirect: the caller leaves the bot in the same step, Queue() has music.
 
-        The bot's leg ends with its Dial().
+        The bot's leg ends with its Dial(). No entry: the caller comes from the queue, and nothing
+        else is left to be done than what the dialplan does then.
         """
-        place = entry or self._queue
+        place = entry or OVER
         try:
             for name, value in {**variables, "CHANNEL(musicclass)": music}.items():
                 fields = {"Channel": caller, "Variable": name, "Value": _one_line(value)}

@@ -39,7 +39,7 @@ class CallPlaces:
     def __init__(
         self, calls: Calls, node: str, talkback: Talkback, bridge: Callable[[str], str]
     ) -> None:
-        """`node`: of calls that name none."""
+        """`node`: of calls that name none. `bridge`: of a call; empty where there is none ever."""
         self._calls = calls
         self._node = node
         self._talkback = talkback
@@ -49,13 +49,15 @@ class CallPlaces:
         view = self._calls.view(call)
         if view is None or not view.lendable:
             return None
+        bridge = self._bridge(call)
         return model.Place(
             call_id=call,
             tenant=view.tenant,
             node=model.NodeName(view.node or self._node),
             caller=model.ChannelId(view.channel_id),
             bot=model.ChannelId(self._talkback(call) or ""),
-            bridge=model.BridgeId(self._bridge(call)),
+            bridge=model.BridgeId(bridge),
+            dialplan_only=not bridge,
         )
 
 

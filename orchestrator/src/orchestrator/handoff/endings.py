@@ -21,7 +21,7 @@ from orchestrator.handoff.effects import (
 )
 from orchestrator.handoff.events import Deadline
 from orchestrator.handoff.phrases import hush_caller
-from orchestrator.handoff.state import Request, State, dialplan_variables
+from orchestrator.handoff.state import State, dialplan_variables
 from orchestrator.handoff.steps import (
     Step,
     drop_agent,
@@ -36,6 +36,7 @@ from orchestrator.handoff.tracks import (
     Bridged,
     FinishingPhrase,
     Held,
+    InQueue,
     Left,
     Merged,
     Merging,
@@ -106,23 +107,23 @@ def to_dialplan(state: State, place: Outcome, tries: int = 0) -> Step:
             effect_id(state, "move", move),
             move,
             request.caller,
-            _entry(request, place),
+            _entry(state, place),
             dialplan_variables(request),
             request.plan.music,
         ),
     )
 
 
-def _entry(request: Request, place: Outcome) -> DialplanEntry | None:
+def _entry(state: State, place: Outcome) -> DialplanEntry | None:
     """None: who comes from the queue is not sent there again, the dialplan knows what is next."""
-    plan = request.plan
+    request, plan = state.request, state.request.plan
     match place:
         case Outcome.VOICEMAIL if plan.voicemail:
             return plan.voicemail
         case Outcome.CALLBACK if plan.callback:
             return plan.callback
         case _:
-            return None if request.came_back else plan.queue
+            return None if request.came_back or state.gave_up else plan.queue
 
 
 def back_to_music(state: State) -> Step:
@@ -151,11 +152,21 @@ def queue_failed(state: State, tries: int, outcome: Outcome, at: float) -> Step:
 
 def queued(state: State, place: Outcome, at: float) -> Step:
     """The dialplan has the caller. Let go after a queue: the outcome is why that one ended."""
-    phase = Phase.QUEUED
-    if place is Outcome.QUEUED and state.request.came_back:
-        place, phase = state.request.came_back, Phase.FAILED
+    phase, why = Phase.QUEUED, state.request.came_back or state.gave_up
+    if place is Outcome.QUEUED and why:
+        place, phase = why, Phase.FAILED
+    elif place is Outcome.QUEUED and state.request.place.dialplan_only:
+        return in_queue(state)
     moved, effects = finish(replace(state, caller=Left()), place, phase, at)
-    return moved, (*release_bot(state, Release.LEFT_BOT), *effects, *remains(state))
+    bot = () if state.gave_up else release_bot(state, Release.LEFT_BOT)
+    return moved, (*bot, *effects, *remains(state))
+
+
+def in_queue(state: State) -> Step:
+    """The queue has the caller and will tell what comes of it; the bot's part is over."""
+    moved = replace(state, caller=InQueue(), phase=Phase.DIALLING, outcome=Outcome.UNSPECIFIED)
+    clear = tuple(ClearDeadline(which) for which in _DUE_BEFORE_THE_END)
+    return moved, (*release_bot(state, Release.LEFT_BOT), *clear, *remains(state))
 
 
 def to_bot(state: State, outcome: Outcome, at: float) -> Step:

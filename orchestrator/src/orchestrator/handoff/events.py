@@ -81,6 +81,35 @@ class QueueEntered:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueCalled:
+    """The queue calls one of its members for the caller."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAnswered:
+    """A member has taken the caller's call."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueueMerged:
+    """The caller is in a bridge with somebody."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueueGaveUp:
+    """The queue is done with the caller, who hears music. `status`: Asterisk's QUEUESTATUS."""
+
+    at: float
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallerLeft:
     """The caller's channel is no longer ours: hung up, or only out of our application."""
 
@@ -267,5 +296,6 @@ Event = (
     | CallerLeft | CallerKey | BotLost | MixReady | AgentRinging | AgentAnswered | BriefingStarted
     | BriefingEnded | AgentKey | AgentAccepted | AgentLost | AgentJoined | ContextPatched
     | ContextPublished | ContextFailed | ContextAcked | WitnessReported | WitnessEnded | AriFailed
-    | CancelRequested | Superseded | DeadlinePassed | Referred
+    | CancelRequested | Superseded | DeadlinePassed | Referred | QueueCalled | QueueAnswered
+    | QueueMerged | QueueGaveUp
 )  # fmt: skip

@@ -9,6 +9,8 @@ Three tracks advance side by side; `meet` joins them.
              Merged ─LIVE, one not heard─▶ Holding, a way out
              any before ─way out─▶ Queueing ─QueueEntered─▶ Left       QUEUED, VOICEMAIL, CALLBACK
                                    Queueing ─AriFailed─▶ Stranded ─RETRY─▶ Queueing
+             Queueing ─QueueEntered─▶ InQueue, where the queue tells: ─QueueMerged─▶ Left  CONNECTED
+                                   InQueue ─QueueGaveUp─▶ Queueing, the next way out
              any before ─way out─▶ Returning ─CallerReturned─▶ Left    RETURNED
              any before ─cancel──▶ Returning ─CallerReturned─▶ Left    CANCELLED
              Held ─(agent Elsewhere)─▶ Asking ─Referred─▶ Left         CONNECTED, else a way out
@@ -24,8 +26,8 @@ Three tracks advance side by side; `meet` joins them.
                             Publishing ─failed, CONTEXT─▶ Unavailable ─▶ Published
 
 The agent's rows are in agents.py, the context's in story.py, the proof in merging.py, REFER's in
-referring.py, the ways out and the menu in ways.py, setbacks in setbacks.py, how it ends in
-endings.py.
+referring.py, the queue's in queueing.py, the ways out and the menu in ways.py, setbacks in
+setbacks.py, how it ends in endings.py.
 PATTERN_DIALPLAN goes from the end of the phrase, of the bot's or the rules', straight to Queueing.
 Only WARM_WHISPER has a Briefing. A caller whom a queue gave back (Request.came_back) starts
 AwaitingHold, with the ways out. After `Finish` only clean-up follows; a connected conversation
@@ -42,6 +44,7 @@ from orchestrator.handoff import (
     merging,
     names,
     phrases,
+    queueing,
     referring,
     setbacks,
     steps,
@@ -86,7 +89,11 @@ from orchestrator.handoff.events import (
     HoldReady,
     MixReady,
     PhraseEnded,
+    QueueAnswered,
+    QueueCalled,
     QueueEntered,
+    QueueGaveUp,
+    QueueMerged,
     Referred,
     Requested,
     Superseded,
@@ -107,6 +114,7 @@ from orchestrator.handoff.tracks import (
     FinishingPhrase,
     Held,
     Holding,
+    InQueue,
     Merged,
     Merging,
     NoAgent,
@@ -162,6 +170,7 @@ def _row(state: State, event: Event) -> Step:
         case (
             PhraseEnded() | HoldReady() | CallerHeld() | CallerMerged() | CallerReturned()
             | QueueEntered() | CallerLeft() | CallerKey() | BotLost() | Referred()
+            | QueueCalled() | QueueAnswered() | QueueMerged() | QueueGaveUp()
         ):  # fmt: skip
             return _caller(state, event)
         case (
@@ -210,6 +219,12 @@ def _caller(state: State, event: Event) -> Step:
     match state.caller, event:
         case Asking(), (QueueEntered() | CallerLeft(_, hung_up=False) | Referred()):
             return referring.heard(state, event)
+        case (Queueing() | InQueue()), (
+            QueueCalled() | QueueAnswered() | QueueMerged() | QueueGaveUp()
+        ):
+            return queueing.heard(state, event)
+        case InQueue(), CallerLeft(_, hung_up=False):
+            return state, ()
         case ((FinishingPhrase() | BeingTold()), PhraseEnded(at)):
             return ways.heard_out(state, at)
         case _, HoldReady(at) if state.hold is Bridge.MAKING:

@@ -11,7 +11,7 @@ from orchestrator.handoff import names
 from orchestrator.handoff.ports import Telephony
 from orchestrator.handoff.state import State, dialplan_variables
 from orchestrator.handoff.steps import agent_channel, attempt_of
-from orchestrator.handoff.tracks import Bridged, Left
+from orchestrator.handoff.tracks import Bridged, InQueue, Left
 from orchestrator.model import HandoffId
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ RESCUE_SECONDS = 5.0
 
 async def rescue(state: State, telephony: Telephony) -> None:
     """Leaves a conversation alone; otherwise sends the caller to the queue. Never raises."""
-    if isinstance(state.caller, Bridged | Left):
+    if isinstance(state.caller, Bridged | InQueue | Left):
         return
     request, node = state.request, state.request.place.node
     queued = await _done(

@@ -55,7 +55,11 @@ class Request:
     @property
     def straight(self) -> bool:
         """Whether nobody is to be called: the dialplan takes the caller at once."""
-        dialplan = self.plan.pattern is Pattern.DIALPLAN or not self.plan.targets
+        dialplan = (
+            self.plan.pattern is Pattern.DIALPLAN
+            or not self.plan.targets
+            or self.place.dialplan_only
+        )
         return dialplan and not self.came_back
 
     @property
@@ -96,6 +100,7 @@ class State:
     live_at: float | None = None  # both caller and PBX had sent since the last change of source
     one_way: bool = False  # just now one of them sends nothing
     moves: int = 0  # of the caller
+    gave_up: Outcome = Outcome.UNSPECIFIED  # why the queue did, where it tells
     phrase_ended_at: float | None = None
     told: bool = False  # the rules' phrase, or on the way to it
     context_revision: int = 1

@@ -96,6 +96,14 @@ class Stranded:
 
 
 @dataclass(frozen=True, slots=True)
+class InQueue:
+    """The dialplan's queue has the caller, and tells what becomes of them."""
+
+    called: float | None = None  # since then a member's phone rings
+    answered: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Asking:
     """In the dialplan, with music: the caller's carrier is asked to call the target (REFER)."""
 
@@ -110,7 +118,7 @@ class Left:
 
 Caller = (
     WithBot | FinishingPhrase | AwaitingHold | Holding | BeingTold | Held | Merging | Merged
-    | Bridged | Returning | Queueing | Stranded | Asking | Left
+    | Bridged | Returning | Queueing | Stranded | InQueue | Asking | Left
 )  # fmt: skip
 
 # --- agent ----------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ from orchestrator.handoff.steps import Step, dial, dial_next, drop_agent, effect
 from orchestrator.handoff.tracks import Choosing, Held
 from orchestrator.model import Fallback, Menu, Outcome, Phase
 
+_IN_THE_DIALPLAN = frozenset({Fallback.VOICEMAIL, Fallback.CALLBACK})
+
 
 def way_out(state: State, outcome: Outcome, at: float) -> Step:
     """Nobody took the call for `outcome`: the next way that is open."""
@@ -43,6 +45,8 @@ def _next(state: State, at: float) -> Step:
 def is_open(state: State, way: Fallback) -> bool:
     """Whether this way leads anywhere just now."""
     plan = state.request.plan
+    if state.request.place.dialplan_only and way not in _IN_THE_DIALPLAN:
+        return False
     match way:
         case Fallback.NEXT_TARGET:
             return state.following < len(plan.targets)

@@ -1,0 +1,110 @@
+"""One replica at a time for a node that is driven by AMI alone: a lease in Redis.
+
+    voicefork:v1:ami:<node>     name of the replica that drives it; lives as long as the lease
+
+Asterisk tells whoever listens: with two replicas that react, a caller would be redirected twice.
+A Redis that does not answer is no lost lease: nobody can have taken it meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import structlog
+from redis.asyncio import Redis
+
+from orchestrator.errors import StoreError
+from orchestrator.fleet.slots import LEASE_SECONDS, LIMIT_SECONDS
+from orchestrator.handoff.cancellation import heed_cancellation
+from orchestrator.replies import within
+
+log = structlog.stdlib.get_logger(__name__)
+
+BEAT_SECONDS = 0.3
+
+# KEYS: lease. ARGV: replica, milliseconds. Taken where it is free, renewed where it is ours.
+_HOLD = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+# KEYS: lease. ARGV: replica.
+_LEAVE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+"""
+
+
+class Guard:
+    """Of one node, in one replica, whose name nobody else has. `run` belongs in a task."""
+
+    def __init__(self, redis: Redis, node: str, replica: str) -> None:
+        self._hold = redis.register_script(_HOLD)
+        self._leave = redis.register_script(_LEAVE)
+        self._key = [f"voicefork:v1:ami:{node}"]
+        self._node = node
+        self._replica = replica
+        self._beat = 0.0
+        self.held = False
+
+    async def run(
+        self, drive: Callable[[], Awaitable[None]], lost: Callable[[], None] = lambda: None
+    ) -> None:
+        """Runs `drive` while the node is ours, until cancelled; `lost`: somebody has taken it."""
+        try:
+            while True:
+                heed_cancellation()
+                if await self._ours():
+                    await self._drive(drive)
+                    lost()
+                await asyncio.sleep(BEAT_SECONDS)
+        finally:
+            await self._say_goodbye()
+
+    async def permit(self) -> bool:
+        """Whether the node may be told anything: False = replaced while we stood still."""
+        now = asyncio.get_running_loop().time()
+        if self.held and now - self._beat > LEASE_SECONDS:
+            await self._ours()
+        return self.held
+
+    async def _drive(self, drive: Callable[[], Awaitable[None]]) -> None:
+        log.info("this replica drives the node", node=self._node)
+        async with asyncio.TaskGroup() as work:
+            driving = work.create_task(_awaited(drive))
+            while await self._ours():
+                heed_cancellation()
+                await asyncio.sleep(BEAT_SECONDS)
+            driving.cancel()
+        log.warning("another replica drives the node", node=self._node)
+
+    async def _ours(self) -> bool:
+        """Takes the lease, or renews it."""
+        begun = asyncio.get_running_loop().time()
+        arguments: list[str | int] = [self._replica, round(LEASE_SECONDS * 1000)]
+        asking = cast(Awaitable[Any], self._hold(self._key, arguments))
+        try:
+            self.held = bool(await within(LIMIT_SECONDS, asking))
+        except StoreError as error:
+            log.debug("lease of a node is not renewed", node=self._node, error=str(error))
+        self._beat = begun  # not now: we may have stood still while it was asked
+        return self.held
+
+    async def _say_goodbye(self) -> None:
+        if not self.held:
+            return
+        self.held = False
+        try:
+            await within(
+                LIMIT_SECONDS, cast(Awaitable[Any], self._leave(self._key, [self._replica]))
+            )
+        except StoreError as error:
+            log.warning("lease of a node is not released", node=self._node, error=str(error))
+
+
+async def _awaited(drive: Callable[[], Awaitable[None]]) -> None:
+    await drive()

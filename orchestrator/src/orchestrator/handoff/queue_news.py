@@ -1,0 +1,45 @@
+"""What a node's queue tells the handoffs of a caller whom only its dialplan has (by AMI)."""
+
+from __future__ import annotations
+
+from orchestrator.handoff.events import (
+    Event,
+    QueueAnswered,
+    QueueCalled,
+    QueueGaveUp,
+    QueueMerged,
+)
+from orchestrator.handoff.ports import Ports
+from orchestrator.handoff.roster import Roster
+from orchestrator.handoff.tracks import InQueue, Queueing
+from orchestrator.model import CallId
+
+
+class QueueNews:
+    """Part of handoff.registry.Registry; as its part News."""
+
+    _ports: Ports
+    _roster: Roster
+
+    def queue_called(self, call: CallId) -> None:
+        """A member's phone rings for the caller."""
+        self._of_queue(call, QueueCalled(self._ports.clock.now()))
+
+    def queue_answered(self, call: CallId) -> None:
+        """A member takes the call."""
+        self._of_queue(call, QueueAnswered(self._ports.clock.now()))
+
+    def queue_merged(self, call: CallId) -> None:
+        """The caller is in a bridge with somebody."""
+        self._of_queue(call, QueueMerged(self._ports.clock.now()))
+
+    def queue_gave_up(self, call: CallId, status: str) -> bool:
+        """`status`: Asterisk's QUEUESTATUS. False: no handoff of this call waits in a queue."""
+        return self._of_queue(call, QueueGaveUp(self._ports.clock.now(), status))
+
+    def _of_queue(self, call: CallId, event: Event) -> bool:
+        runner = self._roster.of_call(call)
+        if runner is None or not isinstance(runner.state.caller, Queueing | InQueue):
+            return False
+        runner.post(event)
+        return True

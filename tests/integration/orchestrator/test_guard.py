@@ -1,0 +1,109 @@
+"""A node's guard at a real redis-server: one replica drives it, and another when that is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from orchestrator.fleet.guard import Guard
+from orchestrator.fleet.slots import LEASE_SECONDS
+from redis.asyncio import Redis
+
+SOON = 5.0
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    connection: Redis = Redis.from_url(redis_url, protocol=2)
+    yield connection
+    await connection.aclose()
+
+
+@pytest.fixture
+def node() -> str:
+    return f"node-{secrets.token_hex(3)}"
+
+
+class Driver:
+    """What a replica does with a node that is its own."""
+
+    def __init__(self, redis: Redis, node: str, replica: str) -> None:
+        self.guard = Guard(redis, node, replica)
+        self.driving = False
+        self.lost = 0
+
+    async def drive(self) -> None:
+        self.driving = True
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.driving = False
+
+    def note_loss(self) -> None:
+        self.lost += 1
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Driver]:
+        async with asyncio.TaskGroup() as work:
+            task = work.create_task(self.guard.run(self.drive, self.note_loss))
+            yield self
+            task.cancel()
+
+
+async def until(fits: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SOON):
+        while not fits():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_one_of_two_replicas_drives_the_node(redis: Redis, node: str) -> None:
+    one, other = Driver(redis, node, "one"), Driver(redis, node, "other")
+    async with one.running():
+        await until(lambda: one.driving)
+        async with other.running():
+            await asyncio.sleep(LEASE_SECONDS + 0.5)
+            assert (one.driving, other.driving) == (True, False)
+            assert (await one.guard.permit(), await other.guard.permit()) == (True, False)
+
+
+async def test_who_leaves_is_followed_at_once(redis: Redis, node: str) -> None:
+    one, other = Driver(redis, node, "one"), Driver(redis, node, "other")
+    async with one.running():
+        await until(lambda: one.driving)
+    assert not one.driving
+    async with other.running():
+        await until(lambda: other.driving)
+
+
+async def test_who_dies_is_followed_when_the_lease_is_over(redis: Redis, node: str) -> None:
+    await redis.set(f"voicefork:v1:ami:{node}", "dead", px=round(LEASE_SECONDS * 1000))
+    other = Driver(redis, node, "other")
+    async with other.running():
+        await until(lambda: other.driving)
+
+
+async def test_who_was_replaced_stops_driving_and_may_say_nothing(redis: Redis, node: str) -> None:
+    one = Driver(redis, node, "one")
+    async with one.running():
+        await until(lambda: one.driving)
+        await redis.set(f"voicefork:v1:ami:{node}", "other", px=60_000)
+        await until(lambda: not one.driving)
+        assert not await one.guard.permit()
+        await until(lambda: one.lost == 1)
+    assert await redis.get(f"voicefork:v1:ami:{node}") == b"other"
+
+
+async def test_without_redis_who_drives_goes_on(redis_url: str, node: str) -> None:
+    connection: Redis = Redis.from_url(redis_url, protocol=2)
+    one = Driver(connection, node, "one")
+    async with one.running():
+        await until(lambda: one.driving)
+        connection.connection_pool.connection_kwargs["port"] = 1  # nobody listens there
+        await connection.connection_pool.disconnect()
+        await asyncio.sleep(LEASE_SECONDS + 0.5)
+        assert one.driving
+        assert await one.guard.permit()
+    await connection.aclose()
