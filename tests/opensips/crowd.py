@@ -71,7 +71,7 @@ class Crowd:
         }
 
 
-async def run(edge: str, calls: int, hz: float) -> None:
+async def run(edge: str, calls: int, hz: int) -> None:
     loop = asyncio.get_running_loop()
     enough, over = asyncio.Event(), asyncio.Event()
     loop.add_signal_handler(signal.SIGUSR1, enough.set)
