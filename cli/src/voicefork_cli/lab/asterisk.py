@@ -60,6 +60,8 @@ class AsteriskPlan:
     carrier: str | None = None
     record: bool = False
     ami: bool = False
+    host: str = HOST
+    carrier_host: str = HOST
     installation: Installation | None = None
 
 
@@ -159,7 +161,8 @@ async def open_asterisk(lab: Lab, plan: AsteriskPlan | None = None) -> AsyncIter
     rtp = lab.ports.rtp_range(RTP_PORTS)
     password = secrets.token_urlsafe(18)
     values = {
-        **{"NAME": plan.name, "HOST": HOST, "SHIPPED": shipped("deploy/asterisk")},
+        **{"NAME": plan.name, "HOST": plan.host, "SHIPPED": shipped("deploy/asterisk")},
+        "CARRIER_HOST": plan.carrier_host,
         **{"ETC": home / "etc", "STATE": home, "MUSIC": home / "music"},
         **{"MODULES": installation.modules, "SHARE": installation.share},
         **{"SIP_PORT": sip_port, "HTTP_PORT": http_port},
@@ -176,8 +179,8 @@ async def open_asterisk(lab: Lab, plan: AsteriskPlan | None = None) -> AsyncIter
     async with lab.program(plan.name, argv, grace_seconds=GRACE_SECONDS) as program:
         asterisk = Asterisk(
             name=plan.name,
-            sip=f"{HOST}:{sip_port}",
-            ari_url=f"http://{HOST}:{http_port}/ari",
+            sip=f"{plan.host}:{sip_port}",
+            ari_url=f"http://{plan.host}:{http_port}/ari",
             ari_user="voicefork",
             ari_password=password,
             ami_port=ami_port,

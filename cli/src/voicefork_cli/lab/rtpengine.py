@@ -51,7 +51,7 @@ class _OneAnswer(asyncio.DatagramProtocol):
 
 @asynccontextmanager
 async def open_rtpengine(
-    lab: Lab, *, rtp_ports: int = RTP_PORTS, port: int = 0
+    lab: Lab, *, rtp_ports: int = RTP_PORTS, port: int = 0, media_host: str = HOST
 ) -> AsyncIterator[Rtpengine]:
     """Runs an rtpengine while the block runs; `port` is that of its control protocol, 0: any."""
     daemon = find_program("rtpengine", "apt-get install rtpengine-daemon, or `make setup`")
@@ -59,7 +59,7 @@ async def open_rtpengine(
     argv = [
         *(daemon, "--foreground", "--log-stderr", "--config-file=none"),
         "--table=-1",  # no kernel forwarding
-        *(f"--interface={HOST}", f"--listen-ng={HOST}:{port}"),
+        *(f"--interface={media_host}", f"--listen-ng={HOST}:{port}"),
         *(f"--port-min={media.first}", f"--port-max={media.last}"),
         *("--log-level=6", "--delete-delay=0"),
     ]
