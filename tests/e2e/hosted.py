@@ -37,6 +37,7 @@ RULES = {
         "targets": ["PJSIP/agent-1"],
         "ring_seconds": 4,
         "fallbacks": ["return_to_bot"],
+        "voicemail": "2000@voicefork-voicemail",
     },
     "queues": {"voicefork": {}},
 }

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from voicefork.handoff.v1 import handoff_pb2 as pb
 from voicefork_cli.lab.processes import Lab
+from voicefork_cli.measure.heard import hear
 from voicefork_cli.sim.phone import Behaviour
 
 from tests.e2e.ears import AGENT, BOT, MUSIC, until_hears
@@ -40,19 +42,37 @@ async def live(house: House) -> dict[str, Any]:
             await asyncio.sleep(0.02)
 
 
-async def handed_over(house: House, pattern: pb.Pattern.ValueType) -> pb.Handoff:
+@asynccontextmanager
+async def escalated(house: House, **fields: Any) -> AsyncIterator[Watch]:
+    """The call's handoff, followed while the block runs."""
     call = await live(house)
-    request = pb.EscalateRequest(
-        request_id=f"r-{time.time_ns()}", call_id=str(call["call_id"]), pattern=pattern
+    answer: Any = house.service.Escalate(
+        pb.EscalateRequest(request_id=f"r-{time.time_ns()}", call_id=call["call_id"], **fields)
     )
-    answer: Any = house.service.Escalate(request)
     watch = Watch((await answer).handoff.handoff_id)
-    await watch.follow(house.service)
-    return watch.seen[-1]
+    async with asyncio.TaskGroup() as work:
+        work.create_task(watch.follow(house.service))
+        yield watch
+
+
+async def handed_over(house: House, pattern: pb.Pattern.ValueType) -> pb.Handoff:
+    async with escalated(house, pattern=pattern) as watch:
+        return await watch.settled()
+
+
+@asynccontextmanager
+async def an_impatient_queue(house: House) -> AsyncIterator[None]:
+    """Callers are given up after two seconds."""
+    name = "dialplan set global VOICEFORK_QUEUE_SECONDS"
+    await house.stage.asterisk.cli(f"{name} 2")
+    try:
+        yield
+    finally:
+        await house.stage.asterisk.cli(f"{name} 600")
 
 
 @pytest.mark.parametrize("pattern", [pb.PATTERN_DIALPLAN, pb.PATTERN_ATTENDED])
-async def test_the_queue_takes_the_caller_without_a_silent_frame(
+async def test_an_agent_of_the_queue_gets_the_caller_without_a_silent_frame(
     house: House, pattern: pb.Pattern.ValueType
 ) -> None:
     """Whatever pattern is asked for: without bridges there is only the dialplan's."""
@@ -60,14 +80,52 @@ async def test_the_queue_takes_the_caller_without_a_silent_frame(
     async with house.talking(AMI) as (caller, bot):
         assert "Stasis" not in await house.stage.applications()
         begun = time.time_ns()
-        handoff = await handed_over(house, pattern)
-        assert (handoff.phase, handoff.outcome) == (pb.PHASE_QUEUED, pb.OUTCOME_QUEUED)
-        await until_hears(caller, AGENT)
+        async with escalated(house, pattern=pattern) as watch:
+            await until_hears(caller, AGENT)
+            handoff = await watch.settled()
+        assert (handoff.phase, handoff.outcome) == (pb.PHASE_CONNECTED, pb.OUTCOME_CONNECTED)
+        assert watch.phases[-4:] == ["DIALLING", "RINGING", "ACCEPTED", "CONNECTED"]
+        assert handoff.target.queue == "voicefork"
+        assert 700 <= handoff.timing.ring_ms <= 2000
+        assert handoff.timing.merge_ms <= 500
         assert order(caller)[-3:] == [{BOT}, {MUSIC}, {AGENT}]
         assert_seamless(caller, begun)
         assert handoff.timing.dead_air_ms == 0
         async with asyncio.timeout(SOON):
             await bot.ended.wait()
+
+
+async def test_a_caller_who_hangs_up_in_the_queue_is_told_as_one(house: House) -> None:
+    house.agent.behaviour = Behaviour(status=None)
+    async with house.talking(AMI) as (caller, _), escalated(house) as watch:
+        await watch.until(pb.PHASE_RINGING)
+        await until_hears(caller, MUSIC)
+        await caller.hang_up()
+        final = await watch.final()
+        assert (final.phase, final.outcome) == (pb.PHASE_FAILED, pb.OUTCOME_CALLER_HUNG_UP)
+
+
+async def test_who_is_given_up_by_the_queue_takes_the_next_way_out(house: House) -> None:
+    house.agent.behaviour = Behaviour(status=None)
+    async with an_impatient_queue(house), house.talking(AMI) as (caller, _):
+        begun = time.time_ns()
+        async with escalated(house, fallbacks=[pb.FALLBACK_VOICEMAIL]) as watch:
+            await watch.because_of(pb.OUTCOME_NO_ANSWER)
+            final = await watch.final()
+            assert (final.phase, final.outcome) == (pb.PHASE_QUEUED, pb.OUTCOME_VOICEMAIL)
+            shown = await house.stage.asterisk.cli("core show channels concise")
+            assert "!voicefork-voicemail!2000!" in shown
+        assert hear(caller.heard, begun, final.changed_at.ToNanoseconds()).silent_ms == 0
+
+
+async def test_without_a_way_out_the_dialplan_says_goodbye(house: House) -> None:
+    house.agent.behaviour = Behaviour(status=None)
+    async with an_impatient_queue(house), house.talking(AMI) as (caller, _):
+        async with escalated(house, fallbacks=[pb.FALLBACK_RETURN_TO_BOT]) as watch:
+            final = await watch.final()
+            assert (final.phase, final.outcome) == (pb.PHASE_FAILED, pb.OUTCOME_NO_ANSWER)
+        async with asyncio.timeout(10.0):
+            await caller.ended.wait()
 
 
 async def test_the_queue_is_told_what_the_call_is_about(house: House) -> None:

@@ -97,7 +97,7 @@ class AmiSite:
             return
         match event.event:
             case "AgentCalled":
-                self.handoffs.queue_called(call)
+                self.handoffs.queue_called(call, event.get("Queue"))
             case "AgentConnect":
                 self.handoffs.queue_answered(call)
             case _:

@@ -85,6 +85,7 @@ class QueueCalled:
     """The queue calls one of its members for the caller."""
 
     at: float
+    queue: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ class QueueNews:
     _ports: Ports
     _roster: Roster
 
-    def queue_called(self, call: CallId) -> None:
+    def queue_called(self, call: CallId, queue: str) -> None:
         """A member's phone rings for the caller."""
-        self._of_queue(call, QueueCalled(self._ports.clock.now()))
+        self._of_queue(call, QueueCalled(self._ports.clock.now(), queue))
 
     def queue_answered(self, call: CallId) -> None:
         """A member takes the call."""

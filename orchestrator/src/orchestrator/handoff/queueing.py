@@ -20,7 +20,7 @@ from orchestrator.handoff.state import State
 from orchestrator.handoff.steps import Step, milliseconds
 from orchestrator.handoff.tracks import Acked, InQueue, Left, Published, Queueing
 from orchestrator.handoff.ways import way_out
-from orchestrator.model import Outcome, Phase
+from orchestrator.model import Outcome, Phase, Queue
 
 
 def heard(state: State, event: Event) -> Step:
@@ -40,8 +40,9 @@ def heard(state: State, event: Event) -> Step:
 
 def _told(state: State, waiting: InQueue, event: Event) -> Step:
     match event:
-        case QueueCalled(at):
-            return replace(state, caller=replace(waiting, called=at), phase=Phase.RINGING), ()
+        case QueueCalled(at, queue):
+            calling = replace(waiting, called=at)
+            return replace(state, caller=calling, target=Queue(queue), phase=Phase.RINGING), ()
         case QueueAnswered(at):
             timing = state.timing
             if waiting.called is not None:

@@ -1,0 +1,204 @@
+"""A queue that tells: its news bring the handoff to its end, whoever is faster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from orchestrator.handoff.codec import dump, load
+from orchestrator.handoff.effects import (
+    ContinueInDialplan,
+    DialAgent,
+    DropBot,
+    Finish,
+    MakeHolding,
+    SetDeadline,
+)
+from orchestrator.handoff.events import (
+    AriFailed,
+    BotLost,
+    CallerLeft,
+    CancelRequested,
+    Deadline,
+    DeadlinePassed,
+    QueueAnswered,
+    QueueCalled,
+    QueueEntered,
+    QueueGaveUp,
+    QueueMerged,
+    Requested,
+)
+from orchestrator.handoff.machine import begin
+from orchestrator.handoff.state import State
+from orchestrator.handoff.tracks import InQueue, Left, Queueing
+from orchestrator.model import (
+    BridgeId,
+    ChannelId,
+    DialplanEntry,
+    Fallback,
+    Outcome,
+    Pattern,
+    Phase,
+    Queue,
+)
+
+from tests.builders.handoffs import BOB, PLACE, QUEUE, Driven, request
+
+VOICEMAIL, CALLBACK = DialplanEntry("mail", "2000"), DialplanEntry("callback", "s")
+ALONE = replace(PLACE, bot=ChannelId(""), bridge=BridgeId(""), dialplan_only=True)
+
+
+def asked(**changes: Any) -> Driven:
+    return Driven(begin(request(place=ALONE, **changes), 100.0)).feed(Requested(100.0))
+
+
+def queueing(**changes: Any) -> Driven:
+    driven = asked(**changes)
+    return driven.feed(QueueEntered(100.1, driven.state.moves))
+
+
+def ends(driven: Driven) -> tuple[Phase, Outcome]:
+    assert len(driven.ever(Finish)) == 1
+    return driven.state.phase, driven.state.outcome
+
+
+@pytest.mark.parametrize("pattern", list(Pattern))
+def test_whatever_is_asked_for_the_queue_takes_the_caller_at_once(pattern: Pattern) -> None:
+    driven = asked(pattern=pattern)
+    (effect,) = driven.ever(ContinueInDialplan)
+    assert effect.entry == QUEUE
+    assert not driven.ever(MakeHolding)
+
+
+def test_the_handoff_goes_on_while_the_queue_has_the_caller() -> None:
+    driven = queueing()
+    assert driven.state.caller == InQueue()
+    assert driven.state.phase is Phase.DIALLING
+    assert not driven.ever(Finish)
+    assert len(driven.ever(DropBot)) == 1
+
+
+def test_an_agent_who_has_the_caller_connects() -> None:
+    driven = queueing().feed(
+        QueueCalled(101.0, "support"),
+        QueueAnswered(
+            103.5,
+        ),
+        QueueMerged(103.6),
+    )
+    assert ends(driven) == (Phase.CONNECTED, Outcome.CONNECTED)
+    assert (driven.state.timing.ring_ms, driven.state.timing.merge_ms) == (2500, 100)
+    assert driven.state.target == Queue("support")
+    assert isinstance(driven.state.caller, Left)
+
+
+def test_each_step_is_told() -> None:
+    driven = queueing().feed(QueueCalled(101.0, "support"))
+    assert driven.state.phase is Phase.RINGING
+    assert driven.feed(QueueAnswered(103.5)).state.phase is Phase.ACCEPTED
+
+
+def test_the_next_member_rings_anew() -> None:
+    driven = queueing().feed(QueueCalled(101.0, "support"), QueueCalled(110.0, "support"))
+    driven.feed(QueueAnswered(112.0), QueueMerged(112.0))
+    assert driven.state.timing.ring_ms == 2000
+
+
+def test_a_dialplan_without_a_queue_connects_by_its_bridge_alone() -> None:
+    driven = queueing().feed(QueueMerged(103.0))
+    assert ends(driven) == (Phase.CONNECTED, Outcome.CONNECTED)
+    assert driven.state.timing.merge_ms is None
+
+
+def test_news_may_overtake_the_answer_to_our_own_redirect() -> None:
+    driven = asked().feed(QueueCalled(100.1, "support"))
+    assert isinstance(driven.state.caller, InQueue)
+    driven.feed(QueueEntered(100.2, 1), QueueAnswered(101.1), QueueMerged(101.2))
+    assert ends(driven) == (Phase.CONNECTED, Outcome.CONNECTED)
+    assert driven.state.timing.ring_ms == 1000
+
+
+def test_a_caller_who_hangs_up_in_the_queue_is_told_as_one() -> None:
+    driven = queueing().feed(QueueCalled(101.0, "support"), CallerLeft(104.0))
+    assert ends(driven) == (Phase.FAILED, Outcome.CALLER_HUNG_UP)
+
+
+def test_leaving_the_bot_is_no_hang_up() -> None:
+    assert queueing().feed(CallerLeft(101.0, hung_up=False)).state.caller == InQueue()
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        ("TIMEOUT", Outcome.NO_ANSWER),
+        ("FULL", Outcome.QUEUE_FULL),
+        ("JOINEMPTY", Outcome.QUEUE_CLOSED),
+        ("UNKNOWN", Outcome.UNREACHABLE),
+    ],
+)
+def test_a_queue_that_gives_up_leads_to_the_next_way_out(status: str, outcome: Outcome) -> None:
+    driven = queueing(fallbacks=(Fallback.VOICEMAIL,), voicemail=VOICEMAIL)
+    driven.feed(QueueGaveUp(160.0, status))
+    assert (driven.state.phase, driven.state.outcome) == (Phase.FALLBACK, outcome)
+    assert driven.wants(ContinueInDialplan)[0].entry == VOICEMAIL
+    driven.feed(QueueEntered(160.1, driven.state.moves))
+    assert ends(driven) == (Phase.QUEUED, Outcome.VOICEMAIL)
+    assert len(driven.ever(DropBot)) == 1
+
+
+def test_ways_that_need_a_bridge_are_none() -> None:
+    ways = (
+        *(Fallback.NEXT_TARGET, Fallback.BACKUP_CENTRE, Fallback.HOLDING_MENU),
+        *(Fallback.RETURN_TO_BOT, Fallback.CALLBACK),
+    )
+    driven = queueing(fallbacks=ways, backup=BOB, callback=CALLBACK)
+    driven.feed(QueueGaveUp(160.0, "FULL"))
+    assert not driven.ever(DialAgent)
+    assert driven.wants(ContinueInDialplan)[0].entry == CALLBACK
+
+
+def test_without_a_way_out_the_dialplan_is_let_go_on_and_the_queue_is_not_tried_again() -> None:
+    driven = queueing().feed(QueueGaveUp(160.0, "TIMEOUT"))
+    assert driven.wants(ContinueInDialplan)[0].entry is None
+    driven.feed(QueueEntered(160.1, driven.state.moves))
+    assert ends(driven) == (Phase.FAILED, Outcome.NO_ANSWER)
+
+
+def test_a_voicemail_that_fails_leads_there_too() -> None:
+    driven = queueing(fallbacks=(Fallback.VOICEMAIL,), voicemail=VOICEMAIL)
+    driven.feed(QueueGaveUp(160.0, "FULL"))
+    moving = driven.state.caller
+    assert isinstance(moving, Queueing)
+    driven.feed(AriFailed(160.1, f"h1:move:{moving.move}", Outcome.PBX_ERROR))
+    assert driven.wants(ContinueInDialplan)[0].entry is None
+
+
+def test_a_queue_that_gives_up_twice_is_heard_once() -> None:
+    driven = queueing().feed(QueueGaveUp(160.0, "TIMEOUT"))
+    before = driven.state
+    assert driven.feed(QueueGaveUp(160.1, "TIMEOUT"), QueueMerged(160.2)).state == before
+
+
+def test_a_cancel_comes_too_late_for_who_is_in_the_queue() -> None:
+    driven = queueing()
+    before = driven.state
+    assert driven.feed(CancelRequested(101.0)).state == before
+
+
+def test_nothing_of_the_bots_and_no_deadline_matters_any_more() -> None:
+    driven = queueing()
+    driven.feed(BotLost(101.0), DeadlinePassed(190.0, Deadline.GIVE_UP))
+    assert driven.state.caller == InQueue()
+    assert not [due for due in driven.ever(SetDeadline) if due.which is Deadline.GIVE_UP]
+
+
+def test_a_node_with_stasis_tells_nothing_and_the_queue_is_the_end() -> None:
+    driven = Driven(begin(request(pattern=Pattern.DIALPLAN), 100.0)).feed(Requested(100.0))
+    driven.feed(QueueCalled(100.1, "support"), QueueEntered(100.2, 1))
+    assert ends(driven) == (Phase.QUEUED, Outcome.QUEUED)
+
+
+def test_the_state_is_stored_and_read_again() -> None:
+    state = queueing().feed(QueueCalled(101.0, "support")).state
+    assert load(State, dump(state)) == state
