@@ -100,7 +100,9 @@ class Call:
         Waits while the playout buffer is full, so it can never overrun. Ids should not repeat in a
         call. False: the utterance was cut (Clear, barge-in) and the rest was not sent. Raises
         Frozen, NotAllowed (a SHADOW), CallEnded, ValueError (half a sample).
+        To the AGENT alone see `tell_agent`.
         """
+        aside = audience is Audience.AGENT
         spoken = self.opening.downlink
         if len(audio) % spoken.bytes_per_sample:
             raise ValueError(f"{len(audio)} bytes are not whole samples of {spoken}")
@@ -108,12 +110,13 @@ class Call:
         pieces = [audio[at : at + step] for at in range(0, len(audio), step)] or [b""]
         for index, piece in enumerate(pieces):
             ends = last and index == len(pieces) - 1
-            self._may_speak(utterance_id)
-            if not await self._conversation.has_room(utterance_id, spoken.duration_ms(len(piece))):
+            self._may_speak(utterance_id, aside=aside)
+            milliseconds = spoken.duration_ms(len(piece))
+            if not await self._conversation.has_room(utterance_id, milliseconds, aside=aside):
                 self._conversation.playout.skipped(utterance_id, last=last)
                 return False
-            self._may_speak(utterance_id)
-            self._conversation.playout.sent(utterance_id, spoken.duration_ms(len(piece)), last=ends)
+            self._may_speak(utterance_id, aside=aside)
+            self._conversation.playout.sent(utterance_id, milliseconds, last=ends, aside=aside)
             self._send(
                 pb.ConverseResponse(
                     speak=pb.Speak(
@@ -126,6 +129,17 @@ class Call:
                 )
             )
         return True
+
+    async def tell_agent(self, utterance_id: str, audio: bytes, *, last: bool = True) -> bool:
+        """Says `audio` to the human alone; the caller hears none of it. Frozen does not stop it.
+
+        A PRIMARY briefs the agent of a WARM_WHISPER so, from `escalate` on; an ASSIST whispers into
+        the conversation after the merge. The human hears whole utterances, 30 s at most of what
+        waits. FINISHED says that all of it was handed on. Raises as `speak` does.
+        """
+        return await self.speak(
+            utterance_id, audio, last=last, barge=Barge.NOT_INTERRUPTIBLE, audience=Audience.AGENT
+        )
 
     async def played(self, utterance_id: str) -> PlayState:
         """Waits until the utterance is FINISHED or CUT. Raises CallEnded."""
@@ -262,8 +276,8 @@ class Call:
     def _send(self, message: pb.ConverseResponse) -> None:
         self._conversation.outbox.put(message)
 
-    def _may_speak(self, utterance_id: str) -> None:
-        freeze = self._conversation.freeze
+    def _may_speak(self, utterance_id: str, *, aside: bool) -> None:
+        freeze = None if aside else self._conversation.freeze
         if self.opening.role is Role.SHADOW:
             raise NotAllowed("a SHADOW does not speak")
         if freeze is not None and utterance_id != freeze.except_utterance_id:

@@ -165,14 +165,12 @@ class Conversation:
         """Its updates go there; the same request asked again is the same escalation."""
         return self._escalations.setdefault(escalation.request_id, escalation)
 
-    async def has_room(self, utterance_id: str, milliseconds: float) -> bool:
+    async def has_room(self, utterance_id: str, milliseconds: float, *, aside: bool) -> bool:
         """Waits until so much more speech fits; False when the utterance was cut."""
         while not self.is_ended:
             if self.playout.is_cut(utterance_id):
                 return False
-            # A piece longer than the whole buffer goes alone.
-            fits = self.playout.room_ms >= milliseconds or not self.playout.queued_ms
-            if fits and self.outbox.has_room:
+            if self.playout.has_room(milliseconds, aside=aside) and self.outbox.has_room:
                 return True
             await self.change()
         raise CallEnded("the call is over")

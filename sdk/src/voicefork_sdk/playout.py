@@ -22,6 +22,7 @@ class _Utterance:
     played_ms: float = 0.0
     is_complete: bool = False  # `last` was sent
     is_cut: bool = False  # the rest will not be played
+    is_aside: bool = False  # for the human alone: what silences the caller's bot leaves it
 
     @property
     def queued_ms(self) -> float:
@@ -39,12 +40,19 @@ class Playout:
 
     @property
     def queued_ms(self) -> float:
-        """Sent, and not yet known to be played."""
-        return sum(utterance.queued_ms for utterance in self._live.values())
+        """Sent to the caller, and not yet known to be played."""
+        return self._queued_ms(aside=False)
 
-    @property
-    def room_ms(self) -> float:
-        return max(0.0, self._ahead_ms - self.queued_ms)
+    def has_room(self, milliseconds: float, *, aside: bool = False) -> bool:
+        """Whether so much more may be sent; a piece longer than the whole buffer goes alone.
+
+        What is for the human alone (`aside`) does not wait for what the caller hears.
+        """
+        queued = self._queued_ms(aside=aside)
+        return not queued or queued + milliseconds <= self._ahead_ms
+
+    def _queued_ms(self, *, aside: bool) -> float:
+        return sum(each.queued_ms for each in self._live.values() if each.is_aside is aside)
 
     def is_cut(self, utterance_id: str) -> bool:
         """True while the rest of an unfinished utterance would not be played."""
@@ -55,7 +63,9 @@ class Playout:
         """FINISHED or CUT, once it is known."""
         return self._endings.get(utterance_id)
 
-    def sent(self, utterance_id: str, milliseconds: float, *, last: bool) -> None:
+    def sent(
+        self, utterance_id: str, milliseconds: float, *, last: bool, aside: bool = False
+    ) -> None:
         utterance = self._live.setdefault(utterance_id, _Utterance())
         if utterance.is_complete:  # an id used again is a new utterance
             utterance = self._live[utterance_id] = _Utterance()
@@ -63,6 +73,7 @@ class Playout:
             self._endings.pop(utterance_id, None)
         utterance.sent_ms += milliseconds
         utterance.is_complete = last
+        utterance.is_aside = aside
 
     def skipped(self, utterance_id: str, *, last: bool) -> None:
         """A piece of a cut utterance was not sent; its last piece ends the matter."""
@@ -70,8 +81,12 @@ class Playout:
             self._live.pop(utterance_id, None)
 
     def others_than(self, utterance_id: str) -> tuple[str, ...]:
-        """Every live utterance but this one."""
-        return tuple(other for other in self._live if other != utterance_id)
+        """Every live utterance to the caller but this one."""
+        return tuple(
+            other
+            for other, utterance in self._live.items()
+            if other != utterance_id and not utterance.is_aside
+        )
 
     def cut(self, utterance_ids: Collection[str] | None = None) -> None:
         """These were silenced from this side; None: all."""

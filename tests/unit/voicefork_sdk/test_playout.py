@@ -15,16 +15,38 @@ def playout() -> Playout:
 
 def test_what_was_sent_takes_room_until_it_is_played(playout: Playout) -> None:
     playout.sent("a", 800, last=False)
-    assert playout.room_ms == 200
+    assert (playout.has_room(200), playout.has_room(201)) == (True, False)
     playout.received(PlayState("a", PlayStatus.PROGRESS, played_ms=500))
-    assert playout.room_ms == 700
+    assert (playout.has_room(700), playout.has_room(701)) == (True, False)
+
+
+def test_a_piece_longer_than_the_buffer_goes_alone(playout: Playout) -> None:
+    assert playout.has_room(5000)
+    playout.sent("a", 1, last=False)
+    assert not playout.has_room(5000)
+
+
+def test_what_is_for_the_human_alone_takes_no_room_of_the_callers(playout: Playout) -> None:
+    playout.sent("aside", 1000, last=False, aside=True)
+    assert playout.has_room(1000)
+    assert not playout.has_room(1, aside=True)
+    playout.sent("a", 1000, last=False)
+    playout.received(PlayState("aside", PlayStatus.PROGRESS, played_ms=600))
+    assert playout.has_room(600, aside=True)
+
+
+def test_a_freeze_leaves_what_is_for_the_human_alone(playout: Playout) -> None:
+    for name in ("a", "phrase"):
+        playout.sent(name, 100, last=False)
+    playout.sent("aside", 100, last=False, aside=True)
+    assert playout.others_than("phrase") == ("a",)
 
 
 def test_a_finished_utterance_takes_no_room(playout: Playout) -> None:
     playout.sent("a", 800, last=True)
     finished = PlayState("a", PlayStatus.FINISHED, played_ms=800)
     playout.received(finished)
-    assert (playout.room_ms, playout.ending("a")) == (1000, finished)
+    assert (playout.queued_ms, playout.ending("a")) == (0, finished)
 
 
 def test_a_starved_utterance_has_nothing_queued(playout: Playout) -> None:
@@ -72,7 +94,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_no_history_makes_room_negative_or_larger_than_the_buffer(
+def test_no_history_makes_the_queue_negative(
     steps: list[tuple[str | PlayStatus, str, int]],
 ) -> None:
     playout = Playout(ahead_ms=1000)
@@ -84,4 +106,4 @@ def test_no_history_makes_room_negative_or_larger_than_the_buffer(
                 playout.sent(name, number, last=number % 2 == 0)
             case _:
                 playout.cut([name])
-        assert 0 <= playout.room_ms <= 1000
+        assert playout.queued_ms >= 0
