@@ -23,3 +23,11 @@ async def within(seconds: float, reply: Awaitable[Any]) -> Any:
 def as_text(value: object) -> str:
     """Whatever Redis holds, readable: bytes that are no UTF-8 have marks in their places."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def as_number(value: object, key: str) -> int:
+    """A counter of ours. Raises StoreError: somebody else has written under our `key`."""
+    text = as_text(value)
+    if not (text.isascii() and text.isdigit()):
+        raise StoreError(f"redis: {key} holds {text[:40]!r}, which is no number")
+    return int(text)

@@ -98,6 +98,31 @@ async def test_a_queue_is_looked_for_before_callers_are_sent_there(
 
 
 @pytest.mark.usefixtures("registered")
+async def test_a_channel_that_a_predecessor_asked_by_is_ended(client: AriClient, pbx: Pbx) -> None:
+    queue = Place("voicefork-queue", "s")
+    await client.create(f"vf-probe-{client.app}", "Local/s@voicefork-queue/n")
+    asking = AriPbx(client, queue=queue, music_class="", ring_tone="440", limit=2.0)
+    assert await asking.queue_exists()
+    await pbx.wait_empty()
+
+
+@pytest.mark.usefixtures("registered")
+async def test_a_channel_is_ended_that_was_made_for_who_had_given_up(
+    client: AriClient, pbx: Pbx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(channel_id: str, endpoint: str) -> None:
+        await AriClient.create(client, channel_id, endpoint)
+        raise Unreachable("POST", "/channels/create", 0, "TimeoutError")
+
+    monkeypatch.setattr(client, "create", late)
+    queue = Place("voicefork-queue", "s")
+    asking = AriPbx(client, queue=queue, music_class="", ring_tone="440", limit=2.0)
+    with pytest.raises(Unreachable):
+        await asking.queue_exists()
+    await pbx.wait_empty()
+
+
+@pytest.mark.usefixtures("registered")
 async def test_external_media_says_where_it_takes_rtp(client: AriClient) -> None:
     leg = await client.external_media("vf-leg", "127.0.0.1:4000", "ulaw")
     assert leg.local_host == "127.0.0.1"

@@ -304,3 +304,19 @@ async def test_an_adoption_goes_on_while_redis_is_away(redis: Redis, app: str) -
     await asyncio.sleep(LEASE_SECONDS + 0.1)
     assert await inheritance.permit()
     await away.aclose()
+
+
+@pytest.mark.parametrize("strange", ["", "12x", "²", b"\xff\xfe"])
+async def test_a_fence_that_is_no_number_is_the_stores_failure(
+    redis: Redis, app: str, strange: str | bytes
+) -> None:
+    slots = slots_of(redis, "one")
+    lease = await taken(slots, app)
+    await redis.set(f"voicefork:v1:slot:{app}:fence", strange)
+    with pytest.raises(StoreError):
+        await slots.holds(lease)
+    await redis.delete(f"voicefork:v1:slot:{app}")
+    with pytest.raises(StoreError):
+        await slots.take(app)
+    await redis.hset("voicefork:v1:slots", app, strange)
+    assert await slots.holders() == []

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from orchestrator.ari.client import AriClient
 from orchestrator.ari.events import Bridge, Channel
-from orchestrator.ari.pbx import OWN_LEG
+from orchestrator.ari.pbx import OWN_LEG, PROBE
 from orchestrator.errors import NotFound
 from orchestrator.handoff.names import agent_of, is_voice, owner_of
 from orchestrator.model import ChannelId
@@ -88,7 +88,7 @@ def _is_talk(bridge: Bridge) -> bool:
 
 
 def _is_leg(channel: str) -> bool:
-    return _TALKBACK in channel or owner_of(channel) is not None
+    return _TALKBACK in channel or channel.startswith(PROBE) or owner_of(channel) is not None
 
 
 async def clear_up(client: AriClient, leftovers: Leftovers) -> None:

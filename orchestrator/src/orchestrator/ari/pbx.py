@@ -15,6 +15,7 @@ from orchestrator.ari.transfers import AriTransfers
 from orchestrator.errors import Conflict, NotFound, PbxError, Unreachable
 
 OWN_LEG = "vf-"
+PROBE = f"{OWN_LEG}probe-"
 HOSTED_SECONDS = 8
 """How long a hosted bot may take to answer."""
 CODECS = ("ulaw", "alaw", "g722")
@@ -269,12 +270,14 @@ class AriPbx:
 
         Asked through a channel that is made for the question and never dialled.
         """
-        probe = f"{OWN_LEG}probe-{self._client.app}"
+        probe = f"{PROBE}{self._client.app}"
         endpoint = f"Local/{self._queue.extension}@{self._queue.context}/n"
-        await self._client.create(probe, endpoint)
         try:
-            return await self._client.place_exists(probe, self._queue)
-        except PbxError:
-            return None  # func_dialplan is not loaded
-        finally:
+            with suppress(Conflict):  # one that a dead predecessor could not end is as good
+                await self._client.create(probe, endpoint)
+            try:
+                return await self._client.place_exists(probe, self._queue)
+            except PbxError:
+                return None  # func_dialplan is not loaded
+        finally:  # also of one whose making was only answered too late
             await self.hang_up(probe)

@@ -43,6 +43,14 @@ class KeptChannels:
         self._kept[address] = channel, credentials  # the most recently used is the last
         return channel
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def let_go(self, address: str) -> grpc.aio.Channel | None:
+        """No longer kept: the caller of this method closes it, or it dials there for ever."""
+        channel, _ = self._kept.pop(address, (None, None))
+        return channel
+
     async def close_surplus(self) -> None:
         """Peers come and go; a channel closed too early is dialled anew. gRPC itself lets an idle
         one's connection go."""

@@ -16,6 +16,7 @@ from orchestrator.fleet.channels import Dialling, KeptChannels
 
 ALIVE_SECONDS = 0.3
 REPORT_SECONDS = 0.7  # below the second after which a worker helps itself (its ari_escape)
+GRACE_SECONDS = 1.0  # for what is under way to a replica that seems dead
 FORWARDED = (("voicefork-forwarded", "1"),)
 """Metadata of what another replica passed on: it is dealt with there, whatever comes."""
 
@@ -28,10 +29,18 @@ _OPTIONS = (
 
 
 class Peers:
-    """Channels by address, dialled when needed. Made by `open_peers`."""
+    """Channels by address, dialled when needed; closed when nobody answers there any more.
 
-    def __init__(self, dialling: Dialling) -> None:
+    Made by `open_peers`.
+    """
+
+    def __init__(self, dialling: Dialling, work: asyncio.TaskGroup) -> None:
         self._channels = KeptChannels(dialling, _OPTIONS)
+        self._work = work
+
+    def __len__(self) -> int:
+        """How many replicas we have channels to."""
+        return len(self._channels)
 
     def channel(self, address: str) -> grpc.aio.Channel:
         return self._channels.to(address)
@@ -41,6 +50,12 @@ class Peers:
         if not address:
             return False
         await self._channels.close_surplus()
+        answers = await self._answers(address)
+        if not answers and (channel := self._channels.let_go(address)) is not None:
+            self._work.create_task(channel.close(GRACE_SECONDS))
+        return answers
+
+    async def _answers(self, address: str) -> bool:
         check = self.channel(address).unary_unary(
             _HEALTH,
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -80,8 +95,9 @@ async def _one(report: worker_pb2.ReportRequest) -> AsyncIterator[worker_pb2.Rep
 
 @asynccontextmanager
 async def open_peers(dialling: Dialling) -> AsyncIterator[Peers]:
-    peers = Peers(dialling)
-    try:
-        yield peers
-    finally:
-        await peers.aclose()
+    async with asyncio.TaskGroup() as work:
+        peers = Peers(dialling, work)
+        try:
+            yield peers
+        finally:
+            await peers.aclose()

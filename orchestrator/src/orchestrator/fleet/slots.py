@@ -20,7 +20,7 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from orchestrator.replies import as_text, within
+from orchestrator.replies import as_number, as_text, within
 
 LEASE_SECONDS = 1.5
 LIMIT_SECONDS = 0.25
@@ -143,7 +143,8 @@ class Slots:
         me = self._replica
         arguments: list[str | int] = [app, me.name, me.address, _MILLISECONDS, broken or ""]
         fence, before = await within(LIMIT_SECONDS, self._take(_keys(app), arguments))
-        return Lease(app, int(fence), _holder(app, before, alive=False)) if int(fence) else None
+        number = as_number(fence, _keys(app)[1])
+        return Lease(app, number, _holder(app, before, alive=False)) if number else None
 
     async def renew(self, lease: Lease) -> Renewed:
         """False (as a truth value): somebody else has taken the slot."""
@@ -163,7 +164,7 @@ class Slots:
         """Whether nobody has taken the slot after us; also when Redis has forgotten it."""
         reading = cast(Awaitable[Any], self._redis.get(_keys(lease.app)[1]))
         fence = await within(LIMIT_SECONDS, reading)
-        return fence is None or int(fence) == lease.fence
+        return fence is None or as_number(fence, _keys(lease.app)[1]) == lease.fence
 
     async def release(self, lease: Lease) -> None:
         await within(LIMIT_SECONDS, self._release(_keys(lease.app), [lease.app, lease.fence]))
@@ -189,4 +190,8 @@ def _keys(app: str) -> list[str]:
 def _holder(app: str, text: object, *, alive: bool) -> Holder | None:
     fence, _, rest = as_text(text).partition("|")
     replica, _, address = rest.partition("|")
-    return Holder(app, int(fence), replica, address, alive) if fence.isdigit() else None
+    return (
+        Holder(app, int(fence), replica, address, alive)
+        if fence.isascii() and fence.isdigit()
+        else None
+    )

@@ -23,6 +23,11 @@ def test_what_a_predecessor_left_is_found() -> None:
     assert found.bridges == ("vf-c1",)
 
 
+def test_a_channel_that_only_asked_something_is_a_leftover() -> None:
+    probe = Channel(f"vf-probe-{APP}", state="Down", app_data=APP)
+    assert sort_out(APP, [probe], [], nobody).legs == (probe.id,)
+
+
 def test_what_a_living_call_owns_is_no_leftover() -> None:
     found = sort_out(APP, [CALLER, LEG], [BOTS_BRIDGE], lambda _: True)
     assert (found.orphans, found.legs, found.bridges) == ((), (), ())
@@ -71,8 +76,8 @@ def test_the_bridges_of_a_living_handoff_are_kept_while_they_are_empty() -> None
 
 
 def test_a_leg_of_ours_of_another_kind_is_left_alone() -> None:
-    probe = Channel("vf-probe-voicefork-0", app_data=APP)
-    found = sort_out(APP, [probe], [], nobody)
+    unknown = Channel("vf-of-a-later-version", app_data=APP)
+    found = sort_out(APP, [unknown], [], nobody)
     assert (found.orphans, found.legs) == ((), ())
 
 
