@@ -101,3 +101,13 @@ def test_a_new_version_of_the_chart_alone_restarts_nothing(values: str) -> None:
         if manifest["kind"] in {"Deployment", "DaemonSet", "StatefulSet"}:
             labels = manifest["spec"]["template"]["metadata"]["labels"]
             assert not {"helm.sh/chart", "app.kubernetes.io/version"} & set(labels)
+
+
+@pytest.mark.parametrize("component", ["edge", "rtpengine", "worker", "orchestrator"])
+def test_a_drained_node_takes_one_at_a_time(component: str) -> None:
+    rendered = template()
+    budget = rendered.one("PodDisruptionBudget", f"-{component}")["spec"]
+    pods = rendered.one("Deployment", f"-{component}")["spec"]["template"]["metadata"]["labels"]
+
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"]["matchLabels"].items() <= pods.items()

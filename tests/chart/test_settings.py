@@ -136,20 +136,6 @@ def test_the_configmap_holds_the_repositorys_files() -> None:
     assert set(yaml.safe_load((CHART / "Chart.yaml").read_text())) >= {"kubeVersion", "appVersion"}
 
 
-def test_certificates_leave_grpc_as_the_workers_speak_it() -> None:
-    rendered = template("everything-values.yaml")
-
-    # The workers' gRPC, both ways, is plain: an orchestrator with TLS would be out of their reach.
-    assert (
-        "grpc_cert" not in rendered.one("ConfigMap", "-orchestrator")["data"]["orchestrator.yaml"]
-    )
-    assert "sip_tls_certificate" in rendered.one("ConfigMap", "-worker")["data"]["worker.yaml"]
-    assert not any(
-        arg.startswith("--tls")
-        for arg in rendered.one("Pod", "-test")["spec"]["containers"][0]["args"]
-    )
-
-
 @pytest.mark.skipif(not shutil.which("redis-server"), reason="no redis-server here")
 def test_redis_is_the_first_process_and_asks_for_its_password(tmp_path: Path) -> None:
     rendered = template("trial-values.yaml")

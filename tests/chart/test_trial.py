@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 import typer
+import yaml
 from voicefork_cli.app import app
 
 from tests.chart.conftest import ROOT, Manifest, template
@@ -67,3 +69,18 @@ def test_asterisk_gets_the_repositorys_files() -> None:
         if volume["name"] == "config"
     )
     assert {item["key"] for item in volume} == set(data)
+
+
+@pytest.mark.parametrize("setting", ["replicas=1", "replicas=4", "replicas=7", "config.slots=9"])
+def test_asterisk_asks_as_many_slots_as_the_orchestrators_have(setting: str) -> None:
+    rendered = template("trial-values.yaml", settings=(f"orchestrator.{setting}",))
+    settings = yaml.safe_load(
+        rendered.one("ConfigMap", "-orchestrator")["data"]["orchestrator.yaml"]
+    )
+    (container,) = rendered.one("Deployment", "-asterisk")["spec"]["template"]["spec"]["containers"]
+    told = {entry["name"]: entry.get("value") for entry in container["env"]}
+
+    assert told["SLOTS"] == str(settings["slots"])
+    # What start.sh makes of it is what the dialplan reads.
+    assert '#include "slots.conf"' in (ASTERISK / "trial" / "extensions.conf").read_text()
+    assert "VOICEFORK_SLOTS=%s" in (ASTERISK / "trial" / "start.sh").read_text()

@@ -9,6 +9,7 @@
 #   EXTERNAL_ADDRESS    what SIP and SDP say, where a NAT stands before it
 #   LOCAL_NETS          networks that EXTERNAL_ADDRESS is not said to (private ones)
 #   RTP_PORTS           10000-20000
+#   SLOTS               as many slots as the orchestrators have (their --slots: 4)
 set -eu
 etc=/etc/asterisk
 from=/etc/voicefork
@@ -28,6 +29,8 @@ password=$(printf %s "$ARI_PASSWORD" | sed 's/;/\\;/g')
 
 ports=${RTP_PORTS:-10000-20000}
 printf 'rtpstart=%s\nrtpend=%s\n' "${ports%-*}" "${ports#*-}" >"$etc/ports.conf"
+
+printf 'VOICEFORK_SLOTS=%s\n' "${SLOTS:-4}" >"$etc/slots.conf"
 
 : >"$etc/address.conf"
 if [ -n "${EXTERNAL_ADDRESS:-}" ]; then

@@ -207,7 +207,56 @@ grpc://{{ include "voicefork.name" (dict "root" . "component" "vendor") }}:{{ .V
 {{- end -}}
 {{- end -}}
 
-{{/* dict root, component, name: name of the Secret that cert-manager fills */}}
+{{/* dict root, component: name of the Secret that cert-manager fills */}}
 {{- define "voicefork.certificate" -}}
 {{- printf "%s-%s-tls" (include "voicefork.fullname" .root) .component -}}
+{{- end -}}
+
+{{/* dict root, component, values: name of the Secret with a component's certificate, if it has one */}}
+{{- define "voicefork.tlsSecret" -}}
+{{- if .values.tls.existingSecret -}}
+{{- .values.tls.existingSecret -}}
+{{- else if .root.Values.certificates.enabled -}}
+{{- include "voicefork.certificate" . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Is gRPC spoken with certificates? Both sides, or neither. */}}
+{{- define "voicefork.mtls" -}}
+{{- if .Values.certificates.mtls -}}
+{{- $worker := include "voicefork.tlsSecret" (dict "root" . "component" "worker" "values" .Values.worker) -}}
+{{- $orchestrator := include "voicefork.tlsSecret" (dict "root" . "component" "orchestrator" "values" .Values.orchestrator) -}}
+{{- if and $worker $orchestrator -}}
+true
+{{- else if or $worker $orchestrator -}}
+{{- fail "worker.tls.existingSecret and orchestrator.tls.existingSecret: mTLS wants a certificate for both; or certificates.mtls=false" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Settings of both services: what gRPC shows, whom it trusts, and the names that stand in the
+     certificates of those who are dialled by a pod's address. */}}
+{{- define "voicefork.grpc.settings" -}}
+grpc_cert: /etc/voicefork/tls/tls.crt
+grpc_key: /etc/voicefork/tls/tls.key
+grpc_ca: /etc/voicefork/tls/ca.crt
+grpc_worker_name: {{ include "voicefork.name" (dict "root" . "component" "worker") }}
+grpc_orchestrator_name: {{ include "voicefork.name" (dict "root" . "component" "orchestrator") }}
+{{- end -}}
+
+{{/* Name of the Secret of whoever calls us with mTLS and is none of the services. */}}
+{{- define "voicefork.clientSecret" -}}
+{{- if .Values.tests.tls.existingSecret -}}
+{{- .Values.tests.tls.existingSecret -}}
+{{- else if .Values.certificates.enabled -}}
+{{- include "voicefork.certificate" (dict "root" . "component" "client") -}}
+{{- else -}}
+{{- .Values.orchestrator.tls.existingSecret -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Slots of ARI's applications: one more than replicas, as the new one of a rollout wants one beside
+     the old ones. Asterisk's VOICEFORK_SLOTS has to be the same. */}}
+{{- define "voicefork.slots" -}}
+{{- default (max 4 (add .Values.orchestrator.replicas 1)) .Values.orchestrator.config.slots -}}
 {{- end -}}
