@@ -43,6 +43,7 @@ for tool in apt-get dpkg-deb tar xargs awk; do
   command -v "$tool" >/dev/null || fail "$tool is missing"
 done
 
+[ "$SUITE" != bullseye ] || PACKAGES+=(asterisk-voicemail) # part of asterisk elsewhere
 WANTED="$LAYOUT|$SUITE|${PACKAGES[*]}"
 STAMP="$FOLDER/.asterisk-root"
 if [ -f "$STAMP" ] && [ "$(head -n 1 "$STAMP")" = "$WANTED" ]; then
