@@ -17,6 +17,7 @@ from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 from grpc_status import rpc_status  # type: ignore[import-untyped]
 from orchestrator.api.desk import Desk, Listed, Stories
 from orchestrator.api.handoff_service import HandoffService
+from orchestrator.api.server import OPTIONS
 from orchestrator.bus.handoff_store import RedisHandoffStore
 from orchestrator.bus.outbox import Outbox
 from orchestrator.bus.outcome_reports import RedisOutcomeReports
@@ -90,6 +91,7 @@ def desk_of(redis: Redis, carrier: Carrier, counted: list[bool]) -> Desk:
 class Scene:
     lab: Lab
     stub: Any
+    channel: grpc.aio.Channel
     redis: Redis
     carrier: Carrier
     counted: list[bool]
@@ -124,7 +126,7 @@ async def serving(redis_url: str, *, flush: bool = True) -> AsyncIterator[Scene]
     redis: Redis = Redis.from_url(redis_url, protocol=2)
     store = RedisHandoffStore(redis, secrets.token_hex(4))
     outbox = Outbox(RedisStream(redis), LoopClock(), Counts())
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=OPTIONS)
     port = server.add_insecure_port("127.0.0.1:0")
     prefix = f"h{secrets.token_hex(4)}-"
     async with redis, running(store, outbox, prefix) as lab:
@@ -137,7 +139,7 @@ async def serving(redis_url: str, *, flush: bool = True) -> AsyncIterator[Scene]
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                 stub = handoff_pb2_grpc.HandoffServiceStub(channel)
-                yield Scene(lab, stub, redis, carrier, counted)
+                yield Scene(lab, stub, channel, redis, carrier, counted)
         finally:
             await server.stop(0)
 
@@ -367,7 +369,7 @@ async def serving_without_redis() -> AsyncIterator[Scene]:
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                 stub = handoff_pb2_grpc.HandoffServiceStub(channel)
-                yield Scene(lab, stub, away, carrier, counted)
+                yield Scene(lab, stub, channel, away, carrier, counted)
         finally:
             await server.stop(0)
 

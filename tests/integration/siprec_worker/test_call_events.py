@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import grpc
 from orchestrator.api.call_events import CallEvents
 from orchestrator.telemetry import Metrics as OrchestratorMetrics
-from siprec_worker.net.call_events import CallEventsClient
+from siprec_worker.net.call_events import SPEECH_BYTES, CallEventsClient
 from siprec_worker.session import effects as fx
 from siprec_worker.session.model import Escalate
 from siprec_worker.telemetry import Metrics
@@ -156,3 +156,36 @@ async def test_a_cry_that_was_withdrawn_is_told_to_nobody(lab: Lab) -> None:
         ("c2", "escalate"),
         ("c1", "fork_ended"),
     ]
+
+
+def aside(position: int, pcm: bytes = bytes(320)) -> fx.AgentSpeech:
+    return fx.AgentSpeech(1, "u", pcm, 8000, position, last=False)
+
+
+async def test_what_is_for_the_human_alone_comes_in_order_with_the_cries(lab: Lab) -> None:
+    port = lab.ports.single()
+    async with open_desk(port) as desk, open_line(port) as line:
+        line.escalate()
+        line.client.report("c1", aside(0))
+        line.client.report("c1", aside(160))
+        line.client.report("c1", fx.AgentSpeechCleared(1, ("u",)))
+        await until(lambda: len(desk.reports) == 4)
+    assert desk.kinds() == ["escalate", *["agent_speech"] * 2, "agent_speech_cleared"]
+    spoken = [report.agent_speech for report in desk.reports[1:3]]
+    assert [(each.seat, each.position, len(each.pcm)) for each in spoken] == [
+        (1, 0, 320),
+        (1, 160, 320),
+    ]
+
+
+async def test_sound_that_nobody_takes_is_bounded_and_cries_are_not_lost_over_it(lab: Lab) -> None:
+    port = lab.ports.single()
+    piece = 64 * 1024
+    async with open_line(port) as line:
+        line.escalate()
+        for number in range(2 * SPEECH_BYTES // piece):
+            line.client.report("c1", aside(number * piece // 2, bytes(piece)))
+        assert line.client.waiting == 1 + SPEECH_BYTES // piece
+        async with open_desk(port) as desk:
+            await until(lambda: line.client.waiting == 0)
+    assert desk.kinds()[0] == "escalate"

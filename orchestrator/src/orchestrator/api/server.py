@@ -18,7 +18,7 @@ HANDOFF_SERVICE = handoff_pb2.DESCRIPTOR.services_by_name["HandoffService"].full
 CALL_EVENTS = worker_pb2.DESCRIPTOR.services_by_name["CallEvents"].full_name
 
 _MESSAGE_BYTES = 1024 * 1024  # a context with 30 s of audio in it has half of that
-_OPTIONS = (
+OPTIONS = (
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),
@@ -69,7 +69,7 @@ async def open_server(
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
 ) -> AsyncIterator[GrpcServer]:
     """Binds `address` (HOST:PORT) until the block is left. Raises SetupError."""
-    server = grpc.aio.server(options=_OPTIONS, interceptors=interceptors)
+    server = grpc.aio.server(options=OPTIONS, interceptors=interceptors)
     try:
         if tls is None:
             port = server.add_insecure_port(address)

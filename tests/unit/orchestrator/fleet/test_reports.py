@@ -8,6 +8,7 @@ import pytest
 from orchestrator.fleet import events as on
 from orchestrator.fleet.call import EnteredCall, Tenant
 from orchestrator.fleet.reports import MOST_GOODBYE_SECONDS, Reports
+from orchestrator.handoff.asides import Piece, Spoken
 from orchestrator.model import CallId
 from voicefork.worker.v1 import worker_pb2
 
@@ -61,3 +62,31 @@ async def test_what_are_no_keys_is_not_sent(digits: str) -> None:
     report.send_dtmf.digits = digits
     async with open_stage() as stage:
         assert await told(stage, report) == []
+
+
+async def test_what_is_for_the_agent_alone_comes_to_the_handoffs_in_whole_pieces() -> None:
+    said = worker_pb2.ReportRequest(call_id="c1")
+    said.agent_speech.CopyFrom(
+        worker_pb2.AgentSpeech(
+            seat=1, utterance_id="u", pcm=b"ab", sample_rate=16000, position=7, last=True
+        )
+    )
+    cleared = worker_pb2.ReportRequest(call_id="c1")
+    cleared.agent_speech_cleared.CopyFrom(
+        worker_pb2.AgentSpeechCleared(seat=1, utterance_ids=["u"])
+    )
+    heard: list[tuple[object, ...]] = []
+
+    async def taken(call_id: str, request: object) -> str:
+        return ""
+
+    async with open_stage() as stage, running() as lab:
+        lab.registry.agent_speech = lambda *told: heard.append(told)  # type: ignore[method-assign]
+        lab.registry.agent_speech_cleared = (  # type: ignore[method-assign]
+            lambda *told: heard.append(told)
+        )
+        reports = Reports(stage.calls, lab.registry, taken)
+        for report in (said, cleared):
+            assert await reports.report(report) == ""
+    piece = Piece(Spoken((1, "u")), b"ab", 16000, 7, last=True)
+    assert heard == [("c1", piece), ("c1", 1, ("u",))]
