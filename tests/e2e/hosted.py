@@ -12,7 +12,13 @@ from dataclasses import dataclass
 import aiohttp
 import grpc
 from voicefork_cli.lab.asterisk import AsteriskPlan, Installation, open_asterisk
-from voicefork_cli.lab.ours import Service, WorkerPlan, open_worker
+from voicefork_cli.lab.ours import (
+    OrchestratorPlan,
+    Service,
+    WorkerPlan,
+    open_orchestrator,
+    open_worker,
+)
 from voicefork_cli.lab.processes import Lab
 from voicefork_cli.lab.redis import open_redis
 from voicefork_cli.lab.rtpengine import open_rtpengine
@@ -54,6 +60,7 @@ class House:
     orchestrator: Service
     worker: Service
     service: Handoffs
+    heir: Service | None = None  # a second orchestrator; it came later
 
     @asynccontextmanager
     async def talking(self, number: str) -> AsyncIterator[tuple[CarrierCaller, PhoneCall]]:
@@ -75,9 +82,17 @@ class House:
 
 @asynccontextmanager
 async def open_house(
-    lab: Lab, refers: str, *, name: str = "asterisk", installation: Installation | None = None
+    lab: Lab,
+    refers: str,
+    *,
+    name: str = "asterisk",
+    installation: Installation | None = None,
+    heir: bool = False,
 ) -> AsyncIterator[House]:
-    """`refers`: who does REFERs, as --refers says. `installation`: of another Asterisk."""
+    """`refers`: who does REFERs, as --refers says. `installation`: of another Asterisk.
+
+    `heir`: there is a second orchestrator, which is the one that is asked.
+    """
     async with AsyncExitStack() as opened:
         vendor = await opened.enter_async_context(open_puppet())
         bot = await opened.enter_async_context(open_phone("bot"))
@@ -100,23 +115,31 @@ async def open_house(
         )
         routing = lab.folder / "routing.yaml"
         routing.write_text(json.dumps(RULES))  # JSON is YAML
-        orchestrator = await opened.enter_async_context(
-            stage.orchestrator(
-                *("--refers", refers, "--routing", str(routing)),
-                *("--ami-nodes", json.dumps({AMI_NODE: f"127.0.0.1:{stage.asterisk.ami_port}"})),
-            )
+        options = (
+            *("--refers", refers, "--routing", str(routing)),
+            *("--ami-nodes", json.dumps({AMI_NODE: f"127.0.0.1:{stage.asterisk.ami_port}"})),
         )
+        orchestrators = [await opened.enter_async_context(stage.orchestrator(*options))]
+        if heir:
+            plan_of_heir = OrchestratorPlan(
+                *(stage.redis.url, stage.asterisk, "orchestrator-2", "voicefork-1", options)
+            )
+            orchestrators.append(
+                await opened.enter_async_context(open_orchestrator(lab, plan_of_heir))
+            )
+        addresses = [each.addresses["grpc"] for each in orchestrators]
         worker_plan = WorkerPlan(
             agent=f"grpc://{vendor.address}",
             redis=stage.redis.url,
-            orchestrator=orchestrator.addresses["grpc"],
+            orchestrator=f"ipv4:{','.join(addresses)}",
         )
         worker = await opened.enter_async_context(open_worker(lab, worker_plan))
         edge = await opened.enter_async_context(stage.edge(worker))
-        channel = await opened.enter_async_context(
-            grpc.aio.insecure_channel(orchestrator.addresses["grpc"])
+        channel = await opened.enter_async_context(grpc.aio.insecure_channel(addresses[-1]))
+        yield House(
+            *(stage, edge, bot, agent, orchestrators[0], worker, Handoffs(channel)),
+            heir=orchestrators[-1] if heir else None,
         )
-        yield House(stage, edge, bot, agent, orchestrator, worker, Handoffs(channel))
 
 
 async def told(bot: PhoneCall, status: int) -> None:

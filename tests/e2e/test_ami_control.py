@@ -22,6 +22,8 @@ from tests.e2e.watch import Watch
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+AGENTS = ("DIALLING", "RINGING", "ACCEPTED", "CONNECTED")  # the context's come between them
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=GENERATIONS)
 async def house(stage_lab: Lab, request: pytest.FixtureRequest) -> AsyncIterator[House]:
@@ -84,7 +86,8 @@ async def test_an_agent_of_the_queue_gets_the_caller_without_a_silent_frame(
             await until_hears(caller, AGENT)
             handoff = await watch.settled()
         assert (handoff.phase, handoff.outcome) == (pb.PHASE_CONNECTED, pb.OUTCOME_CONNECTED)
-        assert watch.phases[-4:] == ["DIALLING", "RINGING", "ACCEPTED", "CONNECTED"]
+        phases = [phase for phase in watch.phases if phase in AGENTS]
+        assert phases == list(AGENTS)
         assert handoff.target.queue == "voicefork"
         assert 700 <= handoff.timing.ring_ms <= 2000
         assert handoff.timing.merge_ms <= 500
