@@ -62,6 +62,14 @@ async def test_this_asterisk_takes_requests_on_the_websocket(connection: AriConn
     assert connection.takes_requests
 
 
+async def test_only_events_that_are_read_are_sent(rest: AriRest, connection: AriConnection) -> None:
+    app = await rest.request("GET", "applications", "voicefork-socket")
+    assert isinstance(app, dict)
+    allowed = {each["type"] for each in app["events_allowed"]}
+    assert {"StasisStart", "ChannelDestroyed", "RESTResponse"} <= allowed
+    assert "ChannelVarset" not in allowed
+
+
 async def test_refusals_come_back_as_they_do_by_http(
     rest: AriRest, connection: AriConnection
 ) -> None:

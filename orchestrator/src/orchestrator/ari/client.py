@@ -7,6 +7,7 @@ channel or bridge is gone, which for a caller is a hang-up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -63,6 +64,11 @@ class AriClient(Legs, Bridges):
         """NOT_INUSE, INUSE, RINGING, ..., INVALID for one that is not there."""
         got = await self._rest.request("GET", "deviceStates", name)
         return str(got.get("state", "")) if isinstance(got, dict) else ""
+
+    async def hear_only(self, types: Sequence[str]) -> None:
+        """Has only events of these types sent to our application (Asterisk 16.3)."""
+        body = {"allowed": [{"type": each} for each in types]}
+        await self._rest.request("PUT", "applications", self.app, "eventFilter", body=body)
 
     async def channels(self) -> list[Channel]:
         """All channels of the node, of whatever application or dialplan."""

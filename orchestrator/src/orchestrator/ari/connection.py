@@ -17,7 +17,7 @@ import aiohttp
 import structlog
 
 from orchestrator.ari.client import AriClient
-from orchestrator.ari.events import ApplicationReplaced, AriEvent, parse_event
+from orchestrator.ari.events import EVENT_TYPES, ApplicationReplaced, AriEvent, parse_event
 from orchestrator.ari.rest import AriRest
 from orchestrator.ari.socket_rest import SocketBroken, SocketRest
 from orchestrator.errors import PbxError
@@ -114,8 +114,17 @@ class AriConnection:
     async def _begin(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         if self._requests:
             await self._try_requests(socket)
+        await self._hear_less()
         await self._warn_of_mute()
         await self._compare()
+
+    async def _hear_less(self) -> None:
+        """Five of six events are read by nobody here; each costs both sides. Answers on the
+        websocket are events, too."""
+        try:
+            await self._client.hear_only((*EVENT_TYPES, _ANSWER))
+        except PbxError as error:
+            log.info("events are not filtered at their source", error=str(error))
 
     async def _warn_of_mute(self) -> None:
         """Warns of a node on which an agent can only hear the prompt."""

@@ -82,32 +82,10 @@ class ChannelDestroyed:
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelStateChange:
-    channel: Channel
-
-
-@dataclass(frozen=True, slots=True)
 class ChannelDtmfReceived:
     channel: Channel
     digit: str
     duration_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelEnteredBridge:
-    channel: Channel
-    bridge: Bridge
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelLeftBridge:
-    channel: Channel
-    bridge: Bridge
-
-
-@dataclass(frozen=True, slots=True)
-class BridgeDestroyed:
-    bridge: Bridge
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +94,6 @@ class Dial:
 
     peer: Channel
     status: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PlaybackStarted:
-    playback_id: str
-    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +126,8 @@ class ApplicationReplaced:
 
 
 AriEvent = (
-    StasisStart | StasisEnd | ChannelHangupRequest | ChannelDestroyed | ChannelStateChange
-    | ChannelDtmfReceived | ChannelEnteredBridge | ChannelLeftBridge | BridgeDestroyed | Dial
-    | PlaybackStarted | PlaybackFinished | ChannelTransfer | CallBroadcast | ApplicationReplaced
+    StasisStart | StasisEnd | ChannelHangupRequest | ChannelDestroyed | ChannelDtmfReceived | Dial
+    | PlaybackFinished | ChannelTransfer | CallBroadcast | ApplicationReplaced
 )  # fmt: skip
 
 
@@ -241,21 +212,15 @@ _PARSERS: Mapping[str, Callable[[Json], AriEvent]] = {
     "ChannelDestroyed": lambda e: ChannelDestroyed(
         parse_channel(e.get("channel")), _number(e.get("cause")), _number(e.get("tech_cause"))
     ),
-    "ChannelStateChange": lambda e: ChannelStateChange(parse_channel(e.get("channel"))),
     "ChannelDtmfReceived": lambda e: ChannelDtmfReceived(
         parse_channel(e.get("channel")), str(e.get("digit", "")), _number(e.get("duration_ms"))
     ),
-    "ChannelEnteredBridge": lambda e: ChannelEnteredBridge(
-        parse_channel(e.get("channel")), parse_bridge(e.get("bridge"))
-    ),
-    "ChannelLeftBridge": lambda e: ChannelLeftBridge(
-        parse_channel(e.get("channel")), parse_bridge(e.get("bridge"))
-    ),
-    "BridgeDestroyed": lambda e: BridgeDestroyed(parse_bridge(e.get("bridge"))),
     "Dial": lambda e: Dial(parse_channel(e.get("peer")), str(e.get("dialstatus", ""))),
-    "PlaybackStarted": lambda e: PlaybackStarted(*_playback(e)[:2]),
     "PlaybackFinished": lambda e: PlaybackFinished(*_playback(e)),
     "ChannelTransfer": _transfer,
     "CallBroadcast": lambda e: CallBroadcast(parse_channel(e.get("channel"))),
     "ApplicationReplaced": lambda e: ApplicationReplaced(str(e.get("application", ""))),
 }
+
+EVENT_TYPES = tuple(_PARSERS)
+"""What `parse_event` reads, by Asterisk's names."""

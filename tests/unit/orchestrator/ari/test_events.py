@@ -8,11 +8,9 @@ from hypothesis import strategies as st
 from orchestrator.ari.events import (
     ApplicationReplaced,
     AriEvent,
-    Bridge,
     Channel,
     ChannelDestroyed,
     ChannelDtmfReceived,
-    ChannelEnteredBridge,
     ChannelHangupRequest,
     ChannelTransfer,
     Dial,
@@ -53,14 +51,6 @@ CASES: list[tuple[dict[str, object], AriEvent]] = [
     (
         {"type": "ChannelDtmfReceived", "channel": CHANNEL, "digit": "5", "duration_ms": 120},
         ChannelDtmfReceived(PARSED, "5", 120),
-    ),
-    (
-        {
-            "type": "ChannelEnteredBridge",
-            "channel": CHANNEL,
-            "bridge": {"id": "b", "name": "n", "channels": ["1795359487.0"]},
-        },
-        ChannelEnteredBridge(PARSED, Bridge("b", "n", ("1795359487.0",))),
     ),
     ({"type": "Dial", "peer": CHANNEL, "dialstatus": "RINGING"}, Dial(PARSED, "RINGING")),
     (
