@@ -16,6 +16,9 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 
 SCHEMA = 1
 
+_written = json.JSONEncoder(separators=(",", ":")).encode
+_ATOMS = frozenset({str, int, float, bool, type(None)})  # JSON as they are, and most of a state
+
 T = TypeVar("T")
 
 
@@ -25,7 +28,7 @@ class UnreadableError(ValueError):
 
 def dump(value: object) -> str:
     """A dataclass as one JSON document."""
-    return json.dumps({"v": SCHEMA, "value": _plain(value)}, separators=(",", ":"))
+    return _written({"v": SCHEMA, "value": _plain(value)})
 
 
 def load(kind: type[T], text: str | bytes) -> T:
@@ -44,6 +47,14 @@ def load(kind: type[T], text: str | bytes) -> T:
 
 
 def _plain(value: object) -> object:
+    kind: Any = type(value)
+    if kind in _ATOMS:
+        return value
+    if (names := _names(kind)) is not None:
+        plain: dict[str, object] = {"is": kind.__name__}
+        for name in names:
+            plain[name] = _plain(getattr(value, name))
+        return plain
     match value:
         case Enum():
             return value.value
@@ -53,11 +64,16 @@ def _plain(value: object) -> object:
             return [_plain(item) for item in value]
         case Mapping():
             return dict(value)
-        case _ if dataclasses.is_dataclass(value):
-            fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-            return {"is": type(value).__name__, **fields}
         case _:
             return value
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...] | None:
+    """Of a dataclass's fields; None: it is none. Bounded by the classes there are."""
+    if not dataclasses.is_dataclass(kind):
+        return None
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 @cache
