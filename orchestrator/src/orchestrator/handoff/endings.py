@@ -46,7 +46,7 @@ from orchestrator.handoff.tracks import (
     Talking,
     Watch,
 )
-from orchestrator.model import BridgeId, DialplanEntry, Outcome, Phase
+from orchestrator.model import BridgeId, DialplanEntry, Outcome, Pattern, Phase
 
 WATCH_AFTER = 2.0  # dead air is counted until two seconds after the caller's last move
 QUEUE_TRIES = 5
@@ -63,7 +63,7 @@ def connected(state: State, agent: Talking, at: float) -> Step:
     return moved, (
         *release_bot(state, Release.HUMAN_CONNECTED),
         *effects,
-        _tear_down(state, holding),
+        _tear_down(state, holding, *_of_briefing(state)),
     )
 
 
@@ -204,7 +204,8 @@ def superseded(state: State, at: float) -> Step:
     state, effects = _left_alone(state)
     moved, more = finish(replace(state, caller=Left()), Outcome.SUPERSEDED, Phase.CANCELLED, at)
     mix = names.merge_bridge(state.request.handoff_id)
-    return moved, (*effects, *more, *((_tear_down(state, mix),) if _stands(state.mix) else ()))
+    bridges = (*((mix,) if _stands(state.mix) else ()), *_of_briefing(state))
+    return moved, (*effects, *more, *((_tear_down(state, *bridges),) if bridges else ()))
 
 
 def _left_alone(state: State) -> Step:
@@ -218,9 +219,9 @@ def conversation_over(state: State) -> Step:
     """After CONNECTED one of the two left: the other leaves too. Never half a call in silence."""
     state, effects = drop_agent(state)
     state, stop = stop_witness(replace(state, caller=Left(), mix=Bridge.GONE))
-    mix = names.merge_bridge(state.request.handoff_id)
+    bridges = names.bridges(state.request.handoff_id)
     return state, (
-        *effects, hang_up(state, state.request.caller), _tear_down(state, mix), *stop
+        *effects, hang_up(state, state.request.caller), _tear_down(state, *bridges), *stop
     )  # fmt: skip
 
 
@@ -271,9 +272,17 @@ def remains(state: State) -> tuple[Effect, ...]:
     bridges = (
         *((names.holding_bridge(handoff),) if _stands(state.hold) else ()),
         *((names.merge_bridge(handoff),) if _stands(state.mix) else ()),
+        *_of_briefing(state),
         *state.request.leftovers,
     )
     return (_tear_down(state, *bridges),) if bridges else ()
+
+
+def _of_briefing(state: State) -> tuple[BridgeId, ...]:
+    """Its bridge goes with it; unless the PBX could not be asked just then."""
+    if state.request.plan.pattern is not Pattern.WARM_WHISPER or not state.attempts:
+        return ()
+    return (names.briefing_bridge(state.request.handoff_id),)
 
 
 def _stands(bridge: Bridge) -> bool:

@@ -15,7 +15,7 @@ from orchestrator.handoff.events import (
 )
 from orchestrator.handoff.following import Following
 from orchestrator.handoff.intake import Intake
-from orchestrator.handoff.names import owner_of
+from orchestrator.handoff.names import agent_of, owner_of
 from orchestrator.handoff.news import News
 from orchestrator.handoff.ports import Calls, Fenced, Ports, Sound
 from orchestrator.handoff.queue_news import QueueNews
@@ -206,7 +206,10 @@ class Registry(Following, News, QueueNews):
         return runner.state.request.handoff_id
 
     def owns(self, thing: str) -> bool:
-        """Whether this channel or bridge is of a live handoff."""
+        """Whether this channel or bridge is of a live handoff; of its agents only the last one."""
+        if (agent := agent_of(ChannelId(thing))) is not None:
+            runner = self._roster.live(agent[0])
+            return runner is not None and attempt_of(runner.state.agent) == agent[1]
         if (handoff := owner_of(thing)) is not None:
             return self._roster.live(handoff) is not None
         return self.call_of(ChannelId(thing)) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from orchestrator.handoff import names
 from orchestrator.handoff.effects import (
     AddAgent,
     ContinueInDialplan,
@@ -80,7 +81,7 @@ from orchestrator.model import (
     Witness,
 )
 
-from tests.builders.handoffs import ALICE, BOB, HOLD, MIX, PLACE, QUEUE, agent, started
+from tests.builders.handoffs import ALICE, BOB, HANDOFF, HOLD, MIX, PLACE, QUEUE, agent, started
 
 
 def kinds(effects: tuple[Effect, ...]) -> list[type]:
@@ -533,7 +534,7 @@ def test_the_witness_watches_two_seconds_beyond_the_merge() -> None:
 def test_when_the_agent_hangs_up_the_conversation_is_over() -> None:
     handoff = started().connected().feed(AgentLost(200.0, agent(), 0, 16))
     assert PLACE.caller in [effect.channel for effect in handoff.wants(HangUp)]
-    assert handoff.wants(TearDown)[0].bridges == (MIX,)
+    assert handoff.wants(TearDown)[0].bridges == names.bridges(HANDOFF)
     assert handoff.state.outcome is Outcome.CONNECTED
 
 

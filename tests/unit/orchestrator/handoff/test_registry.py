@@ -57,6 +57,17 @@ async def ringing(lab: Lab, handoff: Handoff) -> None:
 # --- a handoff ------------------------------------------------------------------------------
 
 
+async def test_of_its_agents_only_the_last_one_is_a_handoffs_own() -> None:
+    """Who could not be hung up while the PBX was away is hung up once it is back."""
+    async with running() as lab:
+        lab.pbx.phones[ALICE], lab.pbx.phones[BOB] = BUSY, RINGS_ON
+        handoff = await lab.escalate()
+        await lab.until(handoff, lambda change: change.target == BOB)
+        assert lab.registry.owns(f"vf-{handoff.handoff_id}-agent-2")
+        assert not lab.registry.owns(f"vf-{handoff.handoff_id}-agent-1")
+        assert lab.registry.owns(f"vf-{handoff.handoff_id}-hold")
+
+
 async def test_the_caller_ends_beside_the_agent_and_nothing_is_left_over() -> None:
     async with running() as lab:
         handoff = await lab.escalate()

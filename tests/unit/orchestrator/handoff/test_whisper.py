@@ -11,22 +11,26 @@ from orchestrator.handoff.effects import (
     HushBriefing,
     PlayPrompt,
     SetDeadline,
+    TearDown,
 )
 from orchestrator.handoff.events import (
     AgentAccepted,
     AgentAnswered,
+    AgentJoined,
     AgentKey,
     AgentLost,
     BriefingEnded,
     BriefingStarted,
     CallerLeft,
+    CallerMerged,
     Deadline,
     DeadlinePassed,
 )
+from orchestrator.handoff.names import briefing_bridge
 from orchestrator.handoff.tracks import AwaitingKey, Briefing, Joining
 from orchestrator.model import Outcome, Pattern, Phase
 
-from tests.builders.handoffs import ALICE, BOB, Driven, agent, started
+from tests.builders.handoffs import ALICE, BOB, HANDOFF, Driven, agent, both_heard, started
 
 
 def briefing(**changes: object) -> Driven:
@@ -101,3 +105,17 @@ def test_a_caller_who_hangs_up_meanwhile_ends_it() -> None:
     assert driven.state.outcome is Outcome.CALLER_HUNG_UP
     assert len(driven.wants(HushBriefing)) == 1
     assert agent() in [effect.channel for effect in driven.wants(HangUp)]
+
+
+def test_the_bridge_of_a_briefing_is_gone_when_caller_and_agent_talk() -> None:
+    """It could not be taken down at its end where the PBX could not be asked just then."""
+    driven = briefing(accept_key="").feed(
+        BriefingEnded(108.0, agent()), AgentJoined(108.1, agent())
+    )
+    driven.feed(CallerMerged(108.2, driven.state.moves), both_heard(108.3))
+    assert briefing_bridge(HANDOFF) in driven.wants(TearDown)[-1].bridges
+
+
+def test_it_is_gone_when_the_caller_leaves_too() -> None:
+    driven = briefing().feed(CallerLeft(105.0))
+    assert briefing_bridge(HANDOFF) in driven.wants(TearDown)[-1].bridges
