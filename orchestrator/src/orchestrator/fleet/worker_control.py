@@ -22,6 +22,7 @@ _CODECS = {
     "alaw": worker_pb2.TALKBACK_CODEC_PCMA,
     "g722": worker_pb2.TALKBACK_CODEC_G722,
 }
+_MOST_STUBS = 256
 _OPTIONS = (
     # A worker that comes back is dialled again soon: a call has two seconds, not gRPC's default.
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -37,6 +38,7 @@ class WorkerControls:
         self._node = node
         self._limit = limit_seconds
         self._channels = KeptChannels(dialling, _OPTIONS)
+        self._stubs: dict[str, tuple[grpc.aio.Channel, worker_pb2_grpc.WorkerControlAsyncStub]] = {}
 
     async def attach(
         self, fork: ForkHalf, call: EnteredCall, address: RtpAddress, *, answered: bool
@@ -93,8 +95,15 @@ class WorkerControls:
         return True
 
     def stub(self, fork: ForkHalf) -> worker_pb2_grpc.WorkerControlAsyncStub:
-        """The worker's control service."""
-        return worker_pb2_grpc.WorkerControlStub(self._channels.to(fork.control))
+        """The worker's control service; kept, as making one costs as much as a call."""
+        channel = self._channels.to(fork.control)
+        made_on, stub = self._stubs.get(fork.control, (None, None))
+        if stub is None or made_on is not channel:
+            if len(self._stubs) >= _MOST_STUBS:
+                self._stubs.clear()
+            stub = worker_pb2_grpc.WorkerControlStub(channel)
+            self._stubs[fork.control] = channel, stub
+        return stub
 
     async def aclose(self) -> None:
         await self._channels.aclose()
