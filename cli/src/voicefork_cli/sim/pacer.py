@@ -16,6 +16,7 @@ from typing import Protocol
 from voicefork_cli.measure.packets import PACKET_MS
 
 PERIOD_NS = PACKET_MS * 1_000_000
+GRID_NS = 2_000_000  # deadlines meet on it: one waking sends for many ports
 GIVE_UP_LATE_NS = 10 * PERIOD_NS  # after a stall this long the missed packets are not made up
 
 
@@ -40,7 +41,8 @@ class Pacer:
         with self._changed:
             self._entries += 1
             self._numbers[id(port)] = self._entries
-            heapq.heappush(self._due, (time.monotonic_ns(), self._entries, port))
+            now = time.monotonic_ns()
+            heapq.heappush(self._due, (now + -now % GRID_NS, self._entries, port))
             self._changed.notify()
 
     def remove(self, port: Paced) -> None:
@@ -72,7 +74,7 @@ class Pacer:
         due += PERIOD_NS
         if now - due > GIVE_UP_LATE_NS:
             self.stalls += 1
-            due = now + PERIOD_NS
+            due += -(-(now - due) // PERIOD_NS) * PERIOD_NS
         heapq.heappush(self._due, (due, number, port))
 
 
