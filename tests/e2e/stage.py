@@ -63,9 +63,14 @@ class Stage:
         return Diary(self.agents[agent])
 
     @asynccontextmanager
-    async def orchestrator(self, *options: str) -> AsyncIterator[Service]:
+    async def orchestrator(
+        self, *options: str, env: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Service]:
         plan = OrchestratorPlan(
-            self.redis.url, self.asterisk, options=("--drain-seconds", "0", *options)
+            self.redis.url,
+            self.asterisk,
+            options=("--drain-seconds", "0", *options),
+            env=env or {},
         )
         async with open_orchestrator(self.lab, plan) as service:
             yield service

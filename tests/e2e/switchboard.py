@@ -239,9 +239,16 @@ ANYBODY = {"allow": {"endpoint": "PJSIP/*", "queue": "*", "extension": "*@*", "s
 
 @asynccontextmanager
 async def open_switchboard(
-    lab: Lab, rules: Mapping[str, Any], *, record: bool = False
+    lab: Lab,
+    rules: Mapping[str, Any],
+    *,
+    record: bool = False,
+    env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Switchboard]:
-    """Every program and phone. `rules`: the orchestrator's routing; `record`: by MixMonitor."""
+    """Every program and phone. `rules`: the orchestrator's routing; `record`: by MixMonitor.
+
+    `env`: the orchestrator's.
+    """
     async with AsyncExitStack() as opened:
         enter: Callable[[Any], Awaitable[Any]] = opened.enter_async_context
         vendor = await enter(open_puppet())
@@ -261,7 +268,7 @@ async def open_switchboard(
         )
         routing = lab.folder / "routing.yaml"
         routing.write_text(json.dumps({"destinations": ANYBODY, **rules}))  # JSON is YAML
-        orchestrator = await enter(stage.orchestrator("--routing", str(routing)))
+        orchestrator = await enter(stage.orchestrator("--routing", str(routing), env=env))
         worker_plan = WorkerPlan(
             agent=f"grpc://{vendor.address}",
             redis=stage.redis.url,

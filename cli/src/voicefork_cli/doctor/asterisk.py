@@ -18,6 +18,7 @@ OLDEST = 20
 PROBE_APP = "voicefork-doctor"
 APPS = "voicefork-"
 BROADCAST = "app_stasis_broadcast.so"
+VOICE = "chan_websocket.so"
 SOCKET_SECONDS = 1.0
 OK, UNAUTHORIZED = 200, 401
 
@@ -49,6 +50,7 @@ async def _asterisk(places: Places) -> list[Finding]:
             _version(told),
             await _apps(session, base),
             await _broadcast(session, base),
+            await _briefings(session, base),
             await _socket_rest(session, base),
         ]
 
@@ -77,6 +79,14 @@ async def _broadcast(session: aiohttp.ClientSession, base: str) -> Finding:
         there = response.status == OK
     said = "there (VOICEFORK_BROADCAST=yes may use it)" if there else "not there, slots do instead"
     return Finding("ari: StasisBroadcast", said)
+
+
+async def _briefings(session: aiohttp.ClientSession, base: str) -> Finding:
+    """Not needed by who whispers nothing: a handoff without it is as an attended one."""
+    async with session.get(f"{base}/asterisk/modules/{VOICE}") as response:
+        there = response.status == OK
+    missing = "not heard without chan_websocket (20.16, 21.11, 22.6): agents read the context"
+    return Finding("ari: briefings and whispers", "heard by agents" if there else missing)
 
 
 async def _socket_rest(session: aiohttp.ClientSession, base: str) -> Finding:

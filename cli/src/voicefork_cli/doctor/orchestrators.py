@@ -10,6 +10,7 @@ from voicefork_cli.doctor.places import Places
 from voicefork_cli.grpc_channel import Tls, channel_to
 
 READY, HEALTH = "orchestrator: ready", "orchestrator: gRPC health"
+SPEECH = "orchestrator: speech of texts"
 ANSWER_SECONDS = 3.0
 
 
@@ -18,6 +19,8 @@ async def look_at_orchestrator(places: Places) -> list[Finding]:
     if places.orchestrator_admin:
         advice = f"its admin pages at {places.orchestrator_admin} are not reached: does it run?"
         findings += await found(READY, advice, lambda: readiness(places.orchestrator_admin))
+        if not findings[-1].bad:
+            findings += await found(SPEECH, advice, lambda: speech(places.orchestrator_admin))
     if places.orchestrator:
         advice = (
             f"gRPC at {places.orchestrator} is not reached: does it run, and does it want a "
@@ -39,6 +42,17 @@ async def readiness(admin: str) -> list[Finding]:
         return [Finding(READY, "yes")]
     missing = ", ".join(told.get("missing", []))
     return [Finding(READY, f"no: {missing}", "it gets no calls from Asterisk until that is there")]
+
+
+async def speech(admin: str) -> list[Finding]:
+    """Not needed by AIs that speak themselves."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{admin}/nodes") as response,
+    ):
+        told = await response.json()
+    silent = "none: agents read texts, and do not hear them (apt install flite, --voice)"
+    return [Finding(SPEECH, told.get("speech") or silent)]
 
 
 async def health(what: str, address: str, tls: Tls) -> list[Finding]:

@@ -46,6 +46,7 @@ from orchestrator.fleet.whereabouts import Whereabouts
 from orchestrator.fleet.worker_control import open_worker_controls
 from orchestrator.grpc_tls import GrpcTls, Identity
 from orchestrator.handoff.registry import Registry
+from orchestrator.speech.flite import found as speech_program
 from orchestrator.telemetry import Metrics
 
 log = structlog.stdlib.get_logger(__name__)
@@ -108,7 +109,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
         server = await stack.enter_async_context(open_server(settings.grpc, tls, [forwarding]))
         grpc_address = f"{settings.grpc.host}:{server.port}"
         address = settings.advertise or grpc_address
-        status = Status()
+        status = Status(speech=speech_program(settings.voice) or "")
         demand = await stack.enter_async_context(open_demand(settings, metrics))
         admin = await stack.enter_async_context(
             open_admin(

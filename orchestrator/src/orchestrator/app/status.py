@@ -21,6 +21,7 @@ class Status:
     readiness: Readiness | None = None
     tenure: Tenure | None = None
     sites: Mapping[str, tuple[Site, AriConnection]] = field(default_factory=dict)
+    speech: str = ""  # the program that speaks texts
 
     async def missing(self) -> Sequence[str]:
         return ("slot",) if self.readiness is None else await self.readiness.missing()
@@ -35,6 +36,7 @@ class Status:
                 app: {"address": holder.address, "alive": holder.alive}
                 for app, holder in (tenure.others if tenure else {}).items()
             },
+            "speech": self.speech,
             "nodes": {name: await _node(*each) for name, each in self.sites.items()},
         }
 

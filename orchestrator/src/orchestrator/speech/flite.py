@@ -94,9 +94,13 @@ def _sound(file: Path) -> Sound:
 
 def open_speech(voice: str) -> Speech:
     """flite with this voice; mute, and said so, where there is no flite or no voice is wanted."""
-    if not voice:
-        return Mute()
-    if (program := shutil.which("flite")) is None:
-        log.warning("flite is not installed: briefings that come as text are not spoken")
-        return Mute()
-    return Flite(program, voice)
+    if (program := found(voice)) is not None:
+        return Flite(program, voice)
+    if voice:
+        log.warning("flite is not installed: no text is spoken, agents have it on their screens")
+    return Mute()
+
+
+def found(voice: str) -> str | None:
+    """flite's place; None: there is none, or no voice is wanted."""
+    return shutil.which("flite") if voice else None
