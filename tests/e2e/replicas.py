@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -57,27 +57,33 @@ class Company:
     routing: str
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def company(stage_lab: Lab) -> AsyncIterator[Company]:
+@asynccontextmanager
+async def open_company(lab: Lab, rules: Mapping[str, Any]) -> AsyncIterator[Company]:
     async with AsyncExitStack() as opened:
         enter: Callable[[Any], Awaitable[Any]] = opened.enter_async_context
         vendor = await enter(open_puppet())
         phones = {name: await enter(open_phone(name)) for name in ("agent-1", "agent-2")}
         plan = AsteriskPlan(agents={name: phone.uri for name, phone in phones.items()})
         stage = Stage(
-            stage_lab,
-            await enter(open_redis(stage_lab)),
-            await enter(open_rtpengine(stage_lab)),
-            await enter(open_asterisk(stage_lab, plan)),
+            lab,
+            await enter(open_redis(lab)),
+            await enter(open_rtpengine(lab)),
+            await enter(open_asterisk(lab, plan)),
             {},
             {},
             await enter(aiohttp.ClientSession()),
         )
         # Calls go to the first slot alone: it is known who has them.
         await stage.asterisk.cli("dialplan set global VOICEFORK_SLOTS 1")
-        routing = stage_lab.folder / "routing.yaml"
-        routing.write_text(json.dumps(RULES))  # JSON is YAML
+        routing = lab.folder / "routing.yaml"
+        routing.write_text(json.dumps(rules))  # JSON is YAML
         yield Company(stage, vendor, phones, str(routing))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def company(stage_lab: Lab) -> AsyncIterator[Company]:
+    async with open_company(stage_lab, RULES) as company:
+        yield company
 
 
 @dataclass(slots=True)
