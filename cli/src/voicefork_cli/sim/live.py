@@ -160,7 +160,7 @@ class LiveView:
             "INVITE to ACK, p50 / p99": _setup(progress),
             "RTP packets sent": f"{progress.sent:,} ({progress.unsent} refused by the system)",
             "sent a second": f"{self.rates.sent:,.0f} (at most {self.peaks.sent:,.0f})",
-            "sender fell behind": f"{progress.stalls} times",
+            "sent 200 ms late": f"{progress.stalls} packets",
         }
         theirs = self._of_worker()
         if theirs:

@@ -43,7 +43,7 @@ class LoadProgress:
     begun: int = 0
     packets: int = 0  # of calls that have ended
     unsent: int = 0  # packets the system did not take
-    stalls: int = 0  # times the sender fell more than 200 ms behind
+    stalls: int = 0  # packets that were sent more than 200 ms late
     media: set[DirectMedia] = field(default_factory=set)  # of the calls that run
     setup_ms: list[float] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)

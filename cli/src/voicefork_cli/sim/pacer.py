@@ -1,7 +1,10 @@
 """One thread that sends every port's packet at its own deadline, 20 ms after the last.
 
 A thread of its own, so that an event loop busy with something else does not show as jitter in
-the measurement. Deadlines are absolute: lateness of one packet does not move the next.
+the measurement. Deadlines are absolute: lateness of one packet does not move the next. Nor does a
+stall of this process: a phone's clock goes on meanwhile, so what was missed is sent in a burst, as
+from a network that stood still. Were it left out, the stream would be behind its own clock from
+then on, and a recorder that puts it right would seem to lose what was never sent.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from voicefork_cli.measure.packets import PACKET_MS
 
 PERIOD_NS = PACKET_MS * 1_000_000
 GRID_NS = 2_000_000  # deadlines meet on it: one waking sends for many ports
-GIVE_UP_LATE_NS = 10 * PERIOD_NS  # after a stall this long the missed packets are not made up
+STALL_NS = 10 * PERIOD_NS
+GIVE_UP_LATE_NS = 50 * PERIOD_NS  # behind by more than this second a recorder has told the hole
 
 
 class Paced(Protocol):
@@ -29,7 +33,8 @@ class Pacer:
     """Made by `open_pacer`."""
 
     def __init__(self) -> None:
-        self.stalls = 0
+        self.stalls = 0  # packets that were more than 200 ms late
+        self.left_out = 0  # times that a port's clock was set anew, a second late
         self._changed = threading.Condition()
         self._due: list[tuple[int, int, Paced]] = []
         self._numbers: dict[int, int] = {}  # id of the port -> its live entry in the heap
@@ -53,13 +58,18 @@ class Pacer:
     def run(self) -> None:
         with self._changed:
             while self._running:
-                now = time.monotonic_ns()
-                if not self._due:
-                    self._changed.wait()
-                elif (left := self._due[0][0] - now) > 0:
-                    self._changed.wait(left / 1e9)
-                else:
-                    self._send_first(now)
+                left = self.step(time.monotonic_ns())
+                if left is None or left > 0:
+                    self._changed.wait(left)
+
+    def step(self, now: int) -> float | None:
+        """Sends a packet if one is due; else gives the seconds until one is, None: none ever."""
+        if not self._due:
+            return None
+        left = self._due[0][0] - now
+        if left <= 0:
+            self._send_first(now)
+        return max(0, left) / 1e9
 
     def stop(self) -> None:
         with self._changed:
@@ -72,8 +82,9 @@ class Pacer:
             return  # removed, or added anew
         port.send_due()
         due += PERIOD_NS
+        self.stalls += now - due > STALL_NS
         if now - due > GIVE_UP_LATE_NS:
-            self.stalls += 1
+            self.left_out += 1
             due += -(-(now - due) // PERIOD_NS) * PERIOD_NS
         heapq.heappush(self._due, (due, number, port))
 
