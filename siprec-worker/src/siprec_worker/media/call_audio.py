@@ -107,6 +107,11 @@ class CallAudio:
         """The leg was another worker's; before its first packet."""
         self._tracks[handle].carry_on(carried)
 
+    def leave(self, leaving: bool) -> None:
+        """Another worker is about to hear the legs: what is not heard here is no hole."""
+        for track in self._tracks.values():
+            track.timeline.leaving = leaving
+
     def tie(self, handle: int) -> Tie | None:
         return self._tracks[handle].tie
 

@@ -25,13 +25,13 @@ class Carried:
     tie: Tie | None = None
     since: int | None = None
 
-    def place(self, ssrc: int | None, timestamp: int, here: int) -> int:
-        """The pts of the first packet that comes: by the tie, else `here`, where the clock is.
+    def place(self, ssrc: int | None, timestamp: int, clock: int) -> int | None:
+        """The pts of the first packet that comes by the tie; None: it has none, or an old one.
 
         rtpengine moves a stream between two packets and leaves its header alone, so that the audio
         goes on to the sample.
         """
         if self.tie is None or self.tie.ssrc != ssrc:
-            return here
+            return None
         pts = self.tie.pts + signed(timestamp - self.tie.timestamp)
-        return pts if here - _BEHIND < pts < here + _AHEAD and pts >= 0 else here
+        return pts if max(-1, clock - _BEHIND) < pts < clock + _AHEAD else None

@@ -21,7 +21,9 @@ _TIMESTAMPS = 1 << 32
 class Timeline:
     """Say what time it is (`at`), then `place` each packet.
 
-    The first packet of an epoch takes the slot of its tick, later ones advance by RTP timestamp.
+    The first packet of an epoch takes the slot of its tick, or, where others came right behind it
+    (this process or the network stood still), one so much earlier; later ones advance by RTP
+    timestamp.
     The clock bounds the drift: audio that runs ahead by more than a slot and the hold is dropped;
     a leg that stays behind by as much for a second is moved forward over a Gap. Audio that comes
     all at once after its hole was told stays where it was missing: it is late.
@@ -29,9 +31,9 @@ class Timeline:
 
     __slots__ = (
         "_lag_low", "_lag_until", "_slack", "_together", "_told", "carried",
-        "clock", "comfort", "drift_dropped", "grid", "hole_cause", "late", "limit", "lost",
-        "next_timestamp", "packet_samples", "realigned", "recovered", "recovered_audio", "shed",
-        "started", "unplaced",
+        "clock", "comfort", "drift_dropped", "following", "grid", "hole_cause", "late",
+        "leaving", "limit", "lost", "next_timestamp", "packet_samples", "realigned", "recovered",
+        "recovered_audio", "shed", "started", "unplaced",
     )  # fmt: skip
 
     def __init__(self, grid: ChunkGrid, hold_ms: int) -> None:
@@ -41,6 +43,7 @@ class Timeline:
         self.carried: Carried | None = None  # until the first packet of a leg that moved here
         self.clock = self.limit = 0
         self._together = 0  # packets that this tick has brought
+        self.following = 0  # those of them that follow the one in hand
         self.next_timestamp = 0
         self.packet_samples = grid.chunk_samples
         self.lost = 0  # packets lost since the last audio
@@ -48,6 +51,7 @@ class Timeline:
         self.recovered_audio = b""  # in place of lost packets, for the next hole
         self.comfort = False  # the sender said that it goes silent
         self.hole_cause: GapCause | None = None  # why no packets are to be expected, if so
+        self.leaving = False  # what does not come here may come to another worker
         self.unplaced = 0  # packets without a place that are not told yet
         self._told = 0  # samples told as missing since the last audio, right before it
         self._lag_low, self._lag_until = _FAR_BEHIND, 0.0
@@ -129,9 +133,9 @@ class Timeline:
             self._carry(self.carried, ssrc, timestamp)
         elif not self.started:
             self.started = True
-            grid.start = self.clock - self.clock % grid.chunk_samples
-        elif self.clock - grid.frontier >= 2 * grid.chunk_samples:
-            self._skip_to(self.clock, self._cause(), self.lost)
+            grid.start = self._here()
+        elif self._here() - grid.frontier >= 2 * grid.chunk_samples:
+            self._skip_to(self._here(), self._cause(), self.lost)
         elif self.lost:  # there is no saying how long they were
             grid.skip(0, self._cause(), self.lost)
         self.lost = 0
@@ -140,8 +144,8 @@ class Timeline:
     def _carry(self, carried: Carried, ssrc: int | None, timestamp: int) -> None:
         """The first packet of a leg that moved here takes its place."""
         grid = self.grid
-        here = self.clock - self.clock % grid.chunk_samples
-        place = carried.place(ssrc, timestamp, here)
+        tied = carried.place(ssrc, timestamp, self.clock)
+        place = self._here() if tied is None else tied
         if carried.since is None:
             self.started = True
             grid.start = place - place % grid.chunk_samples
@@ -151,9 +155,14 @@ class Timeline:
             grid.skip(place - grid.frontier, GapCause.SOURCE_SWITCH)
         self.carried = None
 
+    def _here(self) -> int:
+        """The slot in which the packet in hand was spoken, as far as the clock says."""
+        spoken = max(0, self.clock - self.following * self.packet_samples)
+        return spoken - spoken % self.grid.chunk_samples
+
     def report_hole(self) -> None:
         """Tells what has not come yet and would be late by now."""
-        if self.started:
+        if self.started and not self.leaving:
             skipped = self._skip_to(self.clock - self._slack, self._cause(), self.lost)
             self.next_timestamp = (self.next_timestamp + skipped) % _TIMESTAMPS
             self._told += skipped

@@ -22,7 +22,7 @@ from siprec_worker.protocol.dtmf import KeyPress, KeyReceiver
 from siprec_worker.protocol.rtcp import ReportBlock
 from siprec_worker.protocol.rtp import HEADER_BYTES, parse_rtp
 
-MAX_PER_TICK = 128
+MAX_PER_TICK = 256  # 5 s: the audio of a call that another worker still has a say in waits here
 _HOLE_REPORT_SAMPLES = 1 * RTP_CLOCK  # a hole is told in such pieces while it lasts
 _PAUSE_SECONDS = 0.1  # after a longer one the lag is observed anew
 _NO_FAST_PATH = -1
@@ -127,7 +127,9 @@ class Track:
         run.heard_at = now
         if len(inbox) == MAX_PER_TICK:
             self.flooded += 1
+        left = len(inbox)
         for data in inbox:
+            left -= 1
             lag = clock - run.pts
             if run.going_on and timeline.within_reach(lag) and run.takes(data):
                 if lag != run.lag:
@@ -135,6 +137,7 @@ class Track:
                 self.put(data)
             else:
                 self._end_run()
+                timeline.following = left
                 self._accept(data, now, clock)
                 self._begin_run()
         inbox.clear()
@@ -170,6 +173,7 @@ class Track:
             return
         timeline = self.timeline
         timeline.at(clock, len(self.buffer.held))
+        timeline.following = 0
         for ordered in self.buffer.release(now) if self.buffer.held else ():
             self._take(ordered, now)
         if timeline.unplaced:
@@ -239,7 +243,8 @@ class Track:
             return
         timeline, arrived = self.timeline, self.deferral.arrived()
         timeline.at(clock, len(arrived))
-        for settled in arrived:
+        for place, settled in enumerate(arrived, 1):
+            timeline.following = len(arrived) - place
             timeline.recovered_audio = settled.recovered
             timeline.shed += settled.shed
             self._settle(settled.ordered, now, settled.decoder)

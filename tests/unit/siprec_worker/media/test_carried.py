@@ -75,3 +75,22 @@ def test_the_slot_that_the_former_worker_did_not_finish_is_told_up_to_the_place(
     place = 10 * PACKET + 80
     out = moved(10, Carried(tie._replace(pts=place)))
     assert out[0] == Gap(0, 10 * PACKET, place, GapCause.SOURCE_SWITCH)
+
+
+def test_what_a_leg_that_is_given_away_does_not_bring_is_no_hole_until_it_stays() -> None:
+    call = Call()
+    call.play(*range(10))
+    call.audio.leave(True)
+    assert call.idle(70) == []
+    call.audio.leave(False)
+    (gap,) = call.idle(1)
+    assert isinstance(gap, Gap)
+    assert gap.from_pts == 10 * PACKET
+
+
+def test_audio_that_waited_for_longer_than_a_tie_may_be_ahead_is_tied_all_the_same() -> None:
+    call = Call()
+    call.ticks = 210
+    call.audio.carry_on(0, Carried(tie_after(10)))
+    out = call.tick(*map(rtp, range(10, 211)))
+    assert shape(out) == [(number, number) for number in range(10, 211)]

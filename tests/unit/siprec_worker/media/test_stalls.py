@@ -119,6 +119,25 @@ def test_nothing_is_lost_by_a_stall_of_ours() -> None:
     assert [i.legs[0].data[0] for i in out if isinstance(i, AudioChunk)] == list(range(140))
 
 
+def test_nothing_is_lost_by_a_stall_of_ours_while_a_call_begins() -> None:
+    out, call = heard([Stall(0, 40, ours=True, halves=False, lost=0)], 60)
+    places = {item.legs[0].data[0]: item.pts for item in out if isinstance(item, AudioChunk)}
+    assert places == {number: number * PACKET for number in range(60)}
+    assert call.audio.stats()[0].realigned == 0
+
+
+def test_nothing_is_lost_by_a_stall_of_ours_in_which_a_leg_gets_another_source() -> None:
+    call = Call()
+    out = call.play(*range(10))
+    call.ticks += 40
+    before = (rtp(number) for number in range(10, 30))
+    after = (rtp(number, ssrc=9, timestamp=77 + number * PACKET) for number in range(30, 51))
+    out += call.tick(*before, *after)
+    assert [(i.pts // PACKET, i.legs[0].data[0]) for i in out if isinstance(i, AudioChunk)] == [
+        (number, number) for number in range(51)
+    ]
+
+
 def test_audio_dropped_because_it_runs_ahead_is_told_where_it_was_dropped() -> None:
     call = Call()
     out = call.play(*range(5)) + call.tick(*map(rtp, range(5, 15))) + call.play(*range(15, 30))

@@ -201,7 +201,7 @@ def test_a_flood_is_bounded() -> None:
     call = Call()
     call.tick(*(rtp(number) for number in range(1000)))
     stats = call.audio.stats()[0]
-    assert (stats.flooded, stats.packets) == (1, 128)
+    assert (stats.flooded, stats.packets) == (1, 256)
 
 
 def test_jitter_is_zero_for_a_steady_stream_and_grows_with_unsteady_ones() -> None:
