@@ -44,6 +44,7 @@ async def empty(pooled: Pooled) -> bool:
 
 async def heard_without_a_break(pooled: Pooled) -> None:
     await asyncio.sleep(1.0)
+    assert not pooled.pacer.left_out, "the senders stood still here: they have left packets out"
     for heard in pooled.agent.heard.values():
         assert time.time() - heard.last_wall < 1
         assert (heard.missing(), heard.slips(), heard.gaps) == (0, 0, [])
@@ -76,6 +77,25 @@ async def test_a_drained_worker_gives_its_calls_away_without_losing_a_sample(lab
         service.program.signal(signal.SIGTERM)
         assert await service.program.wait() == 0
         assert time.monotonic() - begun < 8
+        await heard_without_a_break(pooled)
+        assert pooled.agent.begun == CALLS
+        await hang_up_everything(pooled)
+
+
+@pytest.mark.parametrize("stalling", ["w1", "w2"])
+async def test_a_worker_that_stands_still_while_calls_move_loses_nothing_of_them(
+    lab: Lab, stalling: str
+) -> None:
+    async with open_pooled(lab, "w1", "w2") as pooled:
+        await begin(pooled, "w1")
+        asleep = pooled.workers[stalling].program
+        service = pooled.workers.pop("w1")
+        service.program.signal(signal.SIGTERM)
+        await asyncio.sleep(0.15)  # RTP moves by now
+        asleep.signal(signal.SIGSTOP)
+        await asyncio.sleep(1.0)
+        asleep.signal(signal.SIGCONT)
+        assert await service.program.wait() == 0
         await heard_without_a_break(pooled)
         assert pooled.agent.begun == CALLS
         await hang_up_everything(pooled)

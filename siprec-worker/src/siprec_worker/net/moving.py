@@ -37,10 +37,11 @@ from siprec_worker.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
 
-ADOPT_SECONDS = 3.0
-CARRY_ON_SECONDS = 1.0
+ADOPT_SECONDS = 4.0  # the other's answers in their time, and a stall of it
+CARRY_ON_SECONDS = 1.5
 LAST_PACKETS_SECONDS = 0.12  # the reorder buffer and two ticks: then all that came has been said
-ACKNOWLEDGED_SECONDS = 1.2  # what is not by then goes along; the new inbox holds 2.5 s
+STILL_COMING_SECONDS = 0.6  # its legs may move one after the other
+ACKNOWLEDGED_SECONDS = 1.2  # what is not by then goes along; the new inbox holds 5 s
 QUIET_SECONDS = 5.0  # the bot may end what it is saying
 RETRY_SECONDS = 1.0
 AT_ONCE = 8
@@ -173,6 +174,7 @@ class Moving:
             return False
         state = stored_fork(call, dialog).encode()
         fence = self._store.forget(key)
+        call.audio.leave(True)
         request = worker_pb2.AdoptRequest(
             call_state=state,
             fence=fence,
@@ -195,6 +197,7 @@ class Moving:
         return True
 
     def _take_back(self, call: RecordedCall, fence: int) -> None:
+        call.audio.leave(False)
         self._store.take(call, fence)
         self._side.outrun(call.dialog_id)
         self._store.mark(call)
@@ -224,8 +227,8 @@ class Moving:
 
     async def _finish(self, call: RecordedCall) -> None:
         """Says what we still have of the call, and waits until the AIs have taken it."""
-        await asyncio.sleep(LAST_PACKETS_SECONDS)
         loop = asyncio.get_running_loop()
+        await _last_packets(call.audio.heard_at, loop.time)
         call.playout.clear()
         call.tick(loop.time())
         call.suspended = True
@@ -259,6 +262,16 @@ async def _quiet(call: RecordedCall) -> None:
         async with asyncio.timeout(QUIET_SECONDS):
             while call.voice_on and not call.playout.idle and not call.ended_reason:  # noqa: ASYNC110
                 await asyncio.sleep(5 * _LOOK_SECONDS)
+
+
+async def _last_packets(heard_at: Callable[[], float | None], clock: Callable[[], float]) -> None:
+    """Until no leg has brought anything here for long enough."""
+    now = clock()
+    until, at_most = now + LAST_PACKETS_SECONDS, now + STILL_COMING_SECONDS
+    while now < min(until, at_most):
+        await asyncio.sleep(min(until, at_most) - now)
+        until = max(until, (heard_at() or 0.0) + LAST_PACKETS_SECONDS)
+        now = clock()
 
 
 def _code(error: Exception) -> grpc.StatusCode | None:

@@ -69,6 +69,11 @@ class Feeds:
         for feed in self._all():
             feed.audio.carry_on(handle, carried)
 
+    def leave(self, leaving: bool) -> None:
+        """Another worker is about to hear the legs: what is not heard here is no hole."""
+        for feed in self._all():
+            feed.audio.leave(leaving)
+
     def tie(self, handle: int) -> Tie | None:
         """Where the leg's next packet belongs, as another worker has to know."""
         return self._main.audio.tie(handle)
