@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 import time
@@ -14,6 +15,7 @@ from siprec_worker.errors import WorkerError
 
 RECEIVE_BUFFER = 212_992
 """Bytes: about 8 s of G.711 at the kernel's own accounting, for a stalled loop."""
+EVERY_ADDRESS = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
 
 
 class PortsExhausted(WorkerError):  # noqa: N818 - named after what happened
@@ -57,8 +59,10 @@ class PortPair:
 class RtpPorts:
     """The pairs of ports that lie within `first` to `last` on one host.
 
-    A released pair rests `cool_down` seconds, so that late packets of one call never reach the
-    next. The order of leasing is shuffled: a restarted worker does not begin where it stopped.
+    An address that is not this machine's leads here by NAT: the sockets are bound to every address
+    then, and pairs have that one all the same. A released pair rests `cool_down` seconds, so that
+    late packets of one call never reach the next. The order of leasing is shuffled: a restarted
+    worker does not begin where it stopped.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class RtpPorts:
         random.shuffle(ports)
         self.host = host
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._bound = host if _is_ours(host, self._family) else EVERY_ADDRESS[self._family]
         self._range = f"{first}-{last}"
         self._fresh: deque[int] = deque(ports)
         self._resting: deque[tuple[float, int]] = deque()  # (free again at, port)
@@ -117,7 +122,7 @@ class RtpPorts:
             try:
                 sock.setblocking(False)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-                sock.bind((self.host, number))
+                sock.bind((self._bound, number))
             except OSError:
                 for opened in sockets:
                     opened.close()
@@ -135,3 +140,14 @@ class RtpPorts:
         now = self._clock()
         while self._resting and self._resting[0][0] <= now:
             self._fresh.append(self._resting.popleft()[1])
+
+
+def _is_ours(host: str, family: socket.AddressFamily) -> bool:
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+            return False
+    return True
