@@ -31,9 +31,12 @@ from voicefork_cli.sim.src import ForkState, SiprecClient, SrcSettings
 OPEN_SECONDS = 4.0
 AUDIO_SECONDS = 1.5
 VOICE_SECONDS = 4.0
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.1
+MUSIC_ENDS_SECONDS = 0.5  # after the AI's first word
+SURE_SECONDS = 1.0  # of speech that the caller must have heard
 SENT_EACH_SECOND = 50  # packets of a leg
 WHAT = "call"
+VOICE = f"{WHAT}: voice"
 DEFAULT_DID = "+14155550199"
 Page = Mapping[str, Any]
 
@@ -130,11 +133,13 @@ class _FirstCall:
         findings.append(_ai(page))
         if findings[-1].bad:
             return [*findings, *_answered(caller)]
-        before = _packets(page)
-        await asyncio.sleep(AUDIO_SECONDS)
+        loop = asyncio.get_running_loop()
+        begun, before = loop.time(), _packets(page)
+        voice = await self._voice(caller, session, admin)
+        await asyncio.sleep(begun + AUDIO_SECONDS - loop.time())
         page = await self._page(session, admin)
-        findings.append(_audio(_packets(page) - before, page))
-        return [*findings, *_answered(caller), *await _voice(caller)]
+        findings.append(_audio(_packets(page) - before, loop.time() - begun, page))
+        return [*findings, *_answered(caller), *voice]
 
     async def _opened(self, session: aiohttp.ClientSession, admin: str) -> Page:
         """The call once an AI of it has opened, or when that has lasted too long."""
@@ -145,6 +150,26 @@ class _FirstCall:
             if "open" in _stages(page) or loop.time() > end:
                 return page
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _voice(
+        self, caller: CarrierCaller | None, session: aiohttp.ClientSession, admin: str
+    ) -> list[Finding]:
+        """Whether the caller hears what the AI says. Music has played until its first word."""
+        if caller is None or caller.answered_ns is None:
+            return []
+        loop = asyncio.get_running_loop()
+        end, began, ended, heard_before = loop.time() + VOICE_SECONDS, 0.0, 0.0, 0
+        while loop.time() < end:
+            talkback = (await self._page(session, admin))["talkback"]
+            if talkback["playing"]:
+                ended = loop.time()
+                began = began or ended
+            if began and loop.time() - began < MUSIC_ENDS_SECONDS:
+                heard_before = len(caller.heard)
+            elif began and not all(map(is_silent, caller.heard[heard_before:])):
+                return [Finding(VOICE, "the caller hears the AI")]
+            await asyncio.sleep(LOOK_SECONDS)
+        return [_unheard(talkback, ended - began)]
 
     async def _page(self, session: aiohttp.ClientSession, admin: str) -> Page:
         async with session.get(f"{admin}/calls/{self._call_id}") as response:
@@ -162,20 +187,17 @@ def _answered(caller: CarrierCaller | None) -> list[Finding]:
     return [Finding(f"{WHAT}: Asterisk", said, advice)]
 
 
-async def _voice(caller: CarrierCaller | None) -> list[Finding]:
-    """Whether the caller hears anything: the AI's greeting."""
-    if caller is None or caller.answered_ns is None:
-        return []
-    what = f"{WHAT}: voice"
-    loop = asyncio.get_running_loop()
-    end = loop.time() + VOICE_SECONDS
-    while loop.time() < end:
-        if not all(is_silent(packet) for packet in caller.heard):
-            return [Finding(what, "the caller hears the AI")]
-        await asyncio.sleep(LOOK_SECONDS)
-    said = f"{len(caller.heard)} packets, all silent"
-    advice = "RTP from the worker to Asterisk, and from there to the caller: addresses, firewalls"
-    return [Finding(what, said, advice)]
+def _unheard(talkback: Page, spoken_seconds: float) -> Finding:
+    """Of a caller who has heard nothing of the AI."""
+    if spoken_seconds > SURE_SECONDS:
+        host, port = talkback["address"]
+        said = f"the AI has spoken for {spoken_seconds:.1f} s, and the caller hears silence"
+        advice = f"UDP from the worker ({host}:{port}, where no NAT changes it) to Asterisk's RTP"
+        return Finding(VOICE, said, f"{advice}: routes, firewalls, NetworkPolicies")
+    if talkback["speaking"]:
+        return Finding(VOICE, f"the AI says next to nothing in {VOICE_SECONDS:g} s: not tried")
+    advice = "the orchestrator makes its way into Asterisk: look for the call in its log"
+    return Finding(VOICE, "the AI has no way to the caller", advice)
 
 
 def _stages(page: Page) -> list[str]:
@@ -198,13 +220,12 @@ def _ai(page: Page) -> Finding:
     )
 
 
-def _audio(packets: int, page: Page) -> Finding:
+def _audio(packets: int, seconds: float, page: Page) -> Finding:
     what = f"{WHAT}: audio"
-    wanted = AUDIO_SECONDS * SENT_EACH_SECOND
-    said = f"{packets} packets in {AUDIO_SECONDS:g} s"
+    said = f"{packets} packets in {seconds:.1f} s"
     if "open" not in _stages(page):
         return Finding(what, f"{said}, but the AI left", "see the AI's log for this call")
-    if packets < wanted:
+    if packets < seconds * SENT_EACH_SECOND:
         advice = "RTP does not reach the worker: the address in its SDP (--advertise), firewalls"
         return Finding(what, said, advice)
     return Finding(what, f"{said}, the AI has it")

@@ -35,6 +35,7 @@ def view(call: RecordedCall) -> dict[str, object]:
             "address": list(call.voice.address),
             "codec": call.talkback[2].name if call.talkback else None,
             "speaking": call.voice_on,
+            "playing": call.voice_on and not call.playout.idle,
             "counters": dict(call.voice.counters()),
         },
         "warnings": list(dict.fromkeys((*call.identity.warnings, *call.warnings))),
