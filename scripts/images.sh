@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Builds the images, all or those named:
 #
-#   scripts/images.sh [worker|orchestrator|vendor|cli|asterisk|rtpengine|opensips ...]
+#   scripts/images.sh [worker|orchestrator|vendor|cli|asterisk|rtpengine|opensips|redis ...]
 #
-# opensips only when it is named: its packages are in OpenSIPS' own repository, not in Debian.
+# opensips only when it is named: its packages are in OpenSIPS' own repository, not in Debian. redis, too:
+# it is for machines that reach no image registry.
 #   BASE_IMAGE=...   another Python image (Debian 12 or newer)
 #   NO_CACHE=1       every step anew
 #   VERSION=0.1.0    tag and label
@@ -19,7 +20,7 @@ declare -A FILE=(
   [worker]=siprec-worker/Containerfile [orchestrator]=orchestrator/Containerfile
   [vendor]=sdk/Containerfile [cli]=cli/Containerfile
   [asterisk]=deploy/asterisk/Containerfile [rtpengine]=opensips/rtpengine.Containerfile
-  [opensips]=opensips/Containerfile
+  [opensips]=opensips/Containerfile [redis]=deploy/compose/redis.Containerfile
 )
 options=(--build-arg "VERSION=$VERSION" --build-arg "REVISION=$REVISION")
 [ -z "${BASE_IMAGE:-}" ] || options+=(--build-arg "BASE_IMAGE=$BASE_IMAGE")

@@ -99,8 +99,12 @@ def podman() -> Podman:
 @pytest.fixture(scope="session")
 def built(podman: Podman) -> Podman:
     """The images of this checkout; what has not changed is not built again."""
+    return build(podman, *BUILT)
+
+
+def build(podman: Podman, *images: str) -> Podman:
     done = subprocess.run(
-        [ROOT / "scripts/images.sh", *BUILT],
+        [ROOT / "scripts/images.sh", *images],
         env={**podman.environ, "BASE_IMAGE": BASE}, capture_output=True, text=True,
         timeout=BUILD_SECONDS, check=False,
     )  # fmt: skip
