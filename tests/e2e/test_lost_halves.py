@@ -10,10 +10,12 @@ from collections.abc import AsyncIterator
 import pytest
 from voicefork.handoff.v1 import handoff_pb2 as pb
 from voicefork_cli.lab.processes import Lab
+from voicefork_cli.measure.pcm import tone
 
-from tests.e2e.ears import AGENT, MUSIC, until_hears
+from tests.e2e.ears import AGENT, INTRO, MUSIC, until_hears
 from tests.e2e.switchboard import FOUND_SECONDS, Scene, Switchboard, asking, open_switchboard
 from tests.e2e.watch import Watch
+from tests.fakes.puppet_agent import story
 
 SWITCH_GAP_MS = 60.0
 UNREGISTERED = "PJSIP/carrier"  # an endpoint whose AOR has no contact
@@ -26,6 +28,22 @@ RULES = {
             "when": {"intent": ["away"]},
             "targets": [UNREGISTERED, "PJSIP/agent-2"],
             "fallbacks": ["next_target"],
+        },
+        {
+            "name": "two",
+            "when": {"intent": ["two"]},
+            "targets": ["PJSIP/agent-1", "PJSIP/agent-2"],
+            "fallbacks": ["next_target"],
+            "ring_seconds": 3,
+        },
+        {
+            "name": "told",
+            "when": {"intent": ["told"]},
+            "pattern": "warm_whisper",
+            "targets": ["PJSIP/agent-1", "PJSIP/agent-2"],
+            "fallbacks": ["next_target"],
+            "accept_key": "1",
+            "accept_seconds": 4,
         },
     ],
 }
@@ -79,6 +97,88 @@ async def test_a_phone_that_is_not_registered_is_unreachable_and_the_next_one_ri
         assert (final.outcome, final.target.endpoint) == (pb.OUTCOME_CONNECTED, "PJSIP/agent-2")
         await until_hears(scene.caller, AGENT)
         assert scene.heard(time.time_ns()).silent_ms == 0
+
+
+# --- a registration that is lost in mid-handoff -------------------------------------------------
+
+
+async def lose_registration(board: Switchboard, phone: str = "agent-1") -> None:
+    """Its AOR has no contact any more; what is under way with it is not told."""
+    asterisk, uri = board.stage.asterisk, board.phones[phone].uri
+    config = asterisk.etc / "pjsip.conf"
+    config.write_text(config.read_text().replace(f"contact={uri}\n", ""))
+    await asterisk.cli("module reload res_pjsip.so")
+    async with asyncio.timeout(FOUND_SECONDS):
+        while uri in await asterisk.cli("pjsip show contacts"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+def briefed() -> pb.EscalateRequest:
+    """An agent is told for three seconds."""
+    context = story(account="4092")
+    context.briefing_audio = tone(INTRO, 8000 * 3).tobytes()
+    return asking(intent="told", pattern=pb.PATTERN_AUTO, context=context)
+
+
+async def assert_second_agent(scene: Scene, watch: Watch) -> None:
+    final = await watch.final()
+    assert (final.outcome, final.target.endpoint) == (pb.OUTCOME_CONNECTED, "PJSIP/agent-2")
+    await until_hears(scene.caller, AGENT)
+    await scene.until_stands(["PJSIP/agent-2", "PJSIP/carrier"], ["mix"])
+    now = time.time_ns()
+    assert scene.heard(now).silent_ms == 0
+    assert scene.gap_beyond_control_ms(now) <= SWITCH_GAP_MS
+
+
+async def test_a_ringing_phone_that_loses_its_registration_may_answer_yet(
+    board: Switchboard,
+) -> None:
+    board.behave(ring_seconds=2.0)
+    async with board.calling() as scene:
+        watch = await scene.escalate(asking(intent="two", pattern=pb.PATTERN_AUTO))
+        await watch.until(pb.PHASE_RINGING)
+        await lose_registration(board)
+        await assert_connected(scene, watch)
+
+
+async def test_a_ringing_phone_that_is_lost_with_its_registration_is_followed_by_the_next(
+    board: Switchboard,
+) -> None:
+    board.behave(status=None)
+    board.behave("agent-2", ring_seconds=0.3)
+    async with board.calling() as scene:
+        watch = await scene.escalate(asking(intent="two", pattern=pb.PATTERN_AUTO))
+        await watch.until(pb.PHASE_RINGING)
+        await lose_registration(board)
+        await watch.because_of(pb.OUTCOME_NO_ANSWER)
+        await assert_second_agent(scene, watch)
+
+
+async def test_a_phone_that_loses_its_registration_while_briefed_may_take_the_call(
+    board: Switchboard,
+) -> None:
+    board.behave(ring_seconds=0.2, keys="1", keys_after_seconds=4.0)
+    async with board.calling() as scene:
+        watch = await scene.escalate(briefed())
+        await watch.until(pb.PHASE_BRIEFING)
+        await lose_registration(board)
+        await assert_connected(scene, watch)
+
+
+async def test_a_phone_that_is_lost_while_briefed_is_followed_by_the_next(
+    board: Switchboard,
+) -> None:
+    board.behave(ring_seconds=0.2)
+    board.behave("agent-2", ring_seconds=0.2, keys="1", keys_after_seconds=1.0)
+    async with board.calling() as scene:
+        watch = await scene.escalate(briefed())
+        await watch.until(pb.PHASE_BRIEFING)
+        await lose_registration(board)
+        await watch.because_of(pb.OUTCOME_NO_ANSWER)  # nobody pressed the key
+        await assert_second_agent(scene, watch)
+
+
+# --- the bot's side -----------------------------------------------------------------------------
 
 
 @PHASES
