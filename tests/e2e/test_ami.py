@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -131,13 +133,27 @@ async def test_a_channel_that_is_not_there_is_not_found(office: Office) -> None:
         await office.client.action("Redirect", fields)
 
 
+@pytest.mark.parametrize("by_ami", [True, False])
+@pytest.mark.parametrize(
+    ("rules", "missing"),
+    [
+        ({"queue_context": "nowhere"}, "s@nowhere"),
+        ({"default": {"voicemail": "2001@nowhere"}}, "2001@nowhere"),
+        ({"rules": [{"name": "r", "callback": "x@voicefork-agent-leg"}]}, "x@voicefork-agent-leg"),
+    ],
+)
 async def test_an_orchestrator_does_not_start_where_the_dialplan_lacks_a_place(
-    office: Office, stage_lab: Lab
+    office: Office, stage_lab: Lab, rules: dict[str, Any], missing: str, by_ami: bool
 ) -> None:
-    options = ("--ami", f"127.0.0.1:{office.asterisk.ami_port}", "--queue-context", "nowhere")
+    """By ARI alone, too."""
+    routing = stage_lab.folder / "routing.yaml"
+    routing.write_text(json.dumps(rules))  # JSON is YAML
+    options = ("--routing", str(routing))
+    if by_ami:
+        options += ("--ami", f"127.0.0.1:{office.asterisk.ami_port}")
     async with open_redis(stage_lab) as redis:
         plan = OrchestratorPlan(redis.url, office.asterisk, options=options)
-        with pytest.raises(FailedProgramError, match="the dialplan lacks s@nowhere"):
+        with pytest.raises(FailedProgramError, match=f"the dialplan lacks {missing}"):
             async with open_orchestrator(stage_lab, plan):
                 pass
 

@@ -22,7 +22,7 @@ from tests.e2e.watch import Watch
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-AGENTS = ("DIALLING", "RINGING", "ACCEPTED", "CONNECTED")  # the context's come between them
+AGENTS = ("RINGING", "ACCEPTED", "CONNECTED")  # the context comes between them
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=GENERATIONS)

@@ -55,6 +55,10 @@ class Unreachable(PbxError):  # noqa: N818 - named after what happened
     """Asterisk did not answer within the limit, or cannot be connected to."""
 
 
+class NoSuchPlace(PbxError):  # noqa: N818 - named after what was found
+    """The dialplan lacks the place: the caller was not sent there."""
+
+
 class WorkerError(PeerError):
     """A worker failed, or refused."""
 

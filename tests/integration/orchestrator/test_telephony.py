@@ -8,7 +8,7 @@ import pytest
 from orchestrator.ari.client import AriClient
 from orchestrator.ari.rest import open_rest
 from orchestrator.ari.telephony import AriTelephony
-from orchestrator.errors import Unreachable
+from orchestrator.errors import NoSuchPlace, Unreachable
 from orchestrator.handoff.ports import ChannelGone
 from orchestrator.model import ChannelId, DialplanEntry, NodeName
 from orchestrator.telemetry import Metrics
@@ -69,3 +69,17 @@ async def test_a_node_that_is_away_is_unreachable(telephony: AriTelephony) -> No
         away = AriTelephony(AriClient(rest, "voicefork-0"), context="internal")
         with pytest.raises(Unreachable):
             await queue(away)
+
+
+async def test_a_place_that_is_not_verified_is_asked_for_first(node: FakeAriNode) -> None:
+    """`continue` into nowhere hangs the caller up."""
+    async with open_rest(node.url, USER, PASSWORD, limit_seconds=2.0, metrics=Metrics()) as rest:
+        telephony = AriTelephony(
+            AriClient(rest, "voicefork-0"), context="internal", verified=lambda _: False
+        )
+        with pytest.raises(NoSuchPlace):
+            await queue(telephony)
+        assert node.asked("/moh") == 0
+        node.places.add("voicefork-queue,support,1")
+        await queue(telephony)
+    assert node.asked("continue support@voicefork-queue") == 1

@@ -7,15 +7,17 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 from redis.asyncio import Redis
 
 from orchestrator.app.ami_listing import Listed, listed
+from orchestrator.app.dialplan import AMI, Dialplan
 from orchestrator.ari.ami import AmiAccount, AmiClient
 from orchestrator.ari.ami_pbx import OVER, AmiPbx, AmiTelephony, redirect
 from orchestrator.ari.ami_wire import AmiMessage
-from orchestrator.ari.queue_states import QueueStates
+from orchestrator.ari.queue_states import QueueStates, dialplan_holds
 from orchestrator.config import HostPort, Settings
 from orchestrator.errors import NotFound, SetupError, StoreError
 from orchestrator.fleet import events as on
@@ -36,7 +38,7 @@ QUEUE_ENDED_EVENT = "VoiceforkQueueEnded"
 
 
 class AmiSite:
-    """One such node. `calls` and `handoffs` are set before it is run."""
+    """One such node. `calls`, `handoffs` and `dialplan` are set before it is run."""
 
     def __init__(
         self, name: str, account: AmiAccount, queue: DialplanEntry, metrics: Metrics, guard: Guard
@@ -45,6 +47,7 @@ class AmiSite:
         self.name = name
         self.queues = QueueStates(self.heard)
         self._callers: dict[str, CallId] = {}  # by channel, until they hang up
+        self.dialplan: Dialplan | None = None
         self.calls: Calls | None = None
         self.handoffs: Registry | None = None
         self._guard = guard
@@ -56,7 +59,7 @@ class AmiSite:
             permit=guard.permit,
         )
         self.pbx = AmiPbx(self.client, queue)
-        self.telephony = AmiTelephony(self.client, self._in_the_dialplan)
+        self.telephony = AmiTelephony(self.client, self._in_the_dialplan, self._verified)
 
     async def run(self) -> None:
         """Drives the node whenever it is ours, until cancelled."""
@@ -153,11 +156,16 @@ class AmiSite:
         if self.calls is not None:
             self.calls.post_to_channel(channel, on.CallerLeft())
 
+    def _verified(self, entry: DialplanEntry) -> bool:
+        return self.dialplan is None or self.dialplan.has(self.name, entry)
+
     # --- what it has --------------------------------------------------------------------------
 
     async def _connected(self) -> None:
         """After a break, or another replica: who is there, who has gone, who talks to whom?"""
         await self.queues.look(self.client)
+        if self.dialplan is not None:
+            await self.dialplan.look(self.name, AMI, partial(dialplan_holds, self.client))
         before = dict(self._callers)
         there = await listed(self.client)
         living = {each.channel for each in there}

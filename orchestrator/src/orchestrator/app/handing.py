@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -30,7 +30,7 @@ from orchestrator.fleet.worker_control import WorkerControls
 from orchestrator.handoff.clock import SteadyClock
 from orchestrator.handoff.ports import Ports
 from orchestrator.handoff.registry import Registry
-from orchestrator.model import CallId, HandoffId, NodeName
+from orchestrator.model import CallId, DialplanEntry, HandoffId, NodeName
 from orchestrator.routing.situation import QueueStates
 from orchestrator.speech.flite import open_speech
 from orchestrator.telemetry import Metrics
@@ -55,8 +55,12 @@ async def open_handoffs(  # noqa: PLR0913 - what a handoff touches
     callers: Callers,
     queues: QueueStates | None = None,
     stasisless: Mapping[str, AmiSite] | None = None,
+    verified: Callable[[str, DialplanEntry], bool] = lambda _node, _entry: True,
 ) -> AsyncIterator[Registry]:
-    """Runs handoffs while the block runs; those under way live on in the PBX and in Redis."""
+    """Runs handoffs while the block runs; those under way live on in the PBX and in Redis.
+
+    `verified`: whether a node is known to have a place of the dialplan.
+    """
     connection: redis.Redis = redis.Redis.from_url(
         settings.redis, protocol=2, socket_connect_timeout=REDIS_SECONDS
     )
@@ -77,6 +81,7 @@ async def open_handoffs(  # noqa: PLR0913 - what a handoff touches
             context=settings.agent_context,
             trunk=settings.trunk,
             transfers=site.pbx.transfers,
+            verified=partial(verified, name),
         )
         for name, site in sites.items()
     }

@@ -10,10 +10,11 @@ from functools import partial
 import structlog
 
 from orchestrator.app.callers import Callers
+from orchestrator.app.dialplan import ARI, Dialplan
 from orchestrator.app.heir import Heir
 from orchestrator.app.referrals import Referrals
 from orchestrator.ari import events as ari
-from orchestrator.ari.client import AriClient
+from orchestrator.ari.client import AriClient, Place
 from orchestrator.ari.connection import AriConnection
 from orchestrator.ari.leftovers import clear_up, sort_out
 from orchestrator.ari.pbx import OWN_LEG, AriPbx
@@ -28,7 +29,7 @@ from orchestrator.fleet.rendezvous import Rendezvous
 from orchestrator.handoff.names import agent_of
 from orchestrator.handoff.referring import SUCCESS
 from orchestrator.handoff.registry import Registry
-from orchestrator.model import CallId, ChannelId
+from orchestrator.model import CallId, ChannelId, DialplanEntry
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -55,8 +56,10 @@ class Node:
         referrals: Referrals | None = None,
         site: str = "",
         heir: Heir | None = None,
+        dialplan: Dialplan | None = None,
     ) -> None:
         """`site`: the node's name in records. `heir`: who takes over from dead replicas here."""
+        self._dialplan = dialplan
         self._client = client
         self._site = site
         self._heir = heir
@@ -73,8 +76,7 @@ class Node:
     def heard(self, event: ari.AriEvent) -> None:
         match event:
             case ari.StasisStart(channel) if agent_of(ChannelId(channel.id)):
-                if not self._handoffs.agent_answered(ChannelId(channel.id)):
-                    self._calls.spawn(self._pbx.hang_up(channel.id))
+                self._agent_here(channel)
             case ari.StasisStart(channel) if channel.id.startswith(OWN_LEG):
                 self._pbx.leg_entered(channel.id)
             case ari.StasisStart(channel, replaces=bot) if bot and self._pbx.hosted_call(bot):
@@ -97,6 +99,8 @@ class Node:
                 self._calls.spawn(self._claim(channel.id))
             case ari.Dial(peer, "RINGING"):
                 self._handoffs.agent_ringing(ChannelId(peer.id))
+            case ari.Dial(peer, "ANSWER") if agent_of(ChannelId(peer.id)):
+                self._agent_here(peer)
             case ari.PlaybackFinished(playback, failed=failed):
                 self._handoffs.playback_ended(playback, failed=failed)
             case ari.ChannelDtmfReceived(channel, digit):
@@ -124,6 +128,17 @@ class Node:
                     self._caller_left(channel.id, on.CallerLeft(), hung_up=False)
             case _:
                 pass  # nobody's concern
+
+    def _agent_here(self, channel: ari.Channel) -> None:
+        """A phone is dialled in our application, is brought into it, or was answered."""
+        agent = ChannelId(channel.id)
+        wanted = (
+            self._handoffs.agent_answered(agent)
+            if channel.answered
+            else self._handoffs.owns(channel.id)
+        )
+        if not wanted:
+            self._calls.spawn(self._pbx.hang_up(channel.id))
 
     async def _claim(self, channel_id: str) -> None:
         """A call is offered to all replicas: the least busy of them answers first."""
@@ -223,6 +238,9 @@ class Node:
             self._caller_left(caller, on.CallerHungUp(), hung_up=True)
         for agent in agents - found.living:
             self._handoffs.agent_lost(agent)
+        for channel in channels:  # who has answered meanwhile waits for us
+            if channel.answered and self._handoffs.owns(channel.id):
+                self._handoffs.agent_answered(ChannelId(channel.id))
         for left in found.waiting:
             log.warning("caller whom a handoff left waiting", channel=left.id)
         await asyncio.gather(*(self.entrance.to_queue(left.id) for left in found.waiting))
@@ -232,11 +250,17 @@ class Node:
             self.entrance.enter(
                 orphan.id, (INBOUND,), answered=orphan.answered, variables=dict(orphan.variables)
             )
+        if self._dialplan is not None:
+            await self._dialplan.look(self._site, ARI, self._places_exist)
         self.queue_exists = await self._pbx.queue_exists()
         if self.queue_exists is False:
             log.error("the queue does not exist: callers sent there would be cut off")
         elif self.queue_exists is None:
             log.warning("whether the queue exists cannot be asked (func_dialplan is not loaded)")
+
+    async def _places_exist(self, entries: Sequence[DialplanEntry]) -> Sequence[bool | None]:
+        places = [Place(each.context, each.extension, each.priority) for each in entries]
+        return await self._pbx.places_exist(places)
 
     def owned(self, thing: str) -> bool:
         """A channel or bridge of a call or handoff of ours, or of one that is just coming in."""

@@ -162,6 +162,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
                 callers=callers,
                 queues=reach.queues,
                 stasisless=stasisless,
+                verified=reach.dialplan.has,
             )
         )
         desk, placing = await stack.enter_async_context(
@@ -181,6 +182,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
                 referrals=Referrals(calls, each.pbx, handoffs),
                 site=name,
                 heir=heirs[name],
+                dialplan=reach.dialplan,
             )
             for name, each in sites.items()
         }
@@ -209,13 +211,13 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             member.run(successions, partial(_write_again, calls, handoffs)),
         ]
         for other in stasisless.values():
-            other.calls, other.handoffs = calls, handoffs
+            other.calls, other.handoffs, other.dialplan = calls, handoffs, reach.dialplan
             work.append(other.run())
         await stack.enter_async_context(_running(work))
         await _any_connected(connections)
         for each, connection in zip(sites.values(), connections, strict=True):
             each.pbx.ari_refers = _refers_by_ari(settings, connection.version)
-        await reach.verify()
+        await reach.dialplan.verify()
         await server.serving(True)
         yield Orchestrator(
             grpc_address,

@@ -8,20 +8,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import partial
 
 import redis.asyncio as redis
-import structlog
 
 from orchestrator.api.desk import Desk, Listed, Stories
+from orchestrator.app.dialplan import AMI, ARI, Dialplan
 from orchestrator.ari.ami import AmiAccount, AmiClient
 from orchestrator.ari.client import AriClient
 from orchestrator.ari.dialler import AriDialler
 from orchestrator.ari.queue_devices import QueueDevices
-from orchestrator.ari.queue_states import QueueStates, dialplan_has, open_queue_states
+from orchestrator.ari.queue_states import QueueStates, dialplan_holds, open_queue_states
 from orchestrator.bus.outcome_reports import RedisOutcomeReports
 from orchestrator.bus.placed import RedisLedger
 from orchestrator.config import Settings
-from orchestrator.errors import SetupError
 from orchestrator.fleet.placing import PLACED, Dialling, Placing
 from orchestrator.model import DialplanEntry, Queue
 from orchestrator.routing.offers import offers
@@ -29,80 +29,46 @@ from orchestrator.routing.situation import QueueStates as KnowsQueues
 from orchestrator.routing.table import RoutingTable
 from orchestrator.telemetry import Metrics
 
-log = structlog.stdlib.get_logger(__name__)
-
 REDIS_SECONDS = 1.0
-VERIFY_SECONDS = 5.0
-
-
-class Places:
-    """The places of the dialplan that callers may be sent to: whether they are there."""
-
-    def __init__(self, entries: Callable[[], Sequence[DialplanEntry]], metrics: Metrics) -> None:
-        self._entries = entries
-        self._metrics = metrics
-        self._looked = asyncio.Event()
-        self.missing: tuple[DialplanEntry, ...] = ()
-
-    async def look(self, client: AmiClient) -> None:
-        """Raises PbxError."""
-        found = [
-            entry
-            for entry in dict.fromkeys(self._entries())
-            if await dialplan_has(client, entry) is False
-        ]
-        self.missing = tuple(found)
-        self._looked.set()
-        for entry in found:
-            self._metrics.count("dialplan_places_missing")
-            log.error("the dialplan lacks a place", **_told(entry))
-
-    async def verify(self) -> None:
-        """At the start: waits until the node was asked. Raises SetupError: a place is missing."""
-        try:
-            async with asyncio.timeout(VERIFY_SECONDS):
-                await self._looked.wait()
-        except TimeoutError:
-            log.warning("whether the dialplan holds its places is not known: AMI does not answer")
-        if self.missing:
-            named = ", ".join(f"{entry.extension}@{entry.context}" for entry in self.missing)
-            raise SetupError(f"the dialplan lacks {named}: callers sent there would be cut off")
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What is known of a node: by AMI, or what ARI can tell of it."""
+    """The main node's queues, and the dialplans of all nodes, as far as they are known."""
 
     queues: KnowsQueues
-    places: Places | None = None
-
-    async def verify(self) -> None:
-        """Raises SetupError: the dialplan lacks a place."""
-        if self.places is not None:
-            await self.places.verify()
+    dialplan: Dialplan
 
 
 @asynccontextmanager
 async def open_reach(
     settings: Settings, client: AriClient, metrics: Metrics, table: Callable[[], RoutingTable]
 ) -> AsyncIterator[Reach]:
-    """Runs while the block runs."""
+    """Runs while the block runs: queues by AMI, or what ARI can tell of them.
+
+    By AMI the dialplan is looked at, too: by ARI it can be asked only where func_dialplan is.
+    """
+    means = (ARI,) if settings.ami is None else (ARI, AMI)
+    dialplan = Dialplan(lambda: entries_of(settings, table()), metrics, means)
     if settings.ami is None:
         devices = QueueDevices(client, lambda: _queues(settings, table()))
         async with asyncio.TaskGroup() as work:
             looking = work.create_task(devices.run())
             try:
-                yield Reach(devices)
+                yield Reach(devices, dialplan)
             finally:
                 looking.cancel()
         return
+
+    async def look(ami: AmiClient) -> None:
+        await dialplan.look(settings.node, AMI, partial(dialplan_holds, ami))
+
     queues = QueueStates()
-    places = Places(lambda: entries_of(settings, table()), metrics)
     account = AmiAccount(
         settings.ami.host, settings.ami.port, settings.ami_user, settings.ami_secret()
     )
-    async with open_queue_states(account, queues, metrics, on_connected=places.look):
-        yield Reach(queues, places)
+    async with open_queue_states(account, queues, metrics, on_connected=look):
+        yield Reach(queues, dialplan)
 
 
 @asynccontextmanager
@@ -154,14 +120,10 @@ def allowed_by(patterns: str) -> Callable[[str, str], bool]:
 
 def entries_of(settings: Settings, table: RoutingTable) -> Sequence[DialplanEntry]:
     """Every place of the dialplan that a caller may be sent to."""
-    queues = [settings.queue_extension, *_queues(settings, table)]
-    places = [DialplanEntry(settings.queue_context, queue) for queue in queues]
+    places = [DialplanEntry(settings.queue_context, settings.queue_extension)]
+    places += [DialplanEntry(table.queue_context, queue) for queue in _queues(settings, table)]
     places += table.entries(settings.tenant)
     places.append(DialplanEntry("voicefork-refer", "s"))
     if settings.dial_out:
         places.append(DialplanEntry("voicefork-out", "s"))
     return places
-
-
-def _told(entry: DialplanEntry) -> dict[str, str]:
-    return {"context": entry.context, "extension": entry.extension}

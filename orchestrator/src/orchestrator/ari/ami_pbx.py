@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from orchestrator.ari.ami import AmiClient
-from orchestrator.errors import NotFound, PbxError
+from orchestrator.ari.queue_states import dialplan_has
+from orchestrator.errors import NoSuchPlace, NotFound, PbxError
 from orchestrator.handoff.names import PlaybackId
 from orchestrator.handoff.ports import ChannelGone, Sound
 from orchestrator.model import BridgeId, ChannelId, DialplanEntry, NodeName, Target
@@ -67,7 +68,14 @@ class AmiPbx:
 class AmiTelephony:
     """Implements handoff.ports.Telephony. `left` is told of callers whom the dialplan has now."""
 
-    def __init__(self, client: AmiClient, left: Callable[[ChannelId], None]) -> None:
+    def __init__(
+        self,
+        client: AmiClient,
+        left: Callable[[ChannelId], None],
+        verified: Callable[[DialplanEntry], bool] = lambda _: True,
+    ) -> None:
+        """`verified`: places of the dialplan that need not be asked for."""
+        self._verified = verified
         self._client = client
         self._left = left
 
@@ -142,6 +150,9 @@ class AmiTelephony:
         else is left to be done than what the dialplan does then.
         """
         place = entry or OVER
+        if entry and not self._verified(entry) and await dialplan_has(self._client, entry) is False:
+            where = f"{entry.context}/{entry.extension}"
+            raise NoSuchPlace("Redirect", where, 0, "the dialplan lacks it")
         try:
             for name, value in {**variables, "CHANNEL(musicclass)": music}.items():
                 fields = {"Channel": caller, "Variable": name, "Value": _one_line(value)}

@@ -7,6 +7,7 @@ Names of a call's things: bridge `vf-<call>`, talk-back leg `vf-<call>-talkback-
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -265,19 +266,28 @@ class AriPbx:
 
     # --- the node ---------------------------------------------------------------------------
 
-    async def queue_exists(self) -> bool | None:
-        """Whether the queue's extension exists; None = this node cannot say. Raises PbxError.
+    async def places_exist(self, places: Sequence[Place]) -> Sequence[bool | None]:
+        """Of each whether the dialplan has it; None = this node cannot say. Raises PbxError.
 
-        Asked through a channel that is made for the question and never dialled.
+        Asked through a channel that is made for the questions and never dialled.
         """
         probe = f"{PROBE}{self._client.app}"
         endpoint = f"Local/{self._queue.extension}@{self._queue.context}/n"
         try:
             with suppress(Conflict):  # one that a dead predecessor could not end is as good
                 await self._client.create(probe, endpoint)
-            try:
-                return await self._client.place_exists(probe, self._queue)
-            except PbxError:
-                return None  # func_dialplan is not loaded
+            return [await self._exists(probe, place) for place in places]
         finally:  # also of one whose making was only answered too late
             await self.hang_up(probe)
+
+    async def _exists(self, probe: str, place: Place) -> bool | None:
+        try:
+            return await self._client.place_exists(probe, place)
+        except (NotFound, Unreachable):
+            raise
+        except PbxError:
+            return None  # func_dialplan is not loaded
+
+    async def queue_exists(self) -> bool | None:
+        """As `places_exist`, of the queue's extension. Raises PbxError."""
+        return (await self.places_exist([self._queue]))[0]

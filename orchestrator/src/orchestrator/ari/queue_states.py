@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -76,6 +76,13 @@ async def open_queue_states(
         finally:
             for task in tasks:
                 task.cancel()
+
+
+async def dialplan_holds(
+    client: AmiClient, entries: Sequence[DialplanEntry]
+) -> Sequence[bool | None]:
+    """`dialplan_has` of each."""
+    return [await dialplan_has(client, entry) for entry in entries]
 
 
 async def dialplan_has(client: AmiClient, entry: DialplanEntry) -> bool | None:

@@ -13,7 +13,14 @@ from orchestrator.ari.bridges import HOLDING, MIXING
 from orchestrator.ari.client import AriClient, Place
 from orchestrator.ari.transfers import AriTransfers
 from orchestrator.ari.voice import AriVoice
-from orchestrator.errors import Conflict, NotFound, PbxError, Unprocessable, Unreachable
+from orchestrator.errors import (
+    Conflict,
+    NoSuchPlace,
+    NotFound,
+    PbxError,
+    Unprocessable,
+    Unreachable,
+)
 from orchestrator.handoff.names import PlaybackId
 from orchestrator.handoff.ports import ChannelGone, Sound
 from orchestrator.model import (
@@ -51,7 +58,10 @@ class AriTelephony:
         context: str,
         trunk: str = "",
         transfers: AriTransfers | None = None,
+        verified: Callable[[DialplanEntry], bool] = lambda _: True,
     ) -> None:
+        """`verified`: places of the dialplan that need not be asked for."""
+        self._verified = verified
         self._client = client
         self._transfers = transfers
         self._context = context
@@ -146,11 +156,25 @@ class AriTelephony:
         variables: Mapping[str, str],
         music: str,
     ) -> None:
+        place = Place(entry.context, entry.extension, entry.priority) if entry else None
         async with _present(caller):
             with suppress(Conflict):  # it is in the dialplan: an answer of ours was lost on the way
+                if entry and place and not self._verified(entry):
+                    await self._ask_for(caller, place)
                 await self._adorn(caller, variables, music)
-                place = Place(entry.context, entry.extension, entry.priority) if entry else None
                 await self._client.resume(caller, place)
+
+    async def _ask_for(self, caller: ChannelId, place: Place) -> None:
+        """`continue` into nowhere hangs the caller up. Raises NoSuchPlace."""
+        try:
+            found = await self._client.place_exists(caller, place)
+        except (NotFound, Unprocessable, Unreachable):
+            raise
+        except PbxError:  # func_dialplan is not loaded
+            return
+        if found is False:
+            where = f"{place.context}/{place.extension}"
+            raise NoSuchPlace("POST", where, 0, "the dialplan lacks it")
 
     async def start_music(self, node: NodeName, caller: ChannelId, music: str) -> None:
         async with _present(caller):

@@ -123,7 +123,8 @@ def _entry(state: State, place: Outcome) -> DialplanEntry | None:
         case Outcome.CALLBACK if plan.callback:
             return plan.callback
         case _:
-            return None if request.came_back or state.gave_up else plan.queue
+            usual = plan.usual_queue if state.place_missing else None
+            return None if request.came_back or state.gave_up else usual or plan.queue
 
 
 def back_to_music(state: State) -> Step:

@@ -266,7 +266,10 @@ class WitnessEnded:
 
 @dataclass(frozen=True, slots=True)
 class AriFailed:
-    """An effect on the PBX was not done. `outcome` is PBX_UNREACHABLE or PBX_ERROR."""
+    """An effect on the PBX was not done.
+
+    `outcome` is PBX_UNREACHABLE, PBX_ERROR, or UNREACHABLE: the dialplan lacks the place.
+    """
 
     at: float
     effect: str  # the effect's id

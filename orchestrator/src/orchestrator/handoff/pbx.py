@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from orchestrator.errors import PeerError, Unreachable
+from orchestrator.errors import NoSuchPlace, PeerError, Unreachable
 from orchestrator.handoff.effects import (
     AddAgent,
     Announce,
@@ -70,6 +70,8 @@ class Pbx:
                 return self._gone(effect, gone)
             except (Unreachable, TimeoutError) as error:
                 failure = self._failed(effect, Outcome.PBX_UNREACHABLE, str(error) or "timed out")
+            except NoSuchPlace as error:
+                failure = self._failed(effect, Outcome.UNREACHABLE, str(error))
             except PeerError as error:
                 failure = self._failed(effect, Outcome.PBX_ERROR, str(error))
             except Exception:

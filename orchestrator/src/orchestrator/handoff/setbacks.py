@@ -105,6 +105,13 @@ def ari_failed(state: State, event: AriFailed) -> Step:
             return ways.way_out(state, outcome, at)
         case Returning(move), _ if effect == effect_id(state, "move", move):
             return _queue_at_once(state, outcome)
+        case Queueing(move, _, Outcome.QUEUED), _ if (
+            outcome is Outcome.UNREACHABLE
+            and effect == effect_id(state, "move", move)
+            and state.request.plan.usual_queue is not None
+            and not state.place_missing
+        ):
+            return ways.elsewhere(state, at)
         case Queueing(move, tries, place), _ if effect == effect_id(state, "move", move):
             if place is not Outcome.QUEUED:
                 return _queue_at_once(state, outcome)

@@ -100,6 +100,7 @@ class State:
     live_at: float | None = None  # both caller and PBX had sent since the last change of source
     one_way: bool = False  # just now one of them sends nothing
     moves: int = 0  # of the caller
+    place_missing: bool = False  # the dialplan lacks the place that was asked for
     gave_up: Outcome = Outcome.UNSPECIFIED  # why the queue did, where it tells
     phrase_ended_at: float | None = None
     told: bool = False  # the rules' phrase, or on the way to it

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator.handoff import names
-from orchestrator.handoff.effects import Announce, ClearDeadline, Effect, SetDeadline
+from orchestrator.handoff.effects import Announce, ClearDeadline, Effect, MakeHolding, SetDeadline
 from orchestrator.handoff.endings import (
     back_to_music,
     phrase_over,
@@ -20,7 +20,7 @@ from orchestrator.handoff.endings import (
 from orchestrator.handoff.events import Deadline
 from orchestrator.handoff.state import State
 from orchestrator.handoff.steps import Step, dial, dial_next, drop_agent, effect_id, hush
-from orchestrator.handoff.tracks import Choosing, Held
+from orchestrator.handoff.tracks import AwaitingHold, Bridge, Choosing, Held
 from orchestrator.model import Fallback, Menu, Outcome, Phase
 
 _IN_THE_DIALPLAN = frozenset({Fallback.VOICEMAIL, Fallback.CALLBACK})
@@ -31,6 +31,25 @@ def way_out(state: State, outcome: Outcome, at: float) -> Step:
     state, effects = drop_agent(replace(state, outcome=outcome, phase=Phase.FALLBACK))
     moved, more = _next(state, at)
     return moved, (*effects, *more)
+
+
+def elsewhere(state: State, at: float) -> Step:
+    """The dialplan lacks the place that was asked for: the caller, still here, goes another way.
+
+    Some ways need music first; the bridge for it was not needed so far.
+    """
+    made: tuple[Effect, ...] = ()
+    if state.hold is Bridge.READY:
+        state = replace(state, caller=Held(), place_missing=True)
+    else:
+        state = replace(state, caller=AwaitingHold(), place_missing=True)
+    if state.hold is Bridge.ABSENT and not state.request.place.dialplan_only:
+        request = state.request
+        bridge = names.holding_bridge(request.handoff_id)
+        made = (MakeHolding(effect_id(state, "make-hold"), bridge, request.plan.music),)
+        state = replace(state, hold=Bridge.MAKING)
+    moved, effects = way_out(state, Outcome.UNREACHABLE, at)
+    return moved, (*made, *effects)
 
 
 def _next(state: State, at: float) -> Step:

@@ -116,11 +116,16 @@ def _plan(
     limits = treatment.limits
     if escalation.give_up_after is not None:
         limits = replace(limits, give_up=escalation.give_up_after)
+    entry, usual = (
+        _entry(escalation, pattern, table, queue),
+        DialplanEntry(table.queue_context, queue),
+    )
     return Plan(
         pattern=pattern if dialled else Pattern.DIALPLAN,
         targets=() if pattern is Pattern.DIALPLAN else dialled,
-        queue=_entry(escalation, pattern, table, queue),
+        queue=entry,
         queue_name=queue,
+        usual_queue=usual if entry != usual else None,
         fallbacks=escalation.fallbacks or treatment.fallbacks,
         priority=escalation.priority or treatment.priority,
         freeze_bot=escalation.freeze_bot or treatment.freeze,

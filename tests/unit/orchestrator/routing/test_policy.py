@@ -88,12 +88,14 @@ def test_a_queue_is_reached_through_the_dialplan() -> None:
     plan = plan_for(asked(target=Queue("fraud")), routes("queues: {fraud: {}}"))
     assert (plan.pattern, plan.targets) == (Pattern.DIALPLAN, ())
     assert (plan.queue, plan.queue_name) == (DialplanEntry("voicefork-queue", "fraud"), "fraud")
+    assert plan.usual_queue is None
 
 
 def test_the_dialplan_can_be_asked_for_an_extension() -> None:
     table = routes("destinations: {allow: {extension: '2??@internal'}}")
     plan = plan_for(asked(pattern=Pattern.DIALPLAN, target=Extension("200", "internal")), table)
     assert plan.queue == DialplanEntry("internal", "200")
+    assert plan.usual_queue == DialplanEntry("voicefork-queue", "s")
     assert plan.targets == ()
 
 
