@@ -78,18 +78,19 @@ async def test_a_merge_is_finished_by_the_heir(company: Company, milliseconds: i
         assert seconds <= ADOPTED_SECONDS
 
 
-async def test_whose_agent_answers_nobody_hears_music_and_has_a_way_out(company: Company) -> None:
-    """Asterisk hangs up whoever answers for an application without a websocket."""
+@pytest.mark.parametrize("seconds", [0.3, 0.6, 0.9])
+async def test_an_agent_who_answers_a_dead_replica_is_connected_by_the_heir(
+    company: Company, seconds: float
+) -> None:
+    """The phone is in Stasis since before it rang: Asterisk keeps it although nobody listens."""
     async with a_pair(company) as pair, pair.board.calling() as scene:
         pair.board.behave(ring_seconds=1.0)
         watch = await scene.escalate_by_service(asking())
         await watch.until(pb.PHASE_RINGING)
-        await asyncio.sleep(0.6)  # dead before the answer, adopted after it
+        await asyncio.sleep(seconds)  # dead before the answer, adopted after it
         assert await pair.kill(scene) <= ADOPTED_SECONDS
-        final = await watch.final()
-        await assert_never_alone(scene)
-        assert (final.phase, final.outcome) == (pb.PHASE_QUEUED, pb.OUTCOME_QUEUED)
-        assert len(scene.calls_to()) == 1
+        await connected(scene, watch)
+        await scene.until_stands(["PJSIP/agent-1", "PJSIP/carrier"], ["mix"])
 
 
 async def test_a_conversation_has_the_heir_to_end_it(company: Company) -> None:

@@ -36,10 +36,43 @@ class Legs:
         got = await self._rest.request("GET", "channels", channel_id, "variable", params=params)
         return str(got.get("value", "")) if isinstance(got, dict) else ""
 
-    async def create(self, channel_id: str, endpoint: str) -> None:
-        """Makes a channel in our application without dialling it."""
-        params = {"endpoint": endpoint, "app": self.app, "channelId": channel_id}
-        await self._rest.request("POST", "channels", "create", params=params)
+    async def create(
+        self,
+        channel_id: str,
+        endpoint: str,
+        *,
+        args: str = "",
+        originator: str = "",
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """Makes a channel in our application without dialling it; its StasisStart has `args`.
+
+        `originator`: as of `originate`. Raises Conflict: its id is in use; a PbxError of 500: the
+        phone is unknown or not registered.
+        """
+        params = {
+            "endpoint": endpoint,
+            "app": self.app,
+            "appArgs": args,
+            "channelId": channel_id,
+            "originator": originator,
+        }
+        await self._rest.request(
+            "POST",
+            "channels",
+            "create",
+            params={name: value for name, value in params.items() if value},
+            body={"variables": dict(variables or {})},
+        )
+
+    async def dial(self, channel_id: str, ring_seconds: int) -> None:
+        """Dials a channel that was created. Unlike one that `originate` makes it is in our
+        application already, and stays when it is answered while nobody listens there.
+
+        Raises Conflict: it has been dialled before.
+        """
+        params = {"timeout": str(ring_seconds)}
+        await self._rest.request("POST", "channels", channel_id, "dial", params=params)
 
     async def originate(  # noqa: PLR0913 - Asterisk's own parameters
         self,

@@ -41,7 +41,7 @@ AGENT_ENTRY = "agent"
 """First argument of Stasis for an agent's leg; its channel id says of which handoff."""
 
 _NO_SUCH_CHANNEL = 400  # of addChannel; 404 there is the bridge
-_NOT_MADE = 500  # of an originate: its id is in use, or the phone is unknown or not registered
+_NOT_MADE = 500  # the phone is unknown or not registered
 _SUBSCRIBER_ABSENT = 20  # ITU-T Q.850
 
 # The agent's leg must not be forked, or it would get an AI of its own.
@@ -82,7 +82,7 @@ class AriTelephony:
     async def make_mix(self, node: NodeName, bridge: BridgeId) -> None:
         await self._make(bridge, MIXING)
 
-    async def dial(  # noqa: PLR0913 - one originate request
+    async def dial(  # noqa: PLR0913 - one phone
         self,
         node: NodeName,
         channel: ChannelId,
@@ -92,22 +92,26 @@ class AriTelephony:
         ring_seconds: float,
         variables: Mapping[str, str],
     ) -> None:
+        """In our application before it is dialled: who answers while no replica listens is not
+        hung up by Asterisk, and waits for the heir.
+        """
         try:
-            await self._client.originate(
-                channel,
-                self._endpoint(target),
-                args=AGENT_ENTRY,
-                ring_seconds=max(1, round(ring_seconds)),
-                originator=caller,
-                variables={**_NOT_FORKED, **variables},
-            )
-        except Conflict:
-            return
+            with suppress(Conflict):
+                await self._client.create(
+                    channel,
+                    self._endpoint(target),
+                    args=AGENT_ENTRY,
+                    originator=caller,
+                    variables={**_NOT_FORKED, **variables},
+                )
         except PbxError as error:
             if error.status != _NOT_MADE:
                 raise
             if not await self._lives(channel):
                 raise ChannelGone(channel, _SUBSCRIBER_ABSENT) from error
+        async with _present(channel):
+            with suppress(Conflict):
+                await self._client.dial(channel, max(1, round(ring_seconds)))
 
     async def play(
         self, node: NodeName, channel: ChannelId, playback: PlaybackId, media: str

@@ -31,6 +31,7 @@ from orchestrator.handoff.tracks import (
     Joining,
     Left,
     Returning,
+    Ringing,
     Talking,
     Waiting,
 )
@@ -222,14 +223,17 @@ class Registry(Following, News, QueueNews):
         return None
 
     def agents(self, node: str = "") -> frozenset[ChannelId]:
-        """Channels of agents who have answered: those must be up. `node`: only those there."""
+        """Channels of agents whose phones ring, or have been answered: those must be there.
+
+        `node`: only those there.
+        """
         return frozenset(
             agent_channel(runner.state, runner.state.agent.attempt)
             for runner in self._roster.runners()
             if node in ("", runner.state.request.place.node)
             and isinstance(
                 runner.state.agent,
-                Briefing | AwaitingKey | Accepted | Joining | Waiting | Talking,
+                Ringing | Briefing | AwaitingKey | Accepted | Joining | Waiting | Talking,
             )
         )
 

@@ -11,14 +11,16 @@ import pytest
 from orchestrator.app.callers import Callers
 from orchestrator.app.node import Node
 from orchestrator.ari.client import AriClient, Place
-from orchestrator.ari.events import Bridge, Channel, PlaybackFinished, StasisStart
+from orchestrator.ari.events import Bridge, Channel, Dial, PlaybackFinished, StasisStart
 from orchestrator.ari.pbx import AriPbx
 from orchestrator.fleet.call import EnteredCall, Tenant
 from orchestrator.fleet.effects import Farewell
 from orchestrator.handoff.registry import Registry
-from orchestrator.model import CallId, ChannelId, Phase
+from orchestrator.model import CallId, ChannelId, Handoff, Phase
 
-from tests.builders.running import running
+from tests.builders.handoffs import ALICE
+from tests.builders.running import Lab, running
+from tests.fakes.telephony import Phone
 from tests.unit.orchestrator.fleet.surroundings import Stage, open_stage
 
 APP = "voicefork-0"
@@ -138,3 +140,39 @@ async def test_an_agent_who_left_during_the_break_ends_the_conversation(agent_st
             await node.compare()
             await asyncio.sleep(0.1)
             assert (f"hang_up {lab.place.caller}" in lab.pbx.steps) is not agent_stays
+
+
+AGENT = ChannelId("vf-h1-agent-1")
+
+
+async def ringing(lab: Lab) -> Handoff:
+    lab.pbx.phones[ALICE] = Phone(answers=False)
+    handoff = await lab.escalate()
+    return await lab.until(handoff, lambda change: change.phase is Phase.CALLER_HELD)
+
+
+async def test_an_agents_phone_is_ours_before_it_is_answered() -> None:
+    async with running() as lab:
+        handoff = await ringing(lab)
+        async with node_of(Listing([]), lab.registry) as (node, _):
+            node.heard(StasisStart(Channel(AGENT, state="Down"), ("agent",)))
+            node.heard(Dial(Channel(AGENT, state="Ringing"), "RINGING"))
+            await lab.until(handoff, lambda change: change.phase is Phase.RINGING)
+            node.heard(Dial(Channel(AGENT, state="Up"), "ANSWER"))
+            await lab.until(handoff, lambda change: change.phase is Phase.ACCEPTED)
+
+
+async def test_a_phone_that_was_dialled_for_nobody_is_hung_up_before_it_is_answered() -> None:
+    client = Listing([])
+    async with running() as lab, node_of(client, lab.registry) as (node, _):
+        node.heard(StasisStart(Channel("vf-h9-agent-1", state="Down"), ("agent",)))
+        await asyncio.sleep(0.1)
+        assert "DELETE channels/vf-h9-agent-1" in client.asked
+
+
+async def test_an_agent_who_answered_during_the_break_is_heard_of_after_it() -> None:
+    async with running() as lab:
+        handoff = await ringing(lab)
+        async with node_of(Listing([Channel(AGENT, state="Up")]), lab.registry) as (node, _):
+            await node.compare()
+            await lab.until(handoff, lambda change: change.phase is Phase.ACCEPTED)
