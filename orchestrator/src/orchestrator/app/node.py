@@ -140,17 +140,6 @@ class Node:
         if not wanted:
             self._calls.spawn(self._pbx.hang_up(channel.id))
 
-    def _agent_here(self, channel: ari.Channel) -> None:
-        """A phone is dialled in our application, is brought into it, or was answered."""
-        agent = ChannelId(channel.id)
-        wanted = (
-            self._handoffs.agent_answered(agent)
-            if channel.answered
-            else self._handoffs.owns(channel.id)
-        )
-        if not wanted:
-            self._calls.spawn(self._pbx.hang_up(channel.id))
-
     async def _claim(self, channel_id: str) -> None:
         """A call is offered to all replicas: the least busy of them answers first."""
         if not self._calls.has_room():
