@@ -36,6 +36,7 @@ from pathlib import Path
 
 import aiohttp
 import grpc
+import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from voicefork_cli.lab.errors import LabError
@@ -177,10 +178,12 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> int:
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # no child of ours speaks it unexeced
     options, console = parsed(), Console()
     console.width = max(console.width, WIDTH)  # of a log, too
     try:
-        figures = asyncio.run(bench(options, console))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # less of the machine
+            figures = runner.run(bench(options, console))
     except (LabError, SimError) as error:
         print(f"bench failed: {error}", *getattr(error, "__notes__", ()), sep="\n")
         return 2

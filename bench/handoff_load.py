@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,11 +31,12 @@ from voicefork_cli.lab.redis import open_redis
 from voicefork_cli.sim.caller import CarrierCaller, open_caller
 from voicefork_cli.sim.endpoint import SipEndpoint, open_sip
 from voicefork_cli.sim.errors import SimError
-from voicefork_cli.sim.pacer import Pacer, open_pacer
+from voicefork_cli.sim.pacer import open_pacer
 from voicefork_cli.sim.phone import AgentPhone, Behaviour, open_phone
 from voicefork_cli.sim.source import Mute, Silence, Tone
 
 from bench.handoff_calls import AGENT, RING_SECONDS
+from bench.handoff_cpu import Spent
 from bench.handoff_figures import Figures
 from bench.handoff_rush import Rushed, figures_of
 from bench.silent_worker import open_silent_worker
@@ -60,10 +61,10 @@ class Load:
     redis: Redis
     fork: str  # what a worker writes of each call
     pbx: str
-    pacer: Pacer
     endpoints: list[SipEndpoint]
     phone: AgentPhone
     control: CarrierCaller
+    pids: Mapping[str, int]  # of what is measured
     done: list[Rushed] = field(default_factory=list)
 
     async def one(self, number: int, finished: Callable[[], None]) -> None:
@@ -71,8 +72,10 @@ class Load:
         try:
             async with asyncio.timeout(LIMIT_SECONDS):
                 await self._call(number, rushed)
-        except (SimError, TimeoutError, OSError, grpc.aio.AioRpcError) as error:
-            rushed.error = f"{type(error).__name__}: {error}".partition("\n")[0]
+        except grpc.aio.AioRpcError as error:
+            rushed.error = f"{rushed.step}: {error.code().name}, {error.details()}"
+        except (SimError, TimeoutError, OSError) as error:
+            rushed.error = f"{rushed.step}: {type(error).__name__} {error}".partition("\n")[0]
         self.done.append(rushed)
         finished()
 
@@ -81,12 +84,12 @@ class Load:
         key = f"voicefork:v1:default:call:{call_id}"
         await self.redis.hset(key, "fork", self.fork)
         endpoint = self.endpoints[number % len(self.endpoints)]
-        async with open_caller(pacer=self.pacer, endpoint=endpoint) as caller:
+        async with open_caller(endpoint=endpoint, speaks=False) as caller:
             rushed.heard = caller.heard
             headers = {"X-Voicefork-Call": call_id}
             await caller.dial(f"sip:{NUMBER}@{self.pbx}", Mute(), headers=headers)
             await asyncio.sleep(TALK_SECONDS)
-            rushed.escalated_ns = time.time_ns()
+            rushed.step, rushed.escalated_ns = "escalating", time.time_ns()
             request = pb.EscalateRequest(
                 request_id="1",
                 call_id=call_id,
@@ -98,7 +101,9 @@ class Load:
             answer: Any = self.service.Escalate(request)
             handoff = (await answer).handoff
             rushed.ack_ms = (time.time_ns() - rushed.escalated_ns) / 1e6
+            rushed.step = "waiting for the agent"
             await self._connected(handoff.handoff_id, rushed)
+            rushed.step = "with the agent"
             await asyncio.sleep(LATER_SECONDS)
             rushed.ended_ns = time.time_ns()
 
@@ -143,7 +148,9 @@ async def open_load(lab: Lab) -> AsyncIterator[Load]:
         control = await enter(open_caller(pacer=pacer))
         await control.dial(f"sip:{CONTROL_NUMBER}@{asterisk.sip}", Silence())
         service = handoff_pb2_grpc.HandoffServiceStub(channel)
-        yield Load(service, redis, fork, asterisk.sip, pacer, endpoints, phone, control)
+        running = (orchestrator.program, asterisk.program, store.program)
+        pids = {program.name: program.pid for program in running}
+        yield Load(service, redis, fork, asterisk.sip, endpoints, phone, control, pids)
 
 
 async def bench_load(rate: float, count: int, console: Console) -> Figures:
@@ -152,11 +159,13 @@ async def bench_load(rate: float, count: int, console: Console) -> Figures:
     async with open_lab() as lab, open_load(lab) as load:
         with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
             bar = progress.add_task("", total=count)
-            begun = time.monotonic()
+            begun, spent = time.monotonic(), Spent(load.pids)
             async with asyncio.TaskGroup() as calls:
                 for number in range(count):
                     calls.create_task(load.one(number, lambda: progress.advance(bar)))
                     due = begun + (number + 1) / rate
                     await asyncio.sleep(max(0.0, due - time.monotonic()))
                 offered = time.monotonic() - begun
-        return figures_of(load.done, load.control.heard, rate, count / offered)
+            spending = spent.per(count)
+        figures = figures_of(load.done, load.control.heard, rate, count / offered)
+        return {**figures, "cpu": spending}

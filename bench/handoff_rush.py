@@ -13,6 +13,7 @@ from voicefork_cli.measure.packets import Packet
 from voicefork_cli.measure.tones import tones_of
 
 from bench.handoff_calls import AGENT, MUSIC, SURE_PACKETS, TONES
+from bench.handoff_cpu import show_spending
 from bench.handoff_figures import PERCENTS, Figures, percentile
 
 CONTROL_NS = 2_000_000_000
@@ -27,6 +28,7 @@ class Rushed:
     ended_ns: int = 0
     ack_ms: float | None = None
     timing: pb.Timing | None = None
+    step: str = "dialling"  # begun last
     error: str = ""
 
     def from_tone(self, hz: int) -> int | None:
@@ -99,6 +101,7 @@ def show_load(figures: Figures, console: Console) -> None:
         ranked = " / ".join(str(load[f"{name}_p{n}"]) for n in PERCENTS)
         console.print(f"  {name} p50 / p95 / p99: {ranked}", highlight=False)
     console.print(f"  missing_ms_max: {load['missing_ms_max']}", highlight=False)
+    show_spending(load["cpu"], console)
     for reason, times in load["failures"].items():
         console.print(f"failed under load: {times} x {reason}", markup=False)
 

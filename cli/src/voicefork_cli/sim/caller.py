@@ -157,14 +157,20 @@ async def open_caller(
     *,
     pacer: Pacer | None = None,
     endpoint: SipEndpoint | None = None,
+    speaks: bool = True,
 ) -> AsyncIterator[CarrierCaller]:
-    """A caller with a SIP address and an RTP port of its own (or on the endpoint given)."""
+    """A caller with a SIP address and an RTP port of its own (or on the endpoint given).
+
+    One that does not speak sends no RTP, whatever is played.
+    """
     identity = identity or Identity()
     async with AsyncExitStack() as stack:
-        pacer = pacer or stack.enter_context(open_pacer())
+        if speaks and pacer is None:
+            pacer = stack.enter_context(open_pacer())
         if endpoint is None:
             endpoint = await stack.enter_async_context(open_sip(identity.host))
-        rtp = stack.enter_context(open_rtp_port(pacer, host=identity.host, codec=identity.codec))
+        ticks = pacer if speaks else None
+        rtp = stack.enter_context(open_rtp_port(ticks, host=identity.host, codec=identity.codec))
         caller = CarrierCaller(endpoint, rtp, identity)
         try:
             yield caller

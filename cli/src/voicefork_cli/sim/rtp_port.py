@@ -128,11 +128,12 @@ def _kernel_time_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
 
 @contextmanager
 def open_rtp_port(
-    pacer: Pacer, *, host: str = "127.0.0.1", codec: str = "PCMU", keep: bool = True
+    pacer: Pacer | None, *, host: str = "127.0.0.1", codec: str = "PCMU", keep: bool = True
 ) -> Iterator[RtpPort]:
     """An even port of `host`, paced and read until the block ends.
 
     Args:
+        pacer: None: it never sends.
         keep: whether packets are kept for measurement, or only counted (load).
 
     Raises:
@@ -142,11 +143,13 @@ def open_rtp_port(
     own = _bind_even(host)
     port = RtpPort(own, codec, keep=keep)
     loop.add_reader(own, port.receive_ready)
-    pacer.add(port)
+    if pacer is not None:
+        pacer.add(port)
     try:
         yield port
     finally:
-        pacer.remove(port)
+        if pacer is not None:
+            pacer.remove(port)
         loop.remove_reader(own)
         own.close()
 
