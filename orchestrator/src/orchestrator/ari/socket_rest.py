@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-MOST_IN_FLIGHT = 2
+MOST_IN_FLIGHT = 4
 
 Send = Callable[[str], Awaitable[None]]
 
