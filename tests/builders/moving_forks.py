@@ -77,6 +77,12 @@ class Heard:
         turned = (abs((b - a + np.pi) % (2 * np.pi) - np.pi) for a, b in pairwise(phases))
         return sum(turn > PHASE_SLIP for turn in turned)
 
+    def wrong(self) -> str:
+        """Empty: every sample is there, at its place, and no gap was told."""
+        missing, slips = self.missing(), self.slips()
+        gaps = [f"{g.cause.name} {g.from_pts}-{g.to_pts} ({g.packets})" for g in self.gaps]
+        return f"{missing} missing, {slips} slips, {gaps}" if missing or slips or gaps else ""
+
     def switched(self) -> list[Gap]:
         return [gap for gap in self.gaps if gap.cause is GapCause.SOURCE_SWITCH]
 
@@ -93,6 +99,10 @@ class CountingAgent:
     def __init__(self) -> None:
         self.heard: dict[str, Heard] = {}
         self.begun = 0  # conversations, not streams: a call that is resumed begins once
+
+    def broken(self) -> dict[str, str]:
+        """What is wrong with each call that was not heard without a break."""
+        return {call_id: wrong for call_id, one in self.heard.items() if (wrong := one.wrong())}
 
     async def on_call(self, call: Call) -> None:
         self.begun += 1

@@ -188,6 +188,7 @@ def _connectors(worker: Worker, stack: AsyncExitStack) -> RoutesFile | None:
         worker.routes.listed = listed
 
     connect(sorted(worker.routes.urls()))
+    worker.reach = connect
     if settings.routes_file is None:
         return None
     return RoutesFile(settings.routes_file, take, worker.metrics)
@@ -204,6 +205,7 @@ async def _sip(
         worker.count,
         worker.metrics.leg_mos.observe,
         worker.keep,
+        worker.reach,
     )
     builder = CallBuilder(
         settings=settings,

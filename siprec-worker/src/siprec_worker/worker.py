@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import redis.asyncio as redis
 import structlog
@@ -52,6 +52,7 @@ class Worker:
         self.worker_id = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
         self.routes = Routes(settings.routes, settings.usual_route)
         self.connectors: dict[str, AgentConnector] = {}
+        self.reach: Callable[[Iterable[str]], None] = lambda urls: None  # makes those that it lacks
         self.registry: RedisRegistry | None = None
         self.events: CallEventsClient | None = None
         self.endpoint: SipEndpoint | None = None

@@ -47,7 +47,7 @@ async def heard_without_a_break(pooled: Pooled) -> None:
     assert not pooled.pacer.left_out, "the senders stood still here: they have left packets out"
     for heard in pooled.agent.heard.values():
         assert time.time() - heard.last_wall < 1
-        assert (heard.missing(), heard.slips(), heard.gaps) == (0, 0, [])
+    assert pooled.agent.broken() == {}
 
 
 async def hang_up_everything(pooled: Pooled) -> None:
@@ -237,6 +237,19 @@ async def test_requests_to_the_former_worker_reach_the_owner(lab: Lab) -> None:
         await pooled.control("w1").HandOver(request)
         assert await pooled.owners() == {pooled.uri("w2")}
         assert await fork.client.refresh() == 488  # a 200 of w1 would pull the RTP back
+        await heard_without_a_break(pooled)
+        await hang_up_everything(pooled)
+
+
+async def test_an_adopted_call_keeps_the_ai_that_it_has(lab: Lab) -> None:
+    async with open_pooled(lab, "w1") as pooled:
+        await begin(pooled, "w1", 1)
+        (fork,) = pooled.forks
+        pooled.agent_url = "discard:"  # what the new worker's own route says
+        to = (await pooled.add_worker("w2")).addresses["control"]
+        request = worker_pb2.HandOverRequest(call_id=fork.call_id, to=to)
+        await pooled.control("w1").HandOver(request)
+        assert await pooled.owners() == {pooled.uri("w2")}
         await heard_without_a_break(pooled)
         await hang_up_everything(pooled)
 

@@ -7,26 +7,25 @@ former worker still has audio for the AIs, ours waits (`suspended`) until it has
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
-from siprec_worker.config import AgentChoice
-from siprec_worker.errors import PeerError
+from siprec_worker.errors import PeerError, SetupError
 from siprec_worker.media.carried import Carried
 from siprec_worker.media.playout import Playout
 from siprec_worker.protocol.sdp import parse_sdp
 from siprec_worker.protocol.sip import events as sip
 from siprec_worker.protocol.sip.events import DialogState
-from siprec_worker.session.builder import ROLES, UPLINKS, CallBuilder
+from siprec_worker.session.builder import CallBuilder
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.machine import Conversation
 from siprec_worker.session.model import NARROWBAND, Limits, Resume
 from siprec_worker.session.negotiation import Negotiation
 from siprec_worker.session.ports import SipSide
 from siprec_worker.session.registry import Calls
-from siprec_worker.session.seats import Seat, Stage
-from siprec_worker.session.stored_fork import StoredFork, StoredSeat
+from siprec_worker.session.seats import Seat
+from siprec_worker.session.stored_fork import StoredChoice, StoredFork, StoredSeat
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +65,13 @@ def stored_fork(call: RecordedCall, dialog: DialogState) -> StoredFork:
         language=call.language,
         legs=call.legs,
         seats=tuple(
-            StoredSeat(url, seat.stage, seat.opened, call.audience.outstanding(place)[0])
+            StoredSeat(
+                url,
+                seat.stage,
+                seat.opened,
+                call.audience.outstanding(place)[0],
+                StoredChoice(seat.role, seat.uplink, seat.dial_on_fork, place in call.watched_for),
+            )
             for place, (url, seat) in enumerate(zip(call.agents, talk.seats, strict=True))
         ),
         status=talk.status,
@@ -76,6 +81,7 @@ def stored_fork(call: RecordedCall, dialog: DialogState) -> StoredFork:
         sdp_version=call.sdp_version,
         peer_host=call.peer_host,
         unplayed=talk.voice.unplayed[:MOST_UNPLAYED],
+        frozen=talk.phrase if talk.frozen else None,
         ties={handle: tie for handle, tie in ties.items() if tie is not None},
     )
 
@@ -189,10 +195,12 @@ class Adoption:
 
     def _revive(self, fork: StoredFork, now: float) -> RecordedCall:
         builder, identity = self._builder, fork.identity
-        settings = builder.settings
-        route = builder.routes.of(identity)
-        on_fork = settings.dials_on_fork(route)
-        seats = tuple(_seat(agent, on_fork, fork) for agent in route.agents)
+        stored = self._seats(fork)
+        try:
+            builder.around.reach(seat.url for seat in stored)
+        except SetupError as error:
+            raise PeerError(str(error)) from error
+        seats = tuple(_seat(seat, seat.choice) for seat in stored if seat.choice is not None)
         begun = now - (builder.around.wall() - fork.started_at)
         playout = Playout(NARROWBAND, buffer_ms=Limits().playout_buffer_ms)
         return RecordedCall(
@@ -210,38 +218,51 @@ class Adoption:
                 sensitive=fork.sensitive,
                 paused=fork.paused,
                 cut=fork.unplayed,
+                frozen=fork.frozen is not None,
+                phrase=fork.frozen or "",
             ),
-            agents=tuple(agent.url for agent in route.agents),
-            audio=builder.feeds(route, begun),
+            agents=tuple(seat.url for seat in stored),
+            audio=builder.feeds(seats, begun),
             watched_for=frozenset(
-                place for place, agent in enumerate(route.agents) if settings.watches_speech(agent)
+                place
+                for place, seat in enumerate(stored)
+                if seat.choice and seat.choice.watched_for
             ),
             playout=playout,
             voice=builder.sockets.voice(playout),
             around=builder.around,
-            route=route.name,
+            route=fork.route,
             language=fork.language,
             sdp_session=0,  # the session's number is in its description
             sdp_version=fork.sdp_version,
             arrived=now,
-            resumes=_resumes(route.agents, fork),
+            resumes={
+                place: Resume(seat.opened.resume_token, seat.acked_seq)
+                for place, seat in enumerate(stored)
+                if seat.opened is not None and seat.opened.resume_token
+            },
+        )
+
+    def _seats(self, fork: StoredFork) -> tuple[StoredSeat, ...]:
+        """The AIs that it has: no route in force here changes them. An older worker did not say
+        what they are: then the route that it would get now does.
+        """
+        if all(seat.choice is not None for seat in fork.seats):
+            return fork.seats
+        builder = self._builder
+        route = builder.routes.of(fork.identity)
+        known = {agent.url: place for place, agent in enumerate(route.agents)}
+        seats, watched_for = builder.seats(route), builder.watched_for(route)
+        return tuple(
+            replace(stored, choice=_choice(seats[place], watched=place in watched_for))
+            for stored in fork.seats
+            if (place := known.get(stored.url)) is not None
         )
 
 
-def _of_agent(agent: AgentChoice, fork: StoredFork) -> StoredSeat | None:
-    return next((seat for seat in fork.seats if seat.url == agent.url), None)
+def _choice(seat: Seat, *, watched: bool) -> StoredChoice:
+    return StoredChoice(seat.role, seat.uplink, seat.dial_on_fork, watched)
 
 
-def _seat(agent: AgentChoice, on_fork: bool, fork: StoredFork) -> Seat:
-    stored = _of_agent(agent, fork)
-    stage, opened = (Stage.WAITING, None) if stored is None else (stored.stage, stored.opened)
-    return Seat(ROLES[agent.role], on_fork, UPLINKS[agent.uplink], stage, opened)
-
-
-def _resumes(agents: tuple[AgentChoice, ...], fork: StoredFork) -> dict[int, Resume]:
-    found = {}
-    for place, agent in enumerate(agents):
-        stored = _of_agent(agent, fork)
-        if stored is not None and stored.opened is not None and stored.opened.resume_token:
-            found[place] = Resume(stored.opened.resume_token, stored.acked_seq)
-    return found
+def _seat(stored: StoredSeat, choice: StoredChoice) -> Seat:
+    return Seat(choice.role, choice.on_fork, choice.uplink, stored.stage, stored.opened)

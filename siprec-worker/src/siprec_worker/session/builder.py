@@ -66,7 +66,7 @@ class CallBuilder:
             self.settings.allowed_headers,
         )
         route = self.routes.of(identity)
-        on_fork = self.settings.dials_on_fork(route)
+        seats = self.seats(route)
         limits = Limits()
         playout = Playout(NARROWBAND, buffer_ms=limits.playout_buffer_ms)
         return RecordedCall(
@@ -77,19 +77,10 @@ class CallBuilder:
             peer_host=request.top_via.param("received") or request.top_via.host,
             begun=now,
             started_at=self.around.wall(),
-            conversation=Conversation(
-                tuple(
-                    Seat(ROLES[agent.role], on_fork, UPLINKS[agent.uplink])
-                    for agent in route.agents
-                )
-            ),
+            conversation=Conversation(seats),
             agents=tuple(agent.url for agent in route.agents),
-            audio=self.feeds(route, now),
-            watched_for=frozenset(
-                place
-                for place, agent in enumerate(route.agents)
-                if self.settings.watches_speech(agent)
-            ),
+            audio=self.feeds(seats, now),
+            watched_for=self.watched_for(route),
             playout=playout,
             voice=self.sockets.voice(playout),
             around=self.around,
@@ -98,11 +89,22 @@ class CallBuilder:
             sdp_session=secrets.randbits(53),
         )
 
-    def feeds(self, route: Route, begun: float) -> Feeds:
+    def seats(self, route: Route) -> tuple[Seat, ...]:
+        on_fork = self.settings.dials_on_fork(route)
+        return tuple(
+            Seat(ROLES[agent.role], on_fork, UPLINKS[agent.uplink]) for agent in route.agents
+        )
+
+    def watched_for(self, route: Route) -> frozenset[int]:
+        """The AIs that are told of speech."""
+        watches = self.settings.watches_speech
+        return frozenset(place for place, agent in enumerate(route.agents) if watches(agent))
+
+    def feeds(self, seats: tuple[Seat, ...], begun: float) -> Feeds:
         """The audio in the form that the PRIMARY, else the first AI, is proposed."""
-        primary = (agent for agent in route.agents if agent.role is AgentRole.PRIMARY)
-        first = next(primary, route.agents[0] if route.agents else None)
-        uplink = NARROWBAND if first is None else UPLINKS[first.uplink]
+        primary = (seat for seat in seats if seat.role is Role.PRIMARY)
+        first = next(primary, seats[0] if seats else None)
+        uplink = NARROWBAND if first is None else first.uplink
 
         def make(form: Form) -> CallAudio:
             return CallAudio(

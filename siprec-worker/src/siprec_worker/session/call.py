@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from siprec_worker.media.carried import Carried
@@ -27,6 +27,7 @@ from siprec_worker.session.model import (
     Clear,
     ClockAnchor,
     CloseReason,
+    Escalate,
     FromAgent,
     Leg,
     LegKind,
@@ -61,6 +62,7 @@ class Surroundings:
     count: Callable[[str, str], None]  # what, role
     rate: Callable[[float], None] = lambda mos: None  # a leg's estimated MOS, at its end
     keep: Callable[[RecordedCall], None] = lambda call: None  # what another worker would need of it
+    reach: Callable[[Iterable[str]], None] = lambda urls: None  # AIs that no route of ours names
 
 
 @dataclass(slots=True)
@@ -186,7 +188,7 @@ class RecordedCall:
                 self.around.keep(self)
             case ev.Heard() | ev.Played() | ev.Ended():
                 pass
-            case ev.AgentSaid(_, Opened() | AgentLost() | Sensitive()):
+            case ev.AgentSaid(_, Opened() | AgentLost() | Sensitive() | Escalate()):
                 self.around.keep(self)
             case ev.AgentSaid():
                 pass

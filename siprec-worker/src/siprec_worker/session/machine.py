@@ -153,6 +153,7 @@ class Conversation:
         again: what comes meanwhile waits in its stream.
         """
         effects: list[fx.Effect] = [fx.Withhold(self._withheld)] if self._withheld else []
+        effects += self._stay_frozen() if self.frozen else []
         for i, seat in enumerate(self.seats):
             if seat.stage not in (Stage.OPENING, Stage.OPEN):
                 continue
@@ -163,6 +164,13 @@ class Conversation:
                     effects.append(fx.UseForm(i, opened.uplink, opened.chunk_ms))
                 effects.append(fx.Listen(i, self._wanted(seat)))
         return effects
+
+    def _stay_frozen(self) -> list[fx.Effect]:
+        """Its AI knows. What was left of the phrase is lost: who waits for its end need not."""
+        lost = bool(self.phrase) and self.phrase in self.cut
+        ended: list[fx.Effect] = [fx.Report(fx.PhraseEnded(self.phrase, cut=True))] if lost else []
+        watched = [] if lost else self.voice.watch(self.phrase)
+        return [*watched, fx.FreezeVoice(self.phrase), *ended]
 
     def _attached(self, codec: TalkbackCodec, status: CallStatus) -> list[fx.Effect]:
         self.voice.attach(codec)

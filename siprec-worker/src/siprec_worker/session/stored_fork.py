@@ -23,6 +23,7 @@ from siprec_worker.session.model import (
     LegKind,
     Opened,
     Party,
+    Role,
     SessionId,
 )
 from siprec_worker.session.seats import Stage
@@ -33,13 +34,24 @@ _MAX_PLAIN = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class StoredChoice:
+    """What the route said of an AI when the call began."""
+
+    role: Role
+    uplink: AudioFormat  # proposed
+    on_fork: bool  # it is dialled at once
+    watched_for: bool  # it is told of speech
+
+
+@dataclass(frozen=True, slots=True)
 class StoredSeat:
-    """How the conversation with one AI stands."""
+    """How the conversation with one AI stands. `choice`: None where an older version wrote it."""
 
     url: str
     stage: Stage
     opened: Opened | None = None  # with the resume token, where it has given one
     acked_seq: int = 0
+    choice: StoredChoice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,7 @@ class StoredFork:
     peer_host: str = ""
     ties: Mapping[int, Tie] = field(default_factory=dict)
     unplayed: tuple[str, ...] = ()  # utterances of the bot that nobody will play any more
+    frozen: str | None = None  # the bot is: but for this phrase ("": none)
 
     def encode(self) -> bytes:
         fields = {
@@ -81,6 +94,7 @@ class StoredFork:
             "version": self.sdp_version,
             "peer": self.peer_host,
             "unplayed": self.unplayed,
+            "frozen": self.frozen,
             "ties": {str(handle): list(tie) for handle, tie in self.ties.items()},
         }
         return zlib.compress(json.dumps(fields, separators=(",", ":")).encode("ascii"), 6)
@@ -125,6 +139,7 @@ def _read(fields: dict[str, Any]) -> StoredFork:
         sdp_version=int(fields["version"]),
         peer_host=fields["peer"],
         unplayed=tuple(fields.get("unplayed", ())),
+        frozen=None if fields.get("frozen") is None else str(fields["frozen"]),
         ties={int(handle): Tie(*map(int, tie)) for handle, tie in fields["ties"].items()},
     )
 
@@ -140,6 +155,9 @@ def _written(seat: StoredSeat) -> dict[str, object]:
             opened.no_ack,
             opened.resume_token,
         ]
+    if (choice := seat.choice) is not None:
+        uplink = [choice.uplink.encoding, choice.uplink.sample_rate]
+        written["choice"] = [choice.role, uplink, int(choice.on_fork), int(choice.watched_for)]
     return written
 
 
@@ -150,7 +168,12 @@ def _seat(written: dict[str, Any]) -> StoredSeat:
         opened = Opened(
             _format(uplink), int(chunk_ms), _format(downlink), tuple(legs), bool(no_ack), str(token)
         )
-    return StoredSeat(written["url"], Stage(written["stage"]), opened, int(written["ack"]))
+    choice: StoredChoice | None = None
+    if "choice" in written:
+        role, uplink, on_fork, watched_for = written["choice"]
+        choice = StoredChoice(Role(role), _format(uplink), bool(on_fork), bool(watched_for))
+    stage = Stage(written["stage"])
+    return StoredSeat(written["url"], stage, opened, int(written["ack"]), choice)
 
 
 def _format(written: list[int]) -> AudioFormat:

@@ -493,6 +493,20 @@ def test_what_was_withheld_stays_so_in_an_adopted_call() -> None:
     assert adopted(sensitive=True) == [fx.Withhold(GapCause.REDACTED)]
 
 
+def test_an_adopted_call_whose_bot_is_frozen_keeps_it_frozen_but_for_the_phrase() -> None:
+    call = Conversation(
+        (Seat(Role.PRIMARY, False, stage=Stage.OPEN),), frozen=True, phrase="transition"
+    )
+    assert fx.FreezeVoice("transition") in call.handle(ev.Adopted((CUSTOMER, PBX)))
+    ended = call.handle(ev.Played(PlayState("transition", PlayStatus.FINISHED)))
+    assert fx.Report(fx.PhraseEnded("transition", cut=False)) in ended
+
+
+def test_a_phrase_that_the_former_worker_had_still_to_play_has_ended() -> None:
+    effects = adopted(frozen=True, phrase="transition", cut=("transition",))
+    assert fx.Report(fx.PhraseEnded("transition", cut=True)) in effects
+
+
 def test_an_ai_that_is_being_resumed_is_told_what_is_missing() -> None:
     opened = replace(OPENED, resume_token="t")
     call = Conversation((Seat(Role.PRIMARY, False, stage=Stage.OPEN, opened=opened),))

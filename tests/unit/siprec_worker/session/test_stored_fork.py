@@ -19,11 +19,13 @@ from siprec_worker.session.model import (
     LegKind,
     Opened,
     Party,
+    Role,
     SessionId,
 )
 from siprec_worker.session.seats import Stage
 from siprec_worker.session.stored_fork import (
     MAX_BYTES,
+    StoredChoice,
     StoredFork,
     StoredSeat,
     parse_stored_fork,
@@ -93,7 +95,16 @@ FORKS = st.builds(
         st.builds(Leg, st.integers(1, 9), st.sampled_from(LegKind), TEXT, TEXT, TEXT), max_size=2
     ).map(tuple),
     st.lists(
-        st.builds(StoredSeat, TEXT, st.sampled_from(Stage), st.none() | OPENED, NUMBER), max_size=2
+        st.builds(
+            StoredSeat,
+            TEXT,
+            st.sampled_from(Stage),
+            st.none() | OPENED,
+            NUMBER,
+            st.none()
+            | st.builds(StoredChoice, st.sampled_from(Role), FORMATS, st.booleans(), st.booleans()),
+        ),
+        max_size=2,
     ).map(tuple),
     st.none() | st.sampled_from(CallStatus),
     st.none() | st.sampled_from(Party),
@@ -103,6 +114,7 @@ FORKS = st.builds(
     TEXT,
     st.dictionaries(st.integers(1, 9), st.builds(Tie, NUMBER, NUMBER, NUMBER), max_size=2),
     st.lists(TEXT, max_size=3).map(tuple),
+    st.none() | TEXT,
 )
 
 
