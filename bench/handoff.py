@@ -178,7 +178,7 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> int:
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # no child of ours speaks it unexeced
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # our children exec at once
     options, console = parsed(), Console()
     console.width = max(console.width, WIDTH)  # of a log, too
     try:
