@@ -19,6 +19,7 @@ LIMIT_SECONDS = 12.0
 
 async def until_hears(caller: CarrierCaller, hz: int, seconds: float = LIMIT_SECONDS) -> int:
     """Waits until `hz` alone sounds for 200 ms; the arrival of its first packet after now."""
+    candidates = tuple(dict.fromkeys((*TONES, hz)))
     begun, looked = time.time_ns(), 0
     run: list[Packet] = []
     async with asyncio.timeout(seconds):
@@ -27,7 +28,7 @@ async def until_hears(caller: CarrierCaller, hz: int, seconds: float = LIMIT_SEC
             for packet in heard[looked:]:
                 if packet.arrival_ns < begun:
                     continue
-                run = [*run, packet] if tones_of(packet, TONES) == {hz} else []
+                run = [*run, packet] if tones_of(packet, candidates) == {hz} else []
                 if len(run) >= SURE_PACKETS:
                     return run[0].arrival_ns
             looked = len(heard)

@@ -20,7 +20,7 @@ from voicefork_cli.lab.processes import Lab
 from voicefork_cli.lab.redis import open_redis
 from voicefork_cli.lab.rtpengine import open_rtpengine
 from voicefork_cli.measure.heard import Heard, hear
-from voicefork_cli.sim.caller import CarrierCaller, open_caller
+from voicefork_cli.sim.caller import CarrierCaller, Identity, open_caller
 from voicefork_cli.sim.edge import Edge
 from voicefork_cli.sim.phone import AgentPhone, Behaviour, PhoneCall, open_phone
 from voicefork_cli.sim.source import Silence, Tone
@@ -186,13 +186,13 @@ class Switchboard:
     service: Handoffs
 
     @asynccontextmanager
-    async def calling(self) -> AsyncIterator[Scene]:
+    async def calling(self, identity: Identity | None = None) -> AsyncIterator[Scene]:
         """A caller who hears the bot. In the end everybody hangs up, and nothing is left."""
         phoned = {name: len(phone.calls) for name, phone in self.phones.items()}
         try:
             async with (
                 open_caller() as control,
-                open_caller() as caller,
+                open_caller(identity) as caller,
                 asyncio.TaskGroup() as watching,
             ):
                 await control.dial(f"sip:{MUSIC_NUMBER}@{self.stage.asterisk.sip}", Silence())

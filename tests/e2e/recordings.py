@@ -1,0 +1,99 @@
+"""What a call's recording holds, and whether that is what its caller heard, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from voicefork_cli.measure.packets import SAMPLE_RATE, Packet
+from voicefork_cli.measure.pcm import Pcm
+from voicefork_cli.measure.tones import tones_in, tones_of
+from voicefork_cli.sim.leg import Leg
+from voicefork_cli.sim.wav import read_wav
+
+from tests.e2e.ears import AGENT, BOT, CALLER, INTRO, MUSIC
+
+OTHER_AGENT = 760
+TONES = (MUSIC, CALLER, AGENT, OTHER_AGENT, BOT, INTRO)
+FRAME_SECONDS = 0.02
+FRAME = round(SAMPLE_RATE * FRAME_SECONDS)
+SURE_FRAMES = 10
+TOLERANCE_SECONDS = 0.1  # of the length, and of where a voice begins and ends
+WRITTEN_SECONDS = 0.3  # nothing more comes once a file has kept its length that long
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A tone that sounds without a break that anybody would call one."""
+
+    hz: int
+    from_seconds: float
+    to_seconds: float
+
+
+def voices(frames: Iterable[tuple[float, frozenset[float]]]) -> list[Voice]:
+    """Who is heard in frames of (seconds, tones), in order; less than 200 ms of a tone is none."""
+    found: list[Voice] = []
+    run: list[float] = []
+    tone = 0
+    for at, tones in frames:
+        others = tones - {CALLER}
+        one = int(next(iter(others))) if len(others) == 1 else 0
+        run = [*run, at] if one == tone else [at]
+        tone = one
+        if not tone or len(run) < SURE_FRAMES:
+            continue
+        end = at + FRAME_SECONDS
+        if found and found[-1].hz == tone:
+            found[-1] = Voice(tone, found[-1].from_seconds, end)
+        else:
+            found.append(Voice(tone, run[0], end))
+    return found
+
+
+def voices_in(pcm: Pcm) -> list[Voice]:
+    """By place in the file."""
+    starts = range(0, len(pcm) - FRAME, FRAME)
+    return voices((at / SAMPLE_RATE, tones_in(pcm[at : at + FRAME], TONES)) for at in starts)
+
+
+def voices_heard(packets: Sequence[Packet], from_ns: int) -> list[Voice]:
+    """By arrival."""
+    return voices(((p.arrival_ns - from_ns) / 1e9, tones_of(p, TONES)) for p in packets)
+
+
+async def read_recording(spool: Path, call_id: str) -> Pcm:
+    """A call's file, once nothing is written to it any more."""
+    (file,) = (spool / "monitor").glob(f"voicefork-{call_id}.wav*")
+    content, before = await asyncio.to_thread(file.read_bytes), b""
+    while content != before:
+        await asyncio.sleep(WRITTEN_SECONDS)
+        content, before = await asyncio.to_thread(file.read_bytes), content
+    return read_wav(content)
+
+
+def assert_whole(pcm: Pcm, caller: Leg, wanted: Sequence[int]) -> None:
+    """The file is as long as the call, and each of the `wanted` voices is where the caller had it.
+
+    The call is as long as the caller's own voice: its packets' times are the kernel's.
+    """
+    begun_ns = caller.said[0].sent_ns
+    lasted = (caller.said[-1].sent_ns - begun_ns) / 1e9 + FRAME_SECONDS
+    said, heard = voices_in(pcm), voices_heard(caller.heard, begun_ns)
+    found = f"in the file: {said}, heard: {heard}"
+    assert [voice.hz for voice in said] == list(wanted), found
+    assert [voice.hz for voice in heard] == list(wanted), found
+    assert abs(len(pcm) / SAMPLE_RATE - lasted) <= TOLERANCE_SECONDS, f"of {lasted} s"
+    for mine, theirs in zip(said, heard, strict=True):
+        assert abs(mine.from_seconds - theirs.from_seconds) <= TOLERANCE_SECONDS, found
+        assert abs(mine.to_seconds - theirs.to_seconds) <= TOLERANCE_SECONDS, found
+    assert_spoke_all_the_time(pcm)
+
+
+def assert_spoke_all_the_time(pcm: Pcm) -> None:
+    """The caller's own voice."""
+    starts = range(FRAME * SURE_FRAMES, len(pcm) - FRAME * SURE_FRAMES, FRAME)
+    silent = sum(CALLER not in tones_in(pcm[at : at + FRAME], TONES) for at in starts)
+    assert silent * FRAME_SECONDS <= TOLERANCE_SECONDS
