@@ -16,7 +16,9 @@ from voicefork_sdk.errors import CallEnded, Frozen, NotAllowed
 from voicefork_sdk.escalation import Escalation
 from voicefork_sdk.events import Close, Event, PlayState
 from voicefork_sdk.model import Audience, Barge, CallStatus, LegKind, Opening, Role
+from voicefork_sdk.options import MAX_MESSAGE_BYTES
 
+_MAX_ESCALATION_BYTES = MAX_MESSAGE_BYTES - 1024
 _PIECE_MS = 500  # small enough for a Clear to overtake, large enough to be cheap
 
 
@@ -233,7 +235,8 @@ class Call:
         None.
         `say_first` is an utterance that is finished before the caller is put on hold. Anything
         else of the contract goes into `request`, whose other fields are kept. Raises NotAllowed
-        unless PRIMARY.
+        unless PRIMARY; ValueError: with a briefing_audio of more than 15 s it is larger than a
+        message may be (say it by `tell_agent`).
         """
         if self.opening.role is Role.SHADOW:
             raise NotAllowed("a SHADOW does not escalate")
@@ -253,6 +256,8 @@ class Call:
                 say_first=say_first,
             )
         )
+        if asked.ByteSize() > _MAX_ESCALATION_BYTES:
+            raise ValueError(f"{asked.ByteSize()} bytes are more than one message may hold")
         escalation = self._conversation.follow(Escalation(asked.request_id))
         self._send(pb.ConverseResponse(escalate=asked))
         return escalation

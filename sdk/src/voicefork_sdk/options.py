@@ -11,6 +11,8 @@ from voicefork_sdk.errors import OpenRejected
 from voicefork_sdk.model import PCM_8K, PCM_16K, PCM_24K, AudioFormat, LegKind
 from voicefork_sdk.wire import read_format, write_format
 
+MAX_MESSAGE_BYTES = 256 * 1024  # either way; a larger one ends the stream
+
 
 @dataclass(frozen=True, slots=True)
 class AgentOptions:

@@ -18,7 +18,7 @@ from voicefork.agent.v1 import agent_pb2_grpc
 from voicefork_sdk.call import Call
 from voicefork_sdk.conversation import Conversation
 from voicefork_sdk.errors import CallEnded, OpenRejected
-from voicefork_sdk.options import AgentOptions, choose, describe, opened
+from voicefork_sdk.options import MAX_MESSAGE_BYTES, AgentOptions, choose, describe, opened
 from voicefork_sdk.stream import Context, Stream, read_open
 from voicefork_sdk.wire import read_opening
 
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 OnCall = Callable[[Call], Awaitable[None]]
 
-MAX_MESSAGE_BYTES = 256 * 1024
 _SERVICE = "voicefork.agent.v1.VoiceAgent"
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),

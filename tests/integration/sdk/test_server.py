@@ -184,6 +184,55 @@ async def test_speaking_after_freeze_raises_but_for_the_phrase_named() -> None:
     assert said == ["frozen"]
 
 
+async def test_the_human_is_told_something_while_the_bot_is_frozen() -> None:
+    async def on_call(call: Call) -> None:
+        async for event in call.events():
+            if isinstance(event, Freeze):
+                assert await call.tell_agent("briefing", SECOND)
+
+    async with talking(on_call) as peer:
+        await peer.send(freeze=pb.Freeze(reason="handoff"))
+        await peer.until(lambda: len(peer.spoken("briefing")) == len(SECOND))
+        pieces = [one.speak for one in peer.of_kind("speak")]
+        assert {piece.audience for piece in pieces} == {pb.AUDIENCE_AGENT}
+        assert [piece.last for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+
+
+async def test_a_freeze_does_not_cut_what_the_human_is_being_told() -> None:
+    cut: list[bool] = []
+
+    async def on_call(call: Call) -> None:
+        await call.tell_agent("briefing", SECOND[:320], last=False)
+        async for event in call.events():
+            if isinstance(event, Freeze):
+                cut.append(not await call.tell_agent("briefing", SECOND[:320]))
+
+    async with talking(on_call) as peer:
+        await peer.expect("speak")
+        await peer.send(freeze=pb.Freeze(reason="handoff"))
+        await peer.until(lambda: len(peer.spoken("briefing")) == 640)
+    assert cut == [False]
+
+
+async def test_an_escalation_larger_than_a_message_is_refused_here() -> None:
+    refused: list[str] = []
+
+    async def on_call(call: Call) -> None:
+        context = handoff_pb2.Context(briefing_audio=bytes(16_000 * 17))
+        try:
+            await call.escalate(reason="dispute", context=context)
+        except ValueError as error:
+            refused.append(str(error))
+        await call.escalate(
+            reason="dispute", context=handoff_pb2.Context(briefing_audio=bytes(16_000 * 15))
+        )
+
+    async with talking(on_call) as peer:
+        asked = (await peer.expect("escalate")).escalate
+        assert len(asked.context.briefing_audio) == 16_000 * 15
+    assert len(refused) == 1
+
+
 async def test_an_escalation_is_followed_to_its_end() -> None:
     phases: list[Phase] = []
 
