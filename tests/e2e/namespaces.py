@@ -26,7 +26,6 @@ POD, POD_GATEWAY = "10.244.0.2", "10.244.0.1"
 PODS = "10.244.0.0/24"
 EDGE = "192.0.2.5"
 NODE, PBX, ADVERTISED = "198.51.100.1", "198.51.100.10", "198.51.100.20"
-EVERYBODY = "0.0.0.0"
 CLONE_NEWNET = 0x40000000
 PROGRAMS = {"ip": "iproute2", "nft": "nftables", "nsenter": "util-linux", "unshare": "util-linux"}
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -48,6 +47,11 @@ MAPPED = (
     f"iifname pbx ip daddr {ADVERTISED} dnat to {POD}; }}",
 )
 """An address outside is the pod's, with the same ports (NAT 1:1)."""
+WITHIN = (
+    "table ip within { chain out { type nat hook output priority -100; "
+    f"ip daddr {ADVERTISED} dnat to {POD}; }}; }}"
+)
+"""The same for who is in the cluster."""
 
 
 @contextmanager
@@ -132,9 +136,9 @@ async def open_networks(lab: Lab) -> AsyncIterator[Networks]:
         node.run("ip", "link", "set", "node", "netns", str(pbx.holder.pid))
         for address in (f"{POD}/24", f"{EDGE}/32"):
             _run("ip", "address", "add", address, "dev", "pods")
-        _run("ip", "address", "add", f"{ADVERTISED}/32", "dev", "lo")  # the edge's way to it
         _run("ip", "link", "set", "pods", "up")
         _run("ip", "route", "add", "default", "via", POD_GATEWAY)
+        _run("nft", "-f", "-", text=WITHIN)
         node.run("ip", "address", "add", f"{POD_GATEWAY}/24", "dev", "cluster")
         for address in (f"{NODE}/24", f"{ADVERTISED}/32"):
             node.run("ip", "address", "add", address, "dev", "pbx")

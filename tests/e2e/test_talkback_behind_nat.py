@@ -33,7 +33,6 @@ from tests.e2e.ears import BOT, CALLER, share, until_hears
 from tests.e2e.namespaces import (
     ADVERTISED,
     EDGE,
-    EVERYBODY,
     HIDDEN,
     MAPPED,
     NO_MEDIA,
@@ -67,8 +66,7 @@ class House:
         """An edge on the node's network, as rtpengine is."""
 
         async def pick() -> list[str]:
-            address = worker.addresses["sip"].replace(EVERYBODY, ADVERTISED)
-            return [f"sip:{address};transport=tcp"]
+            return [f"sip:{worker.addresses['sip']};transport=tcp"]
 
         stage, src = self.stage, SrcSettings(owner=self.stage.owner)
         plan = EdgePlan(pbx=f"sip:{stage.asterisk.sip}", pick=pick, src=src)
@@ -97,12 +95,12 @@ async def house(network: None, lab: Lab) -> AsyncIterator[House]:
         yield House(stage, networks, orchestrator)
 
 
-ANYWHERE = ("--sip", f"{EVERYBODY}:0", "--control", f"{EVERYBODY}:0")
+BEHIND = ("--sip", f"{POD}:0", "--control", f"{POD}:0")
 # How the node leads packets, what the worker is told, and whether Asterisk reaches it.
 MODES = {
     "podIP": (HIDDEN, ("--sip", f"{POD}:0"), False),
     "hostNetwork": (HIDDEN, ("--sip", f"{EDGE}:0"), True),
-    "advertised": (MAPPED, (*ANYWHERE, "--advertise", ADVERTISED), True),
+    "advertised": (MAPPED, (*BEHIND, "--advertise", ADVERTISED), True),
 }
 
 

@@ -45,7 +45,10 @@ class Worker:
         interval = settings.tick_ms / 1000
         self.tick = RtpTick(interval=interval)
         self.ports = RtpPorts(
-            settings.media_host, settings.rtp_ports.first, settings.rtp_ports.last
+            settings.media_host,
+            settings.rtp_ports.first,
+            settings.rtp_ports.last,
+            behind=settings.sip.host,
         )
         limits = Limits(settings.max_calls, settings.max_lag_ms / 1000)
         self.admission = Admission(limits, interval, self.ports, lambda: len(self.calls))

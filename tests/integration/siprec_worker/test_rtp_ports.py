@@ -38,11 +38,14 @@ def test_a_pair_is_an_even_port_and_the_one_above() -> None:
         assert not pair.rtp.getblocking()
 
 
-def test_an_address_that_leads_here_by_nat_is_announced_and_not_bound() -> None:
-    with RtpPorts("192.0.2.7", *a_range(3), clock=Clock()).lease() as pair:
+@pytest.mark.parametrize(("behind", "bound"), [("", "0.0.0.0"), (HOST, HOST)])
+def test_an_address_that_leads_here_by_nat_is_announced_and_not_bound(
+    behind: str, bound: str
+) -> None:
+    with RtpPorts("192.0.2.7", *a_range(3), behind=behind, clock=Clock()).lease() as pair:
         assert pair.host == "192.0.2.7"
-        assert pair.rtp.getsockname() == ("0.0.0.0", pair.port)
-        assert pair.rtcp.getsockname() == ("0.0.0.0", pair.port + 1)
+        assert pair.rtp.getsockname() == (bound, pair.port)
+        assert pair.rtcp.getsockname() == (bound, pair.port + 1)
 
 
 def test_an_exhausted_range_says_so() -> None:

@@ -59,18 +59,19 @@ class PortPair:
 class RtpPorts:
     """The pairs of ports that lie within `first` to `last` on one host.
 
-    An address that is not this machine's leads here by NAT: the sockets are bound to every address
-    then, and pairs have that one all the same. A released pair rests `cool_down` seconds, so that
-    late packets of one call never reach the next. The order of leasing is shuffled: a restarted
-    worker does not begin where it stopped.
+    An address that is not this machine's leads here by NAT: the sockets are bound to `behind` then
+    (left out: every address), and pairs have that one all the same. A released pair rests
+    `cool_down` seconds, so that late packets of one call never reach the next. The order of leasing
+    is shuffled: a restarted worker does not begin where it stopped.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         host: str,
         first: int,
         last: int,
         *,
+        behind: str = "",
         cool_down: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -81,7 +82,8 @@ class RtpPorts:
         random.shuffle(ports)
         self.host = host
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._bound = host if _is_ours(host, self._family) else EVERY_ADDRESS[self._family]
+        nat = behind or EVERY_ADDRESS[self._family]
+        self._bound = host if _is_ours(host, self._family) else nat
         self._range = f"{first}-{last}"
         self._fresh: deque[int] = deque(ports)
         self._resting: deque[tuple[float, int]] = deque()  # (free again at, port)
