@@ -37,6 +37,7 @@ from tests.fakes.puppet_agent import open_puppet
 STASIS, DIALPLAN, AMI = "920", "921", "922"
 AMI_NODE = "old"
 SOON = 5.0
+BOT_SEQUENCE = 20_000  # its first RTP packet's
 SWITCH_GAP_MS = 60.0
 RULES = {
     "default": {
@@ -65,7 +66,9 @@ class House:
     @asynccontextmanager
     async def talking(self, number: str) -> AsyncIterator[tuple[CarrierCaller, PhoneCall]]:
         """A caller who hears the bot, and the bot's own leg. In the end nothing is left."""
-        self.bot.behaviour = Behaviour(ring_seconds=0.1, source=Tone(BOT))
+        self.bot.behaviour = Behaviour(
+            ring_seconds=0.1, source=Tone(BOT), first_sequence=BOT_SEQUENCE
+        )
         async with open_caller() as caller:
             await caller.dial(self.edge.uri.replace("sip:", f"sip:{number}@"), Tone(CALLER))
             bot = await self.bot.next_call()
@@ -81,17 +84,19 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(
+async def open_house(  # noqa: PLR0913 - keywords, most of them
     lab: Lab,
     refers: str,
     *,
     name: str = "asterisk",
     installation: Installation | None = None,
     heir: bool = False,
+    record: bool = False,
 ) -> AsyncIterator[House]:
     """`refers`: who does REFERs, as --refers says. `installation`: of another Asterisk.
 
-    `heir`: there is a second orchestrator, which is the one that is asked.
+    `heir`: there is a second orchestrator, which is the one that is asked. `record`: by
+    MixMonitor.
     """
     async with AsyncExitStack() as opened:
         vendor = await opened.enter_async_context(open_puppet())
@@ -103,6 +108,7 @@ async def open_house(
             agents={"bot": bot.uri, "agent-1": agent.uri},
             queues={"voicefork": ("agent-1",)},
             ami=True,
+            record=record,
         )
         stage = Stage(
             lab,

@@ -19,6 +19,7 @@ from voicefork_cli.sim.phone import AgentPhone, Behaviour, PhoneCall, open_phone
 from voicefork_cli.sim.source import Tone
 
 from tests.e2e.ears import AGENT, CALLER, INTRO, TONES
+from tests.e2e.recordings import read_recording, voices_in
 
 AGENTS, CALLERS = agent_channel(HandoffId("h1"), 1), "caller"
 SECONDS = 1.5
@@ -53,6 +54,8 @@ async def test_a_whisper_is_the_agents_alone_and_leaves_nothing_behind(
             await client.create_bridge("talk")
             for channel in (AGENTS, CALLERS):
                 await client.add_to_bridge("talk", channel)
+            (name,) = [each.name for each in await client.channels() if each.id == CALLERS]
+            await asterisk.cli(f"mixmonitor start {name} voicefork-{CALLERS}.wav")
             await asyncio.sleep(0.4)
             said = Sound(tone(INTRO, round(8000 * SECONDS)).tobytes(), 8000)
             await AriVoice(client).whisper(AGENTS, AGENTS, said)
@@ -61,4 +64,7 @@ async def test_a_whisper_is_the_agents_alone_and_leaves_nothing_behind(
             assert heard(caller.calls[0]) == [{AGENT}]
             assert {channel.id for channel in await client.channels()} == {AGENTS, CALLERS}
             assert [bridge.id for bridge in await client.bridges()] == ["talk"]
+            await caller.calls[0].hang_up()
+            pcm = await read_recording(asterisk.spool, CALLERS)
+            assert [voice.hz for voice in voices_in(pcm)] == [AGENT]
             await events.close()

@@ -20,6 +20,7 @@ from voicefork_cli.sim.phone import Behaviour, PhoneCall
 
 from tests.e2e.carrier_side import Outside, open_outside
 from tests.e2e.ears import AGENT, BOT, MUSIC, TONES
+from tests.e2e.recordings import assert_whole, read_recording
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -76,8 +77,7 @@ async def test_a_placed_call_hears_the_bot_and_the_bot_knows_it_is_answered(
     (view,) = await outside.stage.calls_of_orchestrator(outside.orchestrator)
     assert (view["call_id"], view["state"]) == (call_id, "talking")
     await outside.clear(callee)
-    recording = outside.stage.asterisk.spool / "monitor" / f"voicefork-{call_id}.wav"
-    assert recording.stat().st_size > 44
+    assert len(await read_recording(outside.stage.asterisk.spool, call_id))
 
 
 async def test_asked_twice_one_phone_rings_once(outside: Outside) -> None:
@@ -138,6 +138,8 @@ async def test_a_placed_call_is_handed_to_an_agent_without_a_silent_frame(outsid
     assert hear(callee.heard, handoff.created_at.ToNanoseconds(), time.time_ns()).silent_ms == 0
     assert last.timing.dead_air_ms == 0
     await outside.clear(callee)
+    recorded = await read_recording(outside.stage.asterisk.spool, call_id)
+    assert_whole(recorded, callee, [BOT, MUSIC, AGENT])
 
 
 async def test_targets_are_listed_with_the_queue_as_it_is(outside: Outside) -> None:
