@@ -153,6 +153,12 @@ class Stage:
         async with self._store() as store:
             return [str(key) for key in await store.keys("voicefork:v1:*:call:*")]
 
+    async def forks(self) -> list[str]:
+        """What is left in Redis of forks and their owners."""
+        async with self._store() as store:
+            names = ("voicefork:pool:fork:*", "voicefork:pool:forks:*", "fork:owner:*")
+            return [str(key) for name in names for key in await store.keys(name)]
+
     async def sweep(self) -> None:
         """Whatever a test left behind is gone: it must not fail the next one."""
         for channel in await self.ari("channels"):
