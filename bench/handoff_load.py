@@ -73,7 +73,7 @@ class Load:
             async with asyncio.timeout(LIMIT_SECONDS):
                 await self._call(number, rushed)
         except grpc.aio.AioRpcError as error:
-            rushed.error = f"{rushed.step}: {error.code().name}, {error.details()}"
+            rushed.error = f"{rushed.step}: {error.code().name}"
         except (SimError, TimeoutError, OSError) as error:
             rushed.error = f"{rushed.step}: {type(error).__name__} {error}".partition("\n")[0]
         self.done.append(rushed)
