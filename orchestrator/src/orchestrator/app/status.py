@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.app.node import Readiness
 from orchestrator.app.site import Site
-from orchestrator.ari.connection import VOICE_MODULE, AriConnection, records_only_in_order
+from orchestrator.ari.connection import VOICE_MODULE, AriConnection
 from orchestrator.errors import PbxError
 from orchestrator.fleet.calls import Calls
 from orchestrator.fleet.tenure import Tenure
@@ -72,5 +72,4 @@ async def _node(site: Site, connection: AriConnection) -> Mapping[str, object]:
         "stasis_broadcast": broadcast,
         "rest_over_websocket": connection.takes_requests,
         "briefings": briefings,
-        "whole_recordings": not records_only_in_order(connection.version),
     }

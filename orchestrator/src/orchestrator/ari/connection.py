@@ -32,7 +32,6 @@ _TRY_SECONDS, _OK = 0.5, 200
 _ANSWER = "RESTResponse"
 OLDEST_VERSION = 18
 VOICE_MODULE = "chan_websocket.so"
-_LATE_IS_LOST = "+dfsg"  # in the version of Debian's builds
 
 
 class AriConnection:
@@ -195,13 +194,3 @@ def _warn_of_old(version: str) -> None:
     major = version.partition(".")[0]
     if major.isdigit() and int(major) < OLDEST_VERSION:
         log.warning("asterisk is older than supported", asterisk=version, oldest=OLDEST_VERSION)
-    if records_only_in_order(version):
-        log.warning("recordings may lack agents: see deploy/asterisk/README.md", asterisk=version)
-
-
-def records_only_in_order(version: str) -> bool:
-    """Whether MixMonitor leaves out a party whose RTP is numbered below the last one's.
-
-    Debian's builds decode with a packet-loss concealment of their own, which drops what is late.
-    """
-    return _LATE_IS_LOST in version
