@@ -75,13 +75,15 @@ async def read_recording(spool: Path, call_id: str) -> Pcm:
 
 
 def assert_whole(pcm: Pcm, caller: Leg, wanted: Sequence[int]) -> None:
-    """The file is as long as the call, and each of the `wanted` voices is where the caller had it.
+    """The file is as long as the call, and each of the `wanted` voices, its last, where the caller
+    heard it.
 
     The call is as long as the caller's own voice: its packets' times are the kernel's.
     """
     begun_ns = caller.said[0].sent_ns
     lasted = (caller.said[-1].sent_ns - begun_ns) / 1e9 + FRAME_SECONDS
-    said, heard = voices_in(pcm), voices_heard(caller.heard, begun_ns)
+    said = voices_in(pcm)[-len(wanted) :]
+    heard = voices_heard(caller.heard, begun_ns)[-len(wanted) :]
     found = f"in the file: {said}, heard: {heard}"
     assert [voice.hz for voice in said] == list(wanted), found
     assert [voice.hz for voice in heard] == list(wanted), found
