@@ -129,7 +129,7 @@ async def open_load(lab: Lab) -> AsyncIterator[Load]:
         phone = await enter(open_phone("agent-1", pacer=pacer))
         phone.behaviour = Behaviour(ring_seconds=RING_SECONDS, source=Tone(AGENT))
         store = await enter(open_redis(lab))
-        plan = AsteriskPlan(agents={"agent-1": phone.uri}, record=False)
+        plan = AsteriskPlan(agents={"agent-1": phone.uri}, quiet=True)
         asterisk = await enter(open_asterisk(lab, plan))
         with (asterisk.etc / "extensions.conf").open("a") as dialplan:
             dialplan.write(DIALPLAN)

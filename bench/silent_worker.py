@@ -11,7 +11,7 @@ from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
 
 
 class SilentWorker(worker_pb2_grpc.WorkerControlServicer):
-    """Every method the orchestrator uses with a hosted bot; there is no witness."""
+    """Every method the orchestrator uses with a hosted bot; its witness sees nothing."""
 
     async def SetCallState(self, request: Any, context: Any) -> Any:  # noqa: N802
         return worker_pb2.SetCallStateResponse()
@@ -30,6 +30,14 @@ class SilentWorker(worker_pb2_grpc.WorkerControlServicer):
 
     async def NotifyHandoff(self, request: Any, context: Any) -> Any:  # noqa: N802
         return worker_pb2.NotifyHandoffResponse()
+
+    async def StartWitness(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        reports: tuple[Any, ...] = ()
+        for report in reports:
+            yield report
+
+    async def StopWitness(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return worker_pb2.StopWitnessResponse()
 
 
 @asynccontextmanager
