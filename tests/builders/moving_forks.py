@@ -266,7 +266,8 @@ async def open_pooled(lab: Lab, *workers: str, **options: object) -> AsyncIterat
         client: RedisClient = RedisClient.from_url(server.url, protocol=2)
         stack.push_async_callback(client.aclose)
         agent = CountingAgent()
-        agent_options = AgentOptions(**options)  # type: ignore[arg-type]
+        # It shares its process with the senders: its own stalls are not what is looked at.
+        agent_options = AgentOptions(**{"inbox_ms": 10_000, **options})  # type: ignore[arg-type]
         vendor = await stack.enter_async_context(AgentServer(agent.on_call, options=agent_options))
         pacer = stack.enter_context(open_pacer())
         endpoint = await stack.enter_async_context(open_sip())

@@ -1,9 +1,10 @@
 """The events of one call between the stream and the agent's coroutine: bounded, in order.
 
 Drop policy. Audio: at most `audio_limit_ms` waits; beyond it the oldest is dropped, counted, and
-told as Gap SHED before the next audio. Other events: at most 1,000 wait, beyond them the newest is
-dropped and counted. Close is never dropped, and is the last event. What a resumed stream says again
-and had arrived is skipped: audio, gaps, keys and speech, by their place in the call.
+told as Gap SHED before the next audio. A stream that is resumed brings all that has waited for it
+at once: that may wait here on top of the limit. Other events: at most 1,000 wait, beyond them the
+newest is dropped and counted. Close is never dropped, and is the last event. What a resumed stream
+says again and had arrived is skipped: audio, gaps, keys and speech, by their place in the call.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from voicefork_sdk.model import AudioFormat, GapCause
 
 _MAX_EVENTS = 1000
 _REMEMBERED = 256  # as many as a worker says again
+_BACKLOG_MS = 10_000  # the worker's replay_ms, and what waits while a call moves to another worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Inbox:
         self._others = 0  # waiting events that are not audio
         self._placed: deque[Event] = deque(maxlen=_REMEMBERED)  # the last gaps, keys, speech
         self._resumed = False
+        self._backlog_to = 0  # up to this pts it may be what has waited for a resumed stream
         self.taken_pts = 0  # end of the audio taken or dropped so far
         self.audio_dropped_ms = 0.0
         self.events_dropped = 0
@@ -81,6 +84,7 @@ class Inbox:
     def restart(self) -> None:
         """A new stream takes over: its seq counts afresh, audio already received is skipped."""
         self._last_seq, self._resumed = 0, True
+        self._backlog_to = self._received_pts + self._samples(_BACKLOG_MS)
         self._waiting = deque(replace(item, seq=0) for item in self._waiting)
 
     async def take(self) -> tuple[Event, float]:
@@ -111,8 +115,10 @@ class Inbox:
         self._waiting.append(_Waiting(audio, seq, audio_ms))
 
     def _shed_excess(self) -> float:
-        dropped_ms = 0.0
-        while self._audio_ms > self._limit_ms:
+        dropped_ms, limit_ms = 0.0, self._limit_ms
+        if self._received_pts <= self._backlog_to:
+            limit_ms += _BACKLOG_MS
+        while self._audio_ms > limit_ms:
             index = next(i for i, item in enumerate(self._waiting) if item.audio_ms)
             item = self._waiting[index]
             del self._waiting[index]

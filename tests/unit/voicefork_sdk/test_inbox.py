@@ -70,6 +70,20 @@ def test_audio_replayed_after_a_break_is_skipped() -> None:
     assert [item.event for item in box._waiting] == [audio(0), audio(160)]
 
 
+def test_what_waited_for_a_resumed_stream_may_wait_here_too() -> None:
+    box = inbox(limit_ms=40)
+    box.put(audio(0), 1)
+    box.restart()
+    assert [box.put(audio(160 * number), number) for number in range(1, 200)] == [0.0] * 199
+
+
+def test_who_is_still_behind_long_after_a_resumed_stream_began_loses_the_oldest() -> None:
+    box = inbox(limit_ms=40)
+    box.restart()
+    dropped = sum(box.put(audio(160 * number), number) for number in range(600))
+    assert dropped == 600 * 20 - 40
+
+
 def test_a_key_replayed_after_a_break_is_one_key() -> None:
     box = inbox()
     box.put(key("5"), 1)

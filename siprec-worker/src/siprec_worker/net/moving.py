@@ -38,7 +38,7 @@ from siprec_worker.telemetry import Metrics
 log = structlog.get_logger(__name__)
 
 ADOPT_SECONDS = 4.0  # the other's answers in their time, and a stall of it
-CARRY_ON_SECONDS = 1.5
+CARRY_ON_SECONDS = 2.0
 LAST_PACKETS_SECONDS = 0.12  # the reorder buffer and two ticks: then all that came has been said
 STILL_COMING_SECONDS = 0.6  # its legs may move one after the other
 ACKNOWLEDGED_SECONDS = 1.2  # what is not by then goes along; the new inbox holds 5 s

@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 ANSWER_SECONDS = 2.0  # for our re-INVITE
 ARRIVAL_SECONDS = 0.3  # for the RTP, after its answer
-CARRY_ON_SECONDS = 3.0  # the former worker's time and a stall of it; an inbox holds 5 s
+CARRY_ON_SECONDS = 4.0  # the former worker's time and a stall of it; an inbox holds 5 s
 UNANSWERED = 408
 FOLLOWS_NOT = frozenset({405, 488, 501, 606})
 _LOOK_SECONDS = 0.005
