@@ -140,6 +140,24 @@ async def test_a_caller_chooses_after_the_websocket_broke(company: Company) -> N
         await assert_never_alone(scene)
 
 
+async def test_an_agent_who_answers_while_the_websocket_is_away_is_connected(
+    company: Company,
+) -> None:
+    async with (
+        open_relay(company.stage.asterisk.http_url) as relay,
+        a_pair(company, heirs=False, ari_url=relay.url) as pair,
+        pair.board.calling() as scene,
+    ):
+        pair.board.behave(ring_seconds=0.5)
+        watch = await scene.escalate_by_service(asking())
+        await watch.until(pb.PHASE_RINGING)
+        relay.cut()
+        await scene.until_answered()
+        await asyncio.sleep(AWAY_SECONDS)
+        relay.mend()
+        await connected(scene, watch)
+
+
 async def test_an_agent_who_hangs_up_while_the_websocket_is_away_leaves_nobody_alone(
     company: Company,
 ) -> None:

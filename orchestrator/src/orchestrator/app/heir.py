@@ -27,6 +27,7 @@ from orchestrator.model import ChannelId
 log = structlog.stdlib.get_logger(__name__)
 
 AT_A_TIME = 16
+OWNER_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,13 @@ class Heir:
         if not await permit():
             return False
         try:
-            # First, as it is this that tells a restarted replica whose the channel is.
-            await self._client.set_variable(channel_id, f"__{OWNER}", self._client.app)
+            # First, as it is this that tells a restarted replica whose the channel is. A channel
+            # that plays something does both after that, in this order; its news comes to us all
+            # the same, by the application it is in until then.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(OWNER_SECONDS):
+                    name, app = f"__{OWNER}", self._client.app
+                    await self._client.set_variable(channel_id, name, app, aside=True)
             await self._client.move(channel_id, ",".join(args))
         except (NotFound, Conflict):
             return False

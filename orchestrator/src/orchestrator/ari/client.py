@@ -125,9 +125,13 @@ class AriClient(Legs, Bridges):
         )
         await self._rest.request("POST", "channels", channel_id, "continue", params=params)
 
-    async def set_variable(self, channel_id: str, name: str, value: str) -> None:
+    async def set_variable(
+        self, channel_id: str, name: str, value: str, *, aside: bool = False
+    ) -> None:
+        """Answered only after what the channel plays has ended: `aside` as in AriRest.request."""
         params = {"variable": name, "value": value}
-        await self._rest.request("POST", "channels", channel_id, "variable", params=params)
+        path = ("channels", channel_id, "variable")
+        await self._rest.request("POST", *path, params=params, aside=aside)
 
     async def place_exists(self, channel_id: str, place: Place) -> bool | None:
         """Whether the dialplan has that place; None = the node cannot say (no func_dialplan).

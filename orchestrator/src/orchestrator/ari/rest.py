@@ -50,11 +50,13 @@ class AriRest:
         *path: str,
         params: Mapping[str, str] | None = None,
         body: Mapping[str, object] | None = None,
+        aside: bool = False,
     ) -> object:
         """Sends a request; returns the decoded JSON, None where there is no body.
 
-        `path` are unquoted segments: ids come from peers. Raises PbxError by status; Unreachable
-        when nothing came back within the limit.
+        `path` are unquoted segments: ids come from peers. `aside`: not by the websocket, which
+        answers one request after the other: a slow one holds up all that follow. Raises PbxError
+        by status; Unreachable when nothing came back within the limit.
         """
         where = "/" + "/".join(quote(segment, safe="") for segment in path)
         operation = f"{method} {path[0]}/{path[2]}" if len(path) > 2 else f"{method} {path[0]}"  # noqa: PLR2004
@@ -64,7 +66,8 @@ class AriRest:
         result = "error"
         try:
             async with asyncio.timeout(self._limit):
-                status, text = await self._exchange(method, where, params, body)
+                socket = None if aside else self.socket
+                status, text = await self._exchange(socket, method, where, params, body)
             result = str(status)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unreachable(method, where, 0, type(error).__name__) from error
@@ -77,6 +80,7 @@ class AriRest:
 
     async def _exchange(
         self,
+        socket: SocketRest | None,
         method: str,
         where: str,
         params: Mapping[str, str] | None,
@@ -86,7 +90,7 @@ class AriRest:
 
         Repeating is harmless: what we create carries ids of our own.
         """
-        if (socket := self.socket) is not None and socket.free:
+        if socket is not None and socket.free:
             try:
                 return await socket.ask(method, where, params, body)
             except SocketBroken:

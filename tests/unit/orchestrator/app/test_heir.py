@@ -98,3 +98,24 @@ async def test_an_heir_that_was_replaced_touches_nothing_more(times: int) -> Non
         assert brought is (times >= 3)
         assert stage.workers.detached.empty()
         assert book.forgotten == ([CALL.call_id] if times >= 7 else [])
+
+
+class Playing(Listing):
+    """The caller hears something: what is set on the channel is answered after that."""
+
+    async def set_variable(
+        self, channel_id: str, name: str, value: str, *, aside: bool = False
+    ) -> None:
+        self.asked.append(f"variable {channel_id} {'aside' if aside else ''}".rstrip())
+        await asyncio.sleep(3600)
+
+
+async def test_a_caller_who_is_told_something_is_adopted_for_all_that() -> None:
+    book, client = OldBook(Record(CALL, Talking(FORK))), Playing([theirs("voicefork-9")])
+    async with open_stage() as stage, running() as lab:
+        heir = heir_of(book, stage, lab.registry, client)
+        await heir.take_over("voicefork-9")
+        assert client.asked.index("variable ch1 aside") < client.asked.index(
+            "POST channels/ch1/move"
+        )
+        assert stage.calls.knows_channel("ch1")
