@@ -63,6 +63,18 @@ def test_what_is_on_is_there(tmp_path: Path) -> None:
     assert "topology_hiding" not in text
 
 
+@pytest.mark.parametrize(
+    ("release", "flags"), [("3.6", '"BP"'), ("4.0", '"bye-on-timeout,options-ping-caller"')]
+)
+def test_each_release_is_told_a_dialogs_flags_as_it_knows_them(
+    release: str, flags: str, tmp_path: Path
+) -> None:
+    render({**MINIMAL, "release": release}, tmp_path)
+    text = (tmp_path / "routes" / "dialog.cfg").read_text()
+    assert flags in text
+    assert text.count("$var(flags) = ") == 3
+
+
 def test_redis_6_is_asked_by_the_scripts_hash() -> None:
     script = (HERE / "pool.lua").read_text().partition("\n")[2]
     sha = hashlib.sha1(script.encode()).hexdigest()
