@@ -15,6 +15,7 @@ from voicefork_cli.doctor.command import doctor
 from voicefork_cli.operator.context import context
 from voicefork_cli.operator.drain import drain
 from voicefork_cli.operator.routes import PASSED_ON, routes
+from voicefork_cli.operator.whisper import whisper
 from voicefork_cli.sim.cli import fail, sim
 
 PARTS = ("cli", "worker", "orchestrator", "sdk", "proto")
@@ -30,6 +31,7 @@ app.add_typer(sim, name="sim")
 app.command()(context)
 app.command()(doctor)
 app.command()(drain)
+app.command()(whisper)
 app.command(context_settings=PASSED_ON, add_help_option=False)(routes)
 
 
