@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -29,6 +30,8 @@ from tests.fakes.puppet_agent import Vendor, open_puppet
 
 CALLEE = "+14155550123"
 AGENT = "agent-1"
+OTHER = "other"
+CALLABLE = {"allow": {**ANYBODY["allow"], "number": "+1*"}}
 
 
 @dataclass(slots=True)
@@ -43,13 +46,15 @@ class Outside:
     callee: AgentPhone
     agent: AgentPhone
     service: Handoffs
+    other: Vendor  # of the worker's route OTHER
 
     def behave(self, **behaviour: Any) -> None:
         """What the callee does with the next call."""
         self.callee.behaviour = Behaviour(**{"source": Tone(CALLER), **behaviour})
 
-    async def place(self, request_id: str, to: str = CALLEE) -> str:
-        answer: Any = self.service.PlaceCall(pb.PlaceCallRequest(request_id=request_id, to=to))
+    async def place(self, request_id: str, to: str = CALLEE, route: str = "") -> str:
+        request = pb.PlaceCallRequest(request_id=request_id, to=to, route=route)
+        answer: Any = self.service.PlaceCall(request)
         return str((await answer).call_id)
 
     async def escalate(self, **fields: Any) -> pb.Handoff:
@@ -75,7 +80,7 @@ async def open_outside(
 ) -> AsyncIterator[Outside]:
     async with AsyncExitStack() as opened:
         enter: Callable[[Any], Awaitable[Any]] = opened.enter_async_context
-        vendor = await enter(open_puppet())
+        vendor, other = await enter(open_puppet()), await enter(open_puppet())
         callee, agent = await enter(open_phone("callee")), await enter(open_phone(AGENT))
         edge_port = lab.ports.single()
         plan = AsteriskPlan(
@@ -95,11 +100,11 @@ async def open_outside(
             await enter(aiohttp.ClientSession()),
         )
         routing = lab.folder / "routing.yaml"
-        routing.write_text(json.dumps({"destinations": ANYBODY, **rules}))  # JSON is YAML
+        routing.write_text(json.dumps({"destinations": CALLABLE, **rules}))  # JSON is YAML
         orchestrator = await enter(
             stage.orchestrator(
                 *("--routing", str(routing), "--ami", f"127.0.0.1:{stage.asterisk.ami_port}"),
-                *("--dial-out", "PJSIP/${EXT}@carrier", "--dial-out-allow", "+1*"),
+                *("--dial-out", "PJSIP/${EXT}@carrier"),
                 *("--dial-out-seconds", "4", *options),
             )
         )
@@ -107,6 +112,7 @@ async def open_outside(
             agent=f"grpc://{vendor.address}",
             redis=stage.redis.url,
             orchestrator=orchestrator.addresses["grpc"],
+            options=("--config", str(_routes(lab, other))),
         )
         worker = await enter(open_worker(lab, worker_plan))
 
@@ -118,4 +124,13 @@ async def open_outside(
         edge = await enter(open_edge(plan_of_edge, relay, port=edge_port))
         channel = await enter(grpc.aio.insecure_channel(orchestrator.addresses["grpc"]))
         service = Handoffs(channel)
-        yield Outside(stage, orchestrator, worker, edge, vendor, callee, agent, service)
+        yield Outside(stage, orchestrator, worker, edge, vendor, callee, agent, service, other)
+
+
+def _routes(lab: Lab, other: Vendor) -> Path:
+    """The worker's: who asks for OTHER by name gets another vendor."""
+    config = lab.folder / "worker.yaml"
+    agents = [{"url": f"grpc://{other.address}"}]
+    route = {"name": OTHER, "did": ["nobody"], "agents": agents}
+    config.write_text(json.dumps({"routes": [route]}))  # JSON is YAML
+    return config

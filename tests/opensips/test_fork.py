@@ -69,13 +69,18 @@ async def test_the_fork_ends_with_the_call(
 async def test_pbx_and_recorder_are_told_the_same_fresh_id(
     opensips: OpenSips, asterisk: Asterisk, caller: CarrierCaller, recorder: Recorder
 ) -> None:
-    forged = {"X-Voicefork-Call": "forged", "X-Voicefork-Tenant": "forged"}
+    forged = {
+        "X-Voicefork-Call": "forged",
+        "X-Voicefork-Tenant": "forged",
+        "X-Voicefork-Route": "forged",
+    }
     await dial(caller, opensips, "+14155550199", forged)
     fork = await recorder.fork()
     call_id = fork.invite.get("X-Voicefork-Call")
     assert uuid.UUID(call_id).version in (4, 7)  # 7 where OpenSIPS' libuuid knows it (2.41)
     assert fork.invite.get("X-Voicefork-Direction") == "in"
     assert fork.invite.get("X-Voicefork-Tenant") == "default"
+    assert not fork.invite.get("X-Voicefork-Route")
     assert fork.invite.get("X-Voicefork-DID") == "+14155550199"
     assert await variables_of_the_call(asterisk) == (call_id, "in", "default")
 
@@ -140,12 +145,17 @@ async def place_call(asterisk: Asterisk, opensips: OpenSips, headers: Mapping[st
 async def test_a_call_the_pbx_places_keeps_its_id_and_has_the_customer_as_callee(
     opensips: OpenSips, asterisk: Asterisk, carrier: AgentPhone, recorder: Recorder
 ) -> None:
-    headers = {"X-Voicefork-Call": "placed-1", "X-Voicefork-Tenant": "acme"}
+    headers = {
+        "X-Voicefork-Call": "placed-1",
+        "X-Voicefork-Tenant": "acme",
+        "X-Voicefork-Route": "sales",
+    }
     await place_call(asterisk, opensips, headers)
     await carrier.next_call()
     fork = await recorder.fork()
     assert fork.invite.get("X-Voicefork-Call") == "placed-1"
     assert fork.invite.get("X-Voicefork-Tenant") == "acme"
+    assert fork.invite.get("X-Voicefork-Route") == "sales"
     assert fork.invite.get("X-Voicefork-Direction") == "out"
     assert await half_a_second_of(fork, "pbx") == [0.0, 1.0]
     customer = next(leg for leg in fork.legs if leg.kind == "customer")

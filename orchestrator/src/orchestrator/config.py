@@ -136,7 +136,6 @@ class Settings(BaseSettings):
     agent_context: str = _setting("internal", "dialplan context of extensions that are targets")
     trunk: str = _setting("", "PJSIP endpoint for targets outside; empty: none")
     dial_out: str = _setting("", "calls out, e.g. PJSIP/${EXT}@carrier; empty: none are made")
-    dial_out_allow: str = _setting("", "who may be called: patterns, e.g. '+1* sip:*@desk.example'")
     dial_out_seconds: int = _setting(45, "seconds a callee's phone may ring", ge=1, le=300)
     refers: Refers = _setting(Refers.AUTO, "who does a hosted bot's REFER: core, ari, or auto")
     tenant: str = _setting("default", "tenant of handoffs that are asked for by id")

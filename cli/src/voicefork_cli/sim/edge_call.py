@@ -98,7 +98,9 @@ class EdgeCall:
     def fork_headers(self) -> list[Header]:
         """`$siprec(headers)`."""
         dialled = self.invite.uri.partition(":")[2].partition("@")[0]
-        return [*self.identity_headers(), ("X-Voicefork-DID", dialled)]
+        asked = self.invite.get("X-Voicefork-Route") if self.side is Side.PBX else ""
+        route = [("X-Voicefork-Route", asked)] if asked else []
+        return [*self.identity_headers(), *route, ("X-Voicefork-DID", dialled)]
 
     async def relayed(self, message: Message, source: Address) -> bytes:
         """The body to send on: SDP through rtpengine, anything else as it is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from orchestrator.model import CallId, Context, Escalation, HandoffId, Queue, Qu
 
 TEXT_CHARACTERS = 200
 MOST_STORIES = 10_000
+_ROUTE = re.compile(r"[A-Za-z0-9._-]{1,64}")  # it goes into a SIP header
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,9 @@ class Reports(Protocol):
 class Placer(Protocol):
     """Who makes calls. Raises Refused, StoreError."""
 
-    async def place(self, *, request_id: str, to: str, caller: str, tenant: str) -> CallId: ...
+    async def place(
+        self, *, request_id: str, to: str, caller: str, tenant: str, route: str
+    ) -> CallId: ...
 
 
 class Stories:
@@ -153,8 +157,8 @@ async def place_call(desk: Desk, usual_tenant: str, request: pb.PlaceCallRequest
     wrong += [(field, "required") for field in ("request_id", "to") if not getattr(request, field)]
     if not getattr(request, "from").isprintable():  # it goes into a SIP header
         wrong.append(("from", "one line, without control characters"))
-    if request.route:
-        wrong.append(("route", "calls out go by the worker's own routes"))
+    if request.route and not _ROUTE.fullmatch(request.route):
+        wrong.append(("route", "the name of a worker's route: letters, digits, . _ and -"))
     if wrong:
         raise InvalidRequest(wrong)
     call = await desk.placer.place(
@@ -162,6 +166,7 @@ async def place_call(desk: Desk, usual_tenant: str, request: pb.PlaceCallRequest
         to=request.to,
         caller=getattr(request, "from"),
         tenant=request.tenant or usual_tenant,
+        route=request.route,
     )
     desk.stories.put(call, context_from(request.context))
     return call

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from functools import partial
 
 import redis.asyncio as redis
@@ -87,7 +86,7 @@ async def open_desk(
         AriDialler(client, PLACED),
         RedisLedger(connection),
         Dialling(settings.dial_out, client.app, settings.dial_out_seconds),
-        allowed_by(settings.dial_out_allow),
+        lambda to, tenant: table().allows_call(to, tenant),
     )
     desk = Desk(
         targets=lambda tenant: listed(table(), tenant, datetime.now(UTC)),
@@ -110,12 +109,6 @@ def listed(table: RoutingTable, tenant: str, now: datetime) -> Sequence[Listed]:
 
 def _queues(settings: Settings, table: RoutingTable) -> Sequence[str]:
     return [each.name for each in table.named(settings.tenant) if isinstance(each, Queue)]
-
-
-def allowed_by(patterns: str) -> Callable[[str, str], bool]:
-    """Whether somebody may be called: `+1* sip:*@desk.example`; without a pattern, nobody."""
-    known = patterns.split()
-    return lambda to, _tenant: any(fnmatchcase(to, pattern) for pattern in known)
 
 
 def entries_of(settings: Settings, table: RoutingTable) -> Sequence[DialplanEntry]:

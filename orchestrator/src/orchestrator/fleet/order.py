@@ -22,6 +22,7 @@ class Order:
     to: str  # E.164 number or SIP URI
     caller: str = ""  # the number shown, "" = the trunk's
     tenant: str = ""
+    route: str = ""  # of the worker: which AIs; "" = by its own conditions
 
 
 class NotAllowed(Refused):

@@ -105,13 +105,15 @@ class Placing:
         self._allowed = allowed
         self._ringing: dict[str, asyncio.Future[CallFailed | None]] = {}  # by channel
 
-    async def place(self, *, request_id: str, to: str, caller: str, tenant: str) -> CallId:
+    async def place(
+        self, *, request_id: str, to: str, caller: str, tenant: str, route: str = ""
+    ) -> CallId:
         """Returns once the callee has answered; asked again, it tells of the same call.
 
         Raises Refused: NotAllowed, OrderChanged, StillRinging, or the CallFailed it ended with;
         StoreError: without the ledger nobody is called, as it might be twice.
         """
-        order = Order(request_id, to, caller, tenant)
+        order = Order(request_id, to, caller, tenant, route)
         if tenant != name_or_empty(tenant):  # it becomes part of keys and of a SIP header
             raise NotAllowed("that is no tenant's name")
         endpoint = endpoint_for(self._dialling.endpoint, order.to)
@@ -291,7 +293,9 @@ def _body_of(order: Order) -> str:
 
 def _variables(order: Order, call: CallId, app: str) -> Mapping[str, str]:
     """`__`: inherited by every leg that this one makes."""
+    route = {"PJSIP_HEADER(add,X-Voicefork-Route)": order.route} if order.route else {}
     return {
+        **route,
         "PJSIP_HEADER(add,X-Voicefork-Call)": call,
         "PJSIP_HEADER(add,X-Voicefork-Direction)": "out",
         "PJSIP_HEADER(add,X-Voicefork-Tenant)": order.tenant,

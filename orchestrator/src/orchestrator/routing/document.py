@@ -209,6 +209,9 @@ class AllowPart(Part):
     extension: Texts | None = Field(default=None, description="NUMBER or NUMBER@CONTEXT")
     sip: Texts | None = Field(default=None, description="user@host, without sip:")
     endpoint: Texts | None = Field(default=None, description="PJSIP/agent-*")
+    number: Texts | None = Field(
+        default=None, description="+4930*: whom PlaceCall may call, besides what `sip` fits"
+    )
 
 
 class DestinationsPart(Part):

@@ -128,5 +128,12 @@ class RoutingTable:
         """Whether an AI may ask for it: what the routes name, and what `destinations` allows."""
         if target in self.named(tenant):
             return True
+        return self._destinations(tenant).allows(target)
+
+    def allows_call(self, to: str, tenant: str) -> bool:
+        """Whether we may call this number or SIP URI: what `destinations` allows, and only that."""
+        return self._destinations(tenant).allows_call(to)
+
+    def _destinations(self, tenant: str) -> AllowList:
         own = self.tenants.get(tenant, Tenant()).allow
-        return (self.allow if own is None else own).allows(target)
+        return self.allow if own is None else own

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from orchestrator.model import DialplanEntry, Endpoint, Extension, Queue, SipUri, Target
 
-KINDS = ("queue", "extension", "sip", "endpoint")
+KINDS = ("queue", "extension", "sip", "endpoint", "number")
 
 # A wildcard never stands for what begins another part of a dial string or URI: `PJSIP/agent-*` must
 # not allow `PJSIP/agent-1/sip:00900123@trunk`, nor `sip:*@desk.example` a second host.
@@ -20,6 +20,7 @@ _SIP = re.compile(
     r"(?P<port>:[0-9]{1,5})?(?:;transport=[a-zA-Z]+)?",
     re.IGNORECASE | re.ASCII,
 )
+_SCHEME = re.compile("sips?:", re.IGNORECASE)
 
 
 def parse_target(text: str) -> Target:
@@ -79,6 +80,12 @@ class AllowList:
                 return self._fits("sip", f"{parts['user']}@{host}")
             case Endpoint(name):
                 return self._fits("endpoint", name)
+
+    def allows_call(self, to: str) -> bool:
+        """Whether it may be called from here: a number, or a SIP URI."""
+        if _SCHEME.match(to):
+            return self.allows(SipUri(to))
+        return self._fits("number", to)
 
     def _fits(self, kind: str, text: str) -> bool:
         return any(_glob(pattern).fullmatch(text) for pattern in self.patterns.get(kind, ()))

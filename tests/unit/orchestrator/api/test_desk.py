@@ -43,8 +43,10 @@ class FakeReports:
 
 
 class FakePlacer:
-    async def place(self, *, request_id: str, to: str, caller: str, tenant: str) -> CallId:
-        return CallId(f"{tenant} {caller} -> {to} ({request_id})")
+    async def place(
+        self, *, request_id: str, to: str, caller: str, tenant: str, route: str
+    ) -> CallId:
+        return CallId(f"{tenant} {caller} -> {to} ({request_id}){route and f' by {route}'}")
 
 
 @dataclass
@@ -158,7 +160,7 @@ def test_of_too_many_stories_the_oldest_go() -> None:
     [
         {"to": "+1"},
         {"request_id": "r"},
-        {"request_id": "r", "to": "+1", "route": "x"},
+        {"request_id": "r", "to": "+1", "route": "x\r\nX-Voicefork-Fork: no"},
         {"request_id": "r", "to": "+1", "from": "+2\r\nX-Voicefork-Fork: no"},
     ],
 )

@@ -118,6 +118,27 @@ async def test_the_leg_carries_what_the_edge_forks_it_by(office: Office) -> None
     assert variables["PJSIP_HEADER(add,X-Voicefork-Direction)"] == "out"
 
 
+async def test_a_route_that_was_asked_for_goes_to_the_worker_with_the_leg(office: Office) -> None:
+    placing = office.placing.place(
+        request_id="r", to="+1415", caller="", tenant="default", route="sales"
+    )
+    asked = asyncio.create_task(placing)
+    office.placing.answered(await office.ringing(asked))
+    await asked
+    assert office.pbx.dialled[0][2]["PJSIP_HEADER(add,X-Voicefork-Route)"] == "sales"
+
+
+async def test_another_route_is_another_order(office: Office) -> None:
+    asked = office.ask()
+    office.placing.answered(await office.ringing(asked))
+    await asked
+    again = office.placing.place(
+        request_id="r", to="+14155550100", caller="", tenant="default", route="sales"
+    )
+    with pytest.raises(OrderChanged):
+        await again
+
+
 @pytest.mark.parametrize(
     ("sip", "q850", "failure"),
     [(486, 17, Busy), (603, 21, Declined), (480, 19, NoAnswer), (404, 1, Unreached)],

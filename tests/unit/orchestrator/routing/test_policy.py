@@ -191,3 +191,13 @@ def test_a_tenants_own_destinations_replace_the_common_ones() -> None:
     assert plan_for(asked(target=ALICE), table, Situation(tenant="other")).targets == (ALICE,)
     with pytest.raises(DestinationRefused):
         plan_for(asked(target=ALICE), table, Situation(tenant="acme"))
+
+
+def test_whom_we_call_is_the_tenants_own_list_where_there_is_one() -> None:
+    table = routes(
+        "{destinations: {allow: {number: '+1*'}},"
+        " tenants: {acme: {destinations: {allow: {number: '+49*'}}}}}"
+    )
+    assert table.allows_call("+1415", "other")
+    assert not table.allows_call("+1415", "acme")
+    assert table.allows_call("+4930", "acme")

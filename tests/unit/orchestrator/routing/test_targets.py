@@ -98,3 +98,27 @@ def test_a_wildcard_never_reaches_into_the_next_part(text: str, separator: str) 
 def test_an_empty_list_allows_nobody(text: str) -> None:
     targets: tuple[Target, ...] = (Queue(text), Extension(text), SipUri(text), Endpoint(text))
     assert not any(AllowList().allows(target) for target in targets)
+
+
+@pytest.mark.parametrize(
+    ("to", "allowed"),
+    [
+        ("+14155550100", True),
+        ("+900123456", False),
+        ("sip:anna@desk.example", True),
+        ("SIP:anna@desk.example", True),
+        ("sip:anna@evil.example", False),
+        ("sip:+14155550100@evil.example", False),
+        ("+1415@evil.example", False),
+    ],
+)
+def test_who_may_be_called_is_a_number_or_an_address_of_the_same_list(
+    to: str, allowed: bool
+) -> None:
+    listed = AllowList({"number": ["+1*"], "sip": ["*@desk.example"]})
+    assert listed.allows_call(to) is allowed
+
+
+@given(st.text(max_size=40))
+def test_an_empty_list_lets_nobody_be_called(to: str) -> None:
+    assert not AllowList().allows_call(to)
