@@ -79,6 +79,9 @@ def played(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             file.write_bytes(as_podman_secret(fields))
             podman("secret", "create", secret, str(file))
             stack.callback(podman, "secret", "rm", secret)
+        for config in (m["metadata"]["name"] for m in manifests if m["kind"] == "ConfigMap"):
+            # podman makes a volume of each that is mounted, and leaves it.
+            stack.callback(podman, "volume", "rm", "--force", config)
         for component, address in addresses.items():
             file = folder / f"{component}.yaml"
             file.write_text(yaml.safe_dump_all(playable(manifests, component, addresses)))
@@ -90,9 +93,11 @@ def played(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture
-async def ready(played: Played) -> Played:
-    at = played.addresses
+async def ready(podman: Podman, played: Played) -> Played:
+    at, vendor = played.addresses, f"{RELEASE}-voicefork-vendor-vendor"
     async with asyncio.timeout(START_SECONDS):
+        while "ready agent=" not in podman("logs", vendor):
+            await asyncio.sleep(0.5)  # it loads its speech recognition first
         for admin in (f"{at['worker']}:8090", f"{at['orchestrator']}:7071"):
             while await answered(admin) is None:  # noqa: ASYNC110 - it is another process
                 await asyncio.sleep(0.2)
