@@ -96,7 +96,7 @@ def played(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 async def ready(podman: Podman, played: Played) -> Played:
     at, vendor = played.addresses, f"{RELEASE}-voicefork-vendor-vendor"
     async with asyncio.timeout(START_SECONDS):
-        while "ready agent=" not in podman("logs", vendor):
+        while "ready agent=" not in podman("logs", vendor):  # noqa: ASYNC110
             await asyncio.sleep(0.5)  # it loads its speech recognition first
         for admin in (f"{at['worker']}:8090", f"{at['orchestrator']}:7071"):
             while await answered(admin) is None:  # noqa: ASYNC110 - it is another process
