@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ _KEEPALIVE_SECONDS = 10.0
 _CONNECTIONS = 64
 _ERRORS: Mapping[int, type[PbxError]] = {404: NotFound, 409: Conflict, 422: Unprocessable}
 _LOWEST_ERROR = 400
+_UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]*")  # RFC 3986 section 2.3
 
 
 Permit = Callable[[], Awaitable[bool]]
@@ -58,7 +60,7 @@ class AriRest:
         answers one request after the other: a slow one holds up all that follow. Raises PbxError
         by status; Unreachable when nothing came back within the limit.
         """
-        where = "/" + "/".join(quote(segment, safe="") for segment in path)
+        where = "/" + "/".join(map(_quoted, path))
         operation = f"{method} {path[0]}/{path[2]}" if len(path) > 2 else f"{method} {path[0]}"  # noqa: PLR2004
         if method != "GET" and self._permit is not None and not await self._permit():
             raise Unreachable(method, where, 0, "another replica has our calls")
@@ -160,6 +162,11 @@ async def open_rest(  # noqa: PLR0913 - keywords, most of them
     connector = aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEPALIVE_SECONDS)
     async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
         yield AriRest(session, url, limit_seconds, metrics, permit)
+
+
+def _quoted(segment: str) -> str:
+    """As it may stand in a path; ids of ours are that already."""
+    return segment if _UNRESERVED.fullmatch(segment) else quote(segment, safe="")
 
 
 def _message(text: str) -> str:
