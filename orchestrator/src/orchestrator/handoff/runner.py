@@ -284,7 +284,7 @@ class HandoffRunner:
                 pattern = self.state.request.plan.pattern
                 self._ports.tally.ended(outcome.name.lower(), pattern.name.lower())
             case _:
-                self._lanes.put(effect, view(self.state))
+                self._lanes.put(effect, self._views[-1])
 
     def _arm(self, which: Deadline, at: float) -> None:
         if (timer := self._timers.pop(which, None)) is not None:
