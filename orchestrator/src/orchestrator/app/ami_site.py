@@ -140,7 +140,7 @@ class AmiSite:
             hosted=bot or "hosted",
             node=self.name,
         )
-        if self.calls.enter(entered):
+        if self.calls.enter(entered) or self.calls.knows_channel(channel):
             self._callers[channel] = CallId(call_id)
 
     def _hung_up(self, channel: str) -> None:
@@ -179,6 +179,13 @@ class AmiSite:
 
     async def _found(self, caller: Listed) -> None:
         """A caller of whom only the node knows: another replica had them, or we before."""
+        tenant = name_or_empty(caller.tenant) or DEFAULT_TENANT
+        call = CallId(name_or_empty(caller.call))
+        try:
+            if self.handoffs is not None:
+                await self.handoffs.adopt(tenant, call, self._guard.permit)
+        except StoreError as error:
+            log.warning("handoff is not adopted", call_id=call, error=str(error))
         if caller.is_with_bot:
             self._entered(
                 caller.call,
@@ -187,13 +194,7 @@ class AmiSite:
                 direction=caller.direction,
                 bot=caller.bot,
             )
-        elif caller.handoff and self.handoffs is not None:
-            tenant = name_or_empty(caller.tenant) or DEFAULT_TENANT
-            call = CallId(name_or_empty(caller.call))
-            try:
-                await self.handoffs.adopt(tenant, call, self._guard.permit)
-            except StoreError as error:
-                log.warning("handoff is not adopted", call_id=call, error=str(error))
+        elif caller.handoff:
             self._callers[caller.channel] = call
 
 
