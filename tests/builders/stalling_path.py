@@ -13,6 +13,7 @@ class StallingPath:
     def __init__(self, host: str, port: int) -> None:
         self._to = host, port
         self._goes: list[asyncio.Event] = []
+        self.accepted = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def stall(self) -> None:
@@ -35,6 +36,7 @@ class StallingPath:
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        self.accepted += 1
         self._tasks.add(task)
         with suppress(OSError, asyncio.CancelledError):
             await self.carry(reader, writer)

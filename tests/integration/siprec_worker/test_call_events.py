@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 
 import grpc
 from orchestrator.api.call_events import CallEvents
+from orchestrator.api.server import OPTIONS
 from orchestrator.telemetry import Metrics as OrchestratorMetrics
 from siprec_worker.net.call_events import SPEECH_BYTES, CallEventsClient
+from siprec_worker.net.grpc_tls import dial_orchestrator
 from siprec_worker.session import effects as fx
 from siprec_worker.session.model import Escalate
 from siprec_worker.telemetry import Metrics
@@ -18,6 +20,8 @@ from voicefork.handoff.v1 import handoff_pb2
 from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
 from voicefork_cli.lab.ports import HOST
 from voicefork_cli.lab.processes import Lab
+
+from tests.builders.stalling_path import open_stalling_path
 
 LIMIT_SECONDS = 8.0
 
@@ -68,6 +72,7 @@ async def open_line(port: int) -> AsyncIterator[Line]:
         "",
         Metrics(),
         lambda call, request, error: refused.append((call, request, error)),
+        dial_orchestrator(None),
     )
     line = Line(client, refused=refused)
     client.on_acknowledged = lambda call, request: line.acknowledged.append((call, request))
@@ -84,7 +89,7 @@ async def open_desk(port: int, *, awake: bool = True) -> AsyncIterator[Desk]:
     desk = Desk()
     if awake:
         desk.awake.set()
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=OPTIONS)
     events = CallEvents(desk, OrchestratorMetrics())
     worker_pb2_grpc.add_CallEventsServicer_to_server(events, server)
     server.add_insecure_port(f"{HOST}:{port}")
@@ -99,6 +104,36 @@ async def until(check: Callable[[], object]) -> None:
     async with asyncio.timeout(LIMIT_SECONDS):
         while not check():  # noqa: ASYNC110 - what is waited for happens behind a socket
             await asyncio.sleep(0.01)
+
+
+async def test_a_connection_that_went_dead_without_a_word_is_replaced_within_seconds(
+    lab: Lab,
+) -> None:
+    port = lab.ports.single()
+    async with (
+        open_desk(port) as desk,
+        open_stalling_path(f"{HOST}:{port}") as (path, here),
+        open_line(int(here.rpartition(":")[2])) as line,
+    ):
+        line.escalate("r1")
+        await until(lambda: line.acknowledged)
+        path.stall()
+        line.escalate("r2")
+        await until(lambda: len(line.acknowledged) == 2)
+    assert desk.kinds() == ["escalate", "escalate"]
+
+
+async def test_a_quiet_line_stays_open(lab: Lab) -> None:
+    port = lab.ports.single()
+    async with (
+        open_desk(port),
+        open_stalling_path(f"{HOST}:{port}") as (path, here),
+        open_line(int(here.rpartition(":")[2])) as line,
+    ):
+        line.escalate("r1")
+        await until(lambda: line.acknowledged)
+        await asyncio.sleep(7.0)
+        assert path.accepted == 1
 
 
 async def test_each_cry_is_acknowledged_by_its_call_and_request(lab: Lab) -> None:

@@ -22,6 +22,9 @@ OPTIONS = (
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),
+    # Workers ask every two seconds whether we live; gRPC's own limit is one ping in five minutes.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.max_ping_strikes", 0),
 )
 _FAREWELL_SECONDS = 1.0
 
