@@ -141,3 +141,25 @@ async def test_room_is_what_is_left_of_the_most(calls: tuple[EnteredCall, ...]) 
         for call in calls:
             stage.calls.enter(call)
         assert stage.calls.has_room() is (len(calls) < 2)
+
+
+async def test_a_hang_up_is_not_lost_in_a_flood_of_other_news() -> None:
+    async with open_stage() as stage:
+        stage.calls.enter(CALL)
+        await stage.workers.attached.get()
+        stage.calls.post(C1, on.CallerHungUp())
+        for number in range(1000):
+            stage.calls.post(C1, on.ForkEnded(f"w{number + 2}", "another's"))
+        await stage.until_empty()
+
+
+async def test_an_abandoned_call_tells_nobody_anything() -> None:
+    async with open_stage() as stage:
+        stage.calls.enter(CALL)
+        await stage.workers.attached.get()
+        asked = list(stage.pbx.asked)
+        stage.calls.abandon(C1)
+        await stage.until_empty()
+        assert stage.pbx.asked == asked
+        assert stage.workers.detached.empty()
+        assert not stage.calls.knows_channel("ch1")
