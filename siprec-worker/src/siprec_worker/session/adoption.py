@@ -141,10 +141,11 @@ class Adoption:
         self._settle(event.dialog_id, status)
 
     def give_up(self, call: RecordedCall) -> None:
-        """The fork does not move here: its dialog is forgotten without a word."""
+        """The fork does not move here: in its dialog no more is said than an ACK, should the answer
+        to our re-INVITE come after all.
+        """
         self._adopting.pop(call.dialog_id, None)
         self._side.hand_over(call.dialog_id)
-        self._side.bye(call.dialog_id)
         call.leave("not adopted")
         self._calls.remove(call)
 

@@ -250,6 +250,9 @@ class Dialog:
 
     def answered(self, request: Request, response: Response | None, now: float) -> None:
         """The final answer to a request of ours; None = it timed out."""
+        if self.handed_over:
+            self._own.answered_in_vain(request, response)
+            return
         why = self._own.answered(request, response, now)
         if self.ended or why is None:
             return

@@ -111,6 +111,13 @@ class OwnRequests:
         why, self.asking = self.asking, None
         return why
 
+    def answered_in_vain(self, request: Request, response: Response | None) -> None:
+        """A 200 to an INVITE is acknowledged even where the dialog is another's by now: its sender
+        would repeat it, and then end the dialog (section 13.3.1.4).
+        """
+        if request.method == "INVITE" and response is not None and response.status // 100 == 2:
+            self._acknowledge(request.cseq.number)
+
     def _learn(self, request: Request, response: Response, now: float) -> None:
         """What an answer says of the session's time, and of what the peer understands."""
         timer = self._clock.timer

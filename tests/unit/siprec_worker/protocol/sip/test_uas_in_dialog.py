@@ -225,6 +225,21 @@ def test_another_worker_adopts_the_dialog_with_a_higher_cseq(bench: Bench) -> No
     assert other.events == [ReinviteAnswered(adopted, 200, sdp())]
 
 
+def test_a_late_answer_to_our_reinvite_is_acknowledged_though_the_dialog_is_anothers(
+    bench: Bench,
+) -> None:
+    event = confirmed_call(bench)
+    bench.uas.reinvite(event.dialog_id, ANSWER, bench.now)
+    bench.collect()
+    (asked,) = bench.requests
+    bench.uas.hand_over(event.dialog_id, bench.now)
+    for _ in range(2):  # the second is a repetition
+        bench.receive(response_to(asked, 200, body=sdp()))
+    sent = [(one.method, one.cseq.number) for one in bench.requests[1:]]
+    assert sent == [("ACK", asked.cseq.number)] * 2
+    assert bench.events == []
+
+
 def test_a_dialog_handed_over_refuses_offers_and_tells_of_the_bye(bench: Bench) -> None:
     event = confirmed_call(bench)
     assert bench.uas.hand_over(event.dialog_id, bench.now)
