@@ -298,6 +298,28 @@ async def test_a_client_that_follows_no_reinvite_keeps_its_worker_until_it_ends(
         assert service.program.log_text().count("follows no re-INVITE") == 1
 
 
+async def test_a_fork_that_does_not_follow_stays_and_the_others_of_its_client_move(
+    lab: Lab,
+) -> None:
+    async with open_pooled(lab, "w1", "w2") as pooled:
+        await begin(pooled, "w1", 1, reinvite_status=488)
+        (stuck,) = pooled.forks
+        await begin(pooled, "w1", 3)
+        service = pooled.workers.pop("w1")
+        service.program.signal(signal.SIGTERM)
+
+        async def moved() -> bool:
+            owners = [await pooled.owner(fork.client.call_id) for fork in pooled.forks[1:]]
+            return owners == [pooled.uri("w2")] * 3
+
+        await until(moved)
+        assert await pooled.owner(stuck.client.call_id) != pooled.uri("w2")
+        assert await pooled.pool.call("vf_stays", "-") == []
+        await heard_without_a_break(pooled)
+        await pooled.stop()
+        assert await service.program.wait() == 0
+
+
 @pytest.mark.timeout(180)
 async def test_a_rolling_restart_cuts_no_call_and_loses_no_sample(lab: Lab) -> None:
     async with open_pooled(lab, "w1", "w2", "w3") as pooled:

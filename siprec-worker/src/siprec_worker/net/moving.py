@@ -10,7 +10,7 @@
     the call is forgotten
 
 A recording client that does not follow a re-INVITE keeps its worker; which do is remembered, by
-all workers.
+all workers. One of whom any call has followed is no such client: what it refuses is that call.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ RETRY_SECONDS = 1.0
 AT_ONCE = 8
 REMEMBERED_SECONDS = 24 * 3600.0
 MAX_PEERS = 1000
+MAX_REFUSED = 10_000
 _LOOK_SECONDS = 0.02
 
 
@@ -76,6 +77,8 @@ class Moving:
         self._gone = gone
         self._dial = dial
         self._stay: dict[str, float] = {}  # peers that follow no re-INVITE, until when
+        self._follow: set[str] = set()  # peers that have followed one
+        self._refused: set[str] = set()  # Call-IDs of forks that did not
         self._moving: set[str] = set()
 
     async def move_all(self, at_once: asyncio.Event) -> None:
@@ -95,6 +98,8 @@ class Moving:
     def can_move(self, call: RecordedCall) -> bool:
         """Is it set up, does its client follow, and would its AIs know it again?"""
         if not call.confirmed or call.suspended or call.ended_reason:
+            return False
+        if call.sip_call_id in self._refused:
             return False
         if time.monotonic() < self._stay.get(call.peer_host, 0.0):
             return False
@@ -153,6 +158,7 @@ class Moving:
             finally:  # also when our time is over: a BYE of ours would end it at its new worker
                 self.let_go(call, "moved")
         self._metrics.moved.labels(result="ok").inc()
+        await self._follows(call.peer_host)
         return True
 
     async def _carry_on(
@@ -190,7 +196,7 @@ class Moving:
             self._metrics.moved.labels(result="failed").inc()
             self._take_back(call, fence)
             if _code(error) is grpc.StatusCode.FAILED_PRECONDITION:
-                await self._stays(call.peer_host)
+                await self._stays(call)
             elif _code(error) is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                 await self._pull_back(call)
             raise
@@ -207,13 +213,28 @@ class Moving:
         if await self._store.write(call) and call.local_sdp is not None:
             self._side.reinvite(call.dialog_id, call.local_sdp.encode())
 
-    async def _stays(self, peer: str) -> None:
-        if time.monotonic() < self._stay.get(peer, 0.0):
+    async def _stays(self, call: RecordedCall) -> None:
+        """The call stays; so do the others of its peer, unless one of them has followed."""
+        peer = call.peer_host
+        if len(self._refused) >= MAX_REFUSED:
+            self._refused.clear()
+        self._refused.add(call.sip_call_id)
+        if peer in self._follow or time.monotonic() < self._stay.get(peer, 0.0):
             return
         self._remember(peer)
         log.info("follows no re-INVITE: its calls stay", peer=peer)
         with suppress(*AWAY):
             await self._learn(peer)
+
+    async def _follows(self, peer: str) -> None:
+        if peer in self._follow:
+            return
+        if len(self._follow) >= MAX_PEERS:
+            self._follow.clear()
+        self._follow.add(peer)
+        if self._stay.pop(peer, None) is not None:
+            with suppress(*AWAY):
+                await self._pool.call("vf_stays", peer, 0)  # for no time: forgotten by all
 
     async def _learn(self, peer: str) -> None:
         """All workers share what they know of recording clients. Raises as Pool.call does."""
