@@ -8,6 +8,7 @@ import signal
 import time
 from contextlib import AsyncExitStack
 
+import grpc
 import pytest
 from voicefork.agent.v1 import agent_pb2
 from voicefork.worker.v1 import worker_pb2
@@ -239,6 +240,16 @@ async def test_requests_to_the_former_worker_reach_the_owner(lab: Lab) -> None:
         assert await fork.client.refresh() == 488  # a 200 of w1 would pull the RTP back
         await heard_without_a_break(pooled)
         await hang_up_everything(pooled)
+
+
+async def test_what_eight_ais_have_not_acknowledged_is_no_message_too_large(lab: Lab) -> None:
+    async with open_pooled(lab, "w1") as pooled:
+        left = [bytes(100_000)] * 10
+        streams = [worker_pb2.AcknowledgedStream(agent=f"{n}", left=left) for n in range(8)]
+        request = worker_pb2.CarryOnRequest(call_id="nobody", streams=streams)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await pooled.control("w1").CarryOn(request)
+        assert refused.value.code() is grpc.StatusCode.NOT_FOUND  # and so it was read
 
 
 async def test_an_adopted_call_keeps_the_ai_that_it_has(lab: Lab) -> None:

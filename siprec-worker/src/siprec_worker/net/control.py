@@ -34,6 +34,12 @@ WITNESS_REPORT_SECONDS = 1.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    # What another worker leaves of a call: 1 MB of audio for each of its AIs, and events.
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Moves:
@@ -292,7 +298,7 @@ async def open_control(
     tls: GrpcTls | None = None,
 ) -> AsyncIterator[int]:
     """Serves WorkerControl and grpc.health.v1; gives the port."""
-    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+    server = grpc.aio.server(options=OPTIONS)
     service = WorkerControlService(calls, escape, handles)
     worker_pb2_grpc.add_WorkerControlServicer_to_server(service, server)
     healthy = health.aio.HealthServicer()
