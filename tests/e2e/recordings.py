@@ -75,16 +75,22 @@ async def read_recording(spool: Path, call_id: str) -> Pcm:
     return read_wav(content)
 
 
-def behind(times: Iterable[tuple[int, int, int]]) -> float:
-    """How far the machine fell behind a stream of (ns, RTP timestamp, stream), in seconds.
+def behind(packets: Iterable[tuple[int, int]]) -> float:
+    """How far the machine fell behind in a stream of (ns, RTP timestamp), in seconds.
 
-    By as much the recording may be wrong, too: nothing for a machine that has the time.
+    By as much the recording may be wrong, too: nothing for a machine that has the time. A jump of
+    the timestamps, which is no time passed, begins anew.
     """
-    late: dict[int, list[float]] = {}
-    for at_ns, timestamp, stream in times:
-        late.setdefault(stream, []).append(at_ns / 1e9 - timestamp / SAMPLE_RATE)
-    spread = max((max(each) - min(each) for each in late.values()), default=0.0)
-    return max(0.0, spread - USUAL_SECONDS)
+    worst, first, index, last = 0.0, 0.0, 0, -FRAME
+    earliest = latest = 0.0
+    for at_ns, timestamp in packets:
+        index = index + 1 if (timestamp - last) % 2**32 == FRAME else 0
+        if index == 0:
+            first, earliest, latest = at_ns / 1e9, 0.0, 0.0
+        late = at_ns / 1e9 - first - index * FRAME_SECONDS
+        earliest, latest, last = min(earliest, late), max(latest, late), timestamp
+        worst = max(worst, latest - earliest)
+    return max(0.0, worst - USUAL_SECONDS)
 
 
 def assert_whole(pcm: Pcm, caller: Leg, wanted: Sequence[int]) -> None:
@@ -93,8 +99,8 @@ def assert_whole(pcm: Pcm, caller: Leg, wanted: Sequence[int]) -> None:
     The call is as long as the caller's own voice: its packets' times are the kernel's.
     """
     tolerance = TOLERANCE_SECONDS
-    tolerance += behind((packet.sent_ns, packet.timestamp, 0) for packet in caller.said)
-    tolerance += behind((each.arrival_ns, each.timestamp, each.ssrc) for each in caller.heard)
+    tolerance += behind((packet.sent_ns, packet.timestamp) for packet in caller.said)
+    tolerance += behind((packet.arrival_ns, packet.timestamp) for packet in caller.heard)
     begun_ns = caller.said[0].sent_ns
     lasted = (caller.said[-1].sent_ns - begun_ns) / 1e9 + FRAME_SECONDS
     said = voices_in(pcm)[-len(wanted) :]
