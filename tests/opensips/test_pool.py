@@ -105,13 +105,16 @@ async def test_a_redis_that_is_gone_is_asked_once_in_five_seconds(
 ) -> None:
     redis.program.signal(signal.SIGKILL)
     await redis.program.wait()
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
     for _ in range(4):
         async with open_caller() as caller:
             await dial(caller, edge)
     async with asyncio.timeout(3):
         while recorder.forks.qsize() + spare.forks.qsize() < 4:  # noqa: ASYNC110 - two queues
             await asyncio.sleep(0.05)
-    assert await count(edge, "voicefork_pool_failures") == 1
+    failures = await count(edge, "voicefork_pool_failures")
+    assert 1 <= failures <= 1 + (loop.time() - begun) // QUESTION_SECONDS
 
 
 async def test_calls_without_a_redis_that_answers_all_succeed_and_wait_for_nothing(
