@@ -81,6 +81,7 @@ class Asides:
         self._begun = {of: begun for of, begun in self._begun.items() if not meant(of)}
         self._whole = deque(each for each in self._whole if not meant(each[0]))
         if self._saying is not None and self._said is not None and meant(self._said):
+            self._said = None  # a second clear finds it on its way out
             self._saying.reschedule(asyncio.get_running_loop().time())
         self._news.set()
 

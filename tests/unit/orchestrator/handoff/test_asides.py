@@ -174,6 +174,21 @@ async def test_clear_ends_what_is_being_said(asides: Asides) -> None:
     assert loop.time() - began == pytest.approx(2.0)
 
 
+async def test_what_takes_a_while_to_fall_silent_may_be_cleared_again(asides: Asides) -> None:
+    asides.add(piece("a"))
+    await asides.next(0.0)
+    loop = asyncio.get_running_loop()
+    loop.call_later(1.0, asides.clear, 0, ())
+    async with asides.saying():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(1.0)
+            asides.clear(0, ())
+    asides.add(piece("b", b"bb"))
+    assert await asides.next(0.0) == Sound(b"bb", 8000)
+
+
 async def test_a_fault_of_what_says_it_is_not_taken_for_a_clear(asides: Asides) -> None:
     with pytest.raises(TimeoutError):
         async with asides.saying():
