@@ -36,7 +36,6 @@ from pathlib import Path
 
 import aiohttp
 import grpc
-import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from voicefork_cli.lab.errors import LabError
@@ -178,12 +177,10 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> int:
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # our children exec at once
     options, console = parsed(), Console()
     console.width = max(console.width, WIDTH)  # of a log, too
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # less of the machine
-            figures = runner.run(bench(options, console))
+        figures = asyncio.run(bench(options, console))  # not uvloop: it loses phones' calls
     except (LabError, SimError) as error:
         print(f"bench failed: {error}", *getattr(error, "__notes__", ()), sep="\n")
         return 2
