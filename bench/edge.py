@@ -47,6 +47,7 @@ ADDED_RATE = 45.0  # calls a second, all lanes together
 CALL_SECONDS = 1.5
 WARM_CALLS = 60
 RTP_PORTS = 4000  # a forked call takes 8
+WORKER_RTP_PORTS = 2000
 POOL_SECONDS = 1.0  # until both workers' beats are in Redis
 FORK_SECONDS = 3.0  # until a worker has the end of the last fork, a rescue of 0.5 s included
 REFUSED = re.compile(r'(?m)^voicefork_worker_refused_total\{status="(\d+)"\} (\S+)')
@@ -100,9 +101,7 @@ async def open_rig(lab: Lab) -> AsyncIterator[Rig]:
         redis = await opened.enter_async_context(open_redis(lab))
         rtpengine = await opened.enter_async_context(open_rtpengine(lab, rtp_ports=RTP_PORTS))
         workers = [
-            await opened.enter_async_context(
-                open_worker(lab, WorkerPlan("discard:", redis.url, name=f"worker-{number}"))
-            )
+            await opened.enter_async_context(open_worker(lab, _worker(lab, redis, number)))
             for number in (1, 2)
         ]
         pbx, lanes = await opened.enter_async_context(open_peers(*LANES))
@@ -124,6 +123,13 @@ async def open_rig(lab: Lab) -> AsyncIterator[Rig]:
             lane.edge = _address(edge.sip)
         await asyncio.sleep(POOL_SECONDS)
         yield Rig(by_name, workers, redis, edges)
+
+
+def _worker(lab: Lab, redis: Redis, number: int) -> WorkerPlan:
+    """With ports for 50 calls a second: each has three pairs, which then rest for two seconds."""
+    ports = lab.ports.rtp_range(WORKER_RTP_PORTS)
+    options = ("--rtp-ports", f"{ports.first}-{ports.last}")
+    return WorkerPlan("discard:", redis.url, name=f"worker-{number}", options=options)
 
 
 def _values(pbx: Pbx, lanes: Sequence[Lane], redis: Redis) -> dict[str, object]:
