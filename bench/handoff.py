@@ -180,7 +180,7 @@ def main() -> int:
     options, console = parsed(), Console()
     console.width = max(console.width, WIDTH)  # of a log, too
     try:
-        figures = asyncio.run(bench(options, console))  # not uvloop: it loses phones' calls
+        figures = asyncio.run(bench(options, console))
     except (LabError, SimError) as error:
         print(f"bench failed: {error}", *getattr(error, "__notes__", ()), sep="\n")
         return 2
