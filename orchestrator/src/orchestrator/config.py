@@ -163,6 +163,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> Settings:
         if (self.grpc_cert is None) is not (self.grpc_key is None):
             raise ValueError("--grpc-cert and --grpc-key go together")
+        if self.grpc_ca is not None and self.grpc_cert is None:
+            raise ValueError("--grpc-ca needs --grpc-cert and --grpc-key: alone it secures nothing")
         if self.grpc.host in ("0.0.0.0", "::", "") and not self.advertise:
             raise ValueError("--grpc on every address needs --advertise (what workers dial)")
         return self

@@ -251,6 +251,8 @@ class Settings(BaseSettings):
         ):
             if (certificate is None) is not (key is None):
                 raise ValueError(f"--{what}-cert and --{what}-key go together")
+        if self.grpc_ca is not None and self.grpc_cert is None:
+            raise ValueError("--grpc-ca needs --grpc-cert and --grpc-key: alone it secures nothing")
         return self
 
     def passwords(self) -> dict[str, str]:

@@ -33,6 +33,7 @@ def test_a_flag_counts_more_than_the_environment_and_that_more_than_the_file(
         ["--admin", "127.0.0.1:99999"],
         ["--waiting", "silence"],
         ["--grpc-cert", "a.pem"],
+        ["--grpc-ca", "ca.pem"],
         ["--grpc", "0.0.0.0:7070"],
         ["--config", "/nowhere.yaml"],
     ],

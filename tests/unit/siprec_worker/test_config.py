@@ -46,6 +46,8 @@ def test_a_flag_beats_the_environment_and_the_file(
         (["--ari", "127.0.0.1:8088"], "http://127.0.0.1:8088"),
         (["--sip", "0.0.0.0:5060"], "--advertise"),
         (["--config", "/nowhere.yaml"], "no such file"),
+        (["--grpc-key", "key.pem"], "--grpc-cert"),
+        (["--grpc-ca", "ca.pem"], "--grpc-cert"),
     ],
 )
 def test_a_wrong_setting_is_named(arguments: list[str], told: str) -> None:
