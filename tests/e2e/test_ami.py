@@ -148,7 +148,7 @@ async def test_an_orchestrator_does_not_start_where_the_dialplan_lacks_a_place(
     """By ARI alone, too."""
     routing = stage_lab.folder / "routing.yaml"
     routing.write_text(json.dumps(rules))  # JSON is YAML
-    options = ("--routing", str(routing))
+    options: tuple[str, ...] = ("--routing", str(routing))
     if by_ami:
         options += ("--ami", f"127.0.0.1:{office.asterisk.ami_port}")
     async with open_redis(stage_lab) as redis:
