@@ -250,7 +250,7 @@ class Dialog:
 
     def answered(self, request: Request, response: Response | None, now: float) -> None:
         """The final answer to a request of ours; None = it timed out."""
-        if self.handed_over:
+        if not self._own.awaits(request):
             self._own.answered_in_vain(request, response)
             return
         why = self._own.answered(request, response, now)

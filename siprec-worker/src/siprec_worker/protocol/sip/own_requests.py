@@ -44,6 +44,7 @@ class OwnRequests:
         clock: SessionClock,
     ) -> None:
         self.asking: Asking | None = None
+        self._asked = 0  # its CSeq
         self._record = record
         self._settings = settings
         self._new_token = new_token
@@ -64,7 +65,13 @@ class OwnRequests:
             self._record.state = replace(self._record.state, local_sdp=text)
         timer = self._clock.timer
         told = (*headers, *(timer.request_headers if timer else ()))
-        self._record.actions.append(Ask(self._request(method, body, told)))
+        request = self._request(method, body, told)
+        self._asked = request.cseq.number
+        self._record.actions.append(Ask(request))
+
+    def awaits(self, request: Request) -> bool:
+        """Its answer is still wanted: it is no BYE, and not of an adoption that was given up."""
+        return self.asking is not None and request.cseq.number == self._asked
 
     @property
     def _last_offer(self) -> str:
@@ -97,9 +104,7 @@ class OwnRequests:
         )
 
     def answered(self, request: Request, response: Response | None, now: float) -> Asking | None:
-        """Why the request was sent; None for a BYE. Acknowledges a 2xx to an INVITE."""
-        if request.method == "BYE":
-            return None
+        """Why the request was sent, which is awaited. Acknowledges a 2xx to an INVITE."""
         if response is not None and response.status < 300:
             state = self._record.state
             target = refreshed_target(response.headers, state.remote_target)
@@ -112,8 +117,8 @@ class OwnRequests:
         return why
 
     def answered_in_vain(self, request: Request, response: Response | None) -> None:
-        """A 200 to an INVITE is acknowledged even where the dialog is another's by now: its sender
-        would repeat it, and then end the dialog (section 13.3.1.4).
+        """A 200 to an INVITE is acknowledged even where nobody awaits it, as the dialog is or was
+        another's: its sender would repeat it, and then end the dialog (section 13.3.1.4).
         """
         if request.method == "INVITE" and response is not None and response.status // 100 == 2:
             self._acknowledge(request.cseq.number)

@@ -240,6 +240,29 @@ def test_a_late_answer_to_our_reinvite_is_acknowledged_though_the_dialog_is_anot
     assert bench.events == []
 
 
+def test_a_late_answer_is_not_taken_for_that_to_the_reinvite_of_the_next_adoption(
+    bench: Bench,
+) -> None:
+    event = confirmed_call(bench)
+    state = bench.uas.dialog_state(event.dialog_id)
+    assert state is not None
+    other = Bench()
+    other.uas.reinvite(other.uas.adopt(state, 0.0), ANSWER, 0.0)
+    other.uas.hand_over(event.dialog_id, 0.0)  # it was not answered in time
+    bench.uas.outrun(event.dialog_id, 0.0)
+    again = bench.uas.dialog_state(event.dialog_id)
+    assert again is not None
+    other.uas.reinvite(other.uas.adopt(again, 0.0), ANSWER, 0.0)
+    other.collect()
+    first, second = other.requests
+    other.receive(response_to(first, 200, body=sdp()))
+    assert other.events == []
+    other.receive(response_to(second, 200, body=sdp()))
+    assert other.events == [ReinviteAnswered(state.id, 200, sdp())]
+    acknowledged = [one.cseq.number for one in other.requests[2:]]
+    assert acknowledged == [first.cseq.number, second.cseq.number]
+
+
 def test_a_dialog_handed_over_refuses_offers_and_tells_of_the_bye(bench: Bench) -> None:
     event = confirmed_call(bench)
     assert bench.uas.hand_over(event.dialog_id, bench.now)
