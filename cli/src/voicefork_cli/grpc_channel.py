@@ -6,16 +6,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
+import typer
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """PEM files of the services' gRPC; without a CA it has no TLS."""
+    """PEM files of the services' gRPC; without a CA it has no TLS. Raises typer.BadParameter."""
 
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
     name: str = ""  # what their certificate says; empty: the address that is dialled
+
+    def __post_init__(self) -> None:
+        if self.ca is None and (self.cert or self.key or self.name):
+            raise typer.BadParameter("TLS needs --tls-ca: without it nothing is encrypted")
+        if (self.cert is None) is not (self.key is None):
+            raise typer.BadParameter("--tls-cert and --tls-key go together")
 
     @property
     def used(self) -> bool:

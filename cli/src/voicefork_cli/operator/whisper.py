@@ -14,6 +14,8 @@ from voicefork.handoff.v1 import handoff_pb2, handoff_pb2_grpc
 
 from voicefork_cli.grpc_channel import PLAINTEXT, Tls, channel_to
 
+SAID_SECONDS = 180.0  # with what was there before it
+
 
 @dataclass(frozen=True, slots=True)
 class WhisperPlan:
@@ -32,9 +34,13 @@ def whisper(  # noqa: PLR0913, PLR0917 - each is an option
     tls_ca: Annotated[Path | None, typer.Option(help="CA of its gRPC (PEM).")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="Our certificate for it (PEM).")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    tls_name: Annotated[
+        str, typer.Option(help="Name in its certificate, if not the address.")
+    ] = "",
 ) -> None:
     """Tells the agent of a running conversation something; the caller hears nothing of it."""
-    plan = WhisperPlan(call, text, orchestrator, tenant, Tls(tls_ca, tls_cert, tls_key))
+    tls = Tls(tls_ca, tls_cert, tls_key, tls_name)
+    plan = WhisperPlan(call, text, orchestrator, tenant, tls)
     raise typer.Exit(asyncio.run(run_whisper(plan, Console(), Console(stderr=True))))
 
 
@@ -44,9 +50,11 @@ async def run_whisper(plan: WhisperPlan, screen: Console, complaints: Console) -
     try:
         async with channel_to(plan.orchestrator, plan.tls) as channel:
             stub: Any = handoff_pb2_grpc.HandoffServiceStub(channel)
-            answer = await stub.Whisper(request)
+            answer = await stub.Whisper(request, timeout=SAID_SECONDS)
     except (grpc.aio.AioRpcError, OSError) as error:
-        said = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)
+        said = str(error)
+        if isinstance(error, grpc.aio.AioRpcError):
+            said = error.details() or error.code().name
         complaints.print(f"not said: {said}", style="red", markup=False)
         return 1
     screen.print(f"said, {answer.lasted.ToMilliseconds() / 1000:.1f} s", markup=False)
