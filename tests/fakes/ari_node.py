@@ -20,6 +20,9 @@ class FakeAriNode:
     bridges: dict[str, list[str]] = field(default_factory=dict)
     places: set[str] = field(default_factory=lambda: {"voicefork-queue,s,1"})
     refuse: dict[str, int] = field(default_factory=dict)  # "continue" -> status
+    too_early: int = 0
+    """Requests to dial that come before a created channel is in Stasis."""
+    dialled: set[str] = field(default_factory=set)
     stalls: bool = False
     requests: list[str] = field(default_factory=list)
     url: str = ""
@@ -50,6 +53,9 @@ class FakeAriNode:
                 return _gone() if self.bridges.pop(name, None) is None else web.Response(status=204)
             case "DELETE", ["channels", name]:
                 return _gone() if self.channels.pop(name, None) is None else _done()
+            case "POST", ["channels", "create"]:
+                self.channels[request.query["channelId"]] = request.query["endpoint"]
+                return web.json_response({"id": request.query["channelId"]})
             case _, ["channels", name, *_] if name not in self.channels:
                 return _gone()
             case "GET", ["channels", name]:
@@ -63,9 +69,21 @@ class FakeAriNode:
                     if name in who:
                         who.remove(name)
                 return _done()
+            case "POST", ["channels", name, "dial"]:
+                return self._dial(name)
             case "POST", ["channels", _, "moh" | "variable"]:
                 return _done()
         return _gone()
+
+    def _dial(self, name: str) -> web.Response:
+        """As res_ari_channels of Asterisk 22.10 words it."""
+        if self.too_early > 0:
+            self.too_early -= 1
+            return web.json_response({"message": "Channel not in Stasis application"}, status=409)
+        if name in self.dialled:
+            return web.json_response({"message": "Channel is not in the 'Down' state"}, status=409)
+        self.dialled.add(name)
+        return _done()
 
 
 def basic(user: str, password: str) -> str:

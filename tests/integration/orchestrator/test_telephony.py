@@ -8,15 +8,16 @@ import pytest
 from orchestrator.ari.client import AriClient
 from orchestrator.ari.rest import open_rest
 from orchestrator.ari.telephony import AriTelephony
-from orchestrator.errors import NoSuchPlace, Unreachable
+from orchestrator.errors import Conflict, NoSuchPlace, Unreachable
 from orchestrator.handoff.ports import ChannelGone
-from orchestrator.model import ChannelId, DialplanEntry, NodeName
+from orchestrator.model import ChannelId, DialplanEntry, Endpoint, NodeName
 from orchestrator.telemetry import Metrics
 
 from tests.fakes.ari_node import PASSWORD, USER, FakeAriNode, open_ari_node
 
 NODE = NodeName("asterisk")
 CALLER = ChannelId("caller")
+AGENT = ChannelId("agent")
 QUEUE = DialplanEntry("voicefork-queue", "support")
 
 
@@ -52,6 +53,37 @@ async def test_what_only_adorns_the_way_to_the_queue_does_not_bar_it(
     node.refuse[step] = 500
     await queue(telephony)
     assert node.asked("continue support@voicefork-queue") == 1
+
+
+async def dial(telephony: AriTelephony) -> None:
+    await telephony.dial(
+        NODE, AGENT, Endpoint("PJSIP/agent-1"), caller=CALLER, ring_seconds=20, variables={}
+    )
+
+
+async def test_an_agent_who_is_not_in_stasis_at_once_is_dialled_all_the_same(
+    node: FakeAriNode, telephony: AriTelephony
+) -> None:
+    """Asterisk may answer `create` before its thread has the channel in the application."""
+    node.too_early = 3
+    await dial(telephony)
+    assert node.dialled == {AGENT}
+
+
+async def test_an_agent_is_dialled_once(node: FakeAriNode, telephony: AriTelephony) -> None:
+    await dial(telephony)
+    await dial(telephony)
+    assert node.asked(f"{AGENT}/dial") == 2
+    assert node.dialled == {AGENT}
+
+
+async def test_an_agent_who_never_gets_into_stasis_is_an_error(
+    node: FakeAriNode, telephony: AriTelephony
+) -> None:
+    """Nobody would ring, and no event would say so."""
+    node.too_early = 1000
+    with pytest.raises(Conflict):
+        await dial(telephony)
 
 
 async def test_a_caller_who_is_gone_is_found_gone(

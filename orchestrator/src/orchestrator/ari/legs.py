@@ -69,7 +69,8 @@ class Legs:
         """Dials a channel that was created. Unlike one that `originate` makes it is in our
         application already, and stays when it is answered while nobody listens there.
 
-        Raises Conflict: it has been dialled before.
+        Raises Conflict: it has been dialled before, or is not in Stasis yet (a thread of Asterisk's
+        brings it there).
         """
         params = {"timeout": str(ring_seconds)}
         await self._rest.request("POST", "channels", channel_id, "dial", params=params)

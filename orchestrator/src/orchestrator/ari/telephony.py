@@ -5,6 +5,7 @@ Every step may be repeated: what exists under its id is taken as made, what is g
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -42,6 +43,8 @@ AGENT_ENTRY = "agent"
 
 _NO_SUCH_CHANNEL = 400  # of addChannel; 404 there is the bridge
 _NOT_MADE = 500  # the phone is unknown or not registered
+_NOT_IN_STASIS = "not in Stasis"
+_PAUSES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _SUBSCRIBER_ABSENT = 20  # ITU-T Q.850
 
 # The agent's leg must not be forked, or it would get an AI of its own.
@@ -110,8 +113,23 @@ class AriTelephony:
             if not await self._lives(channel):
                 raise ChannelGone(channel, _SUBSCRIBER_ABSENT) from error
         async with _present(channel):
-            with suppress(Conflict):
-                await self._client.dial(channel, max(1, round(ring_seconds)))
+            await self._ring(channel, max(1, round(ring_seconds)))
+
+    async def _ring(self, channel: ChannelId, ring_seconds: int) -> None:
+        """Asterisk brings a created channel into Stasis by a thread of its own, mostly but not
+        always before it answers the request: until then it refuses to dial.
+        """
+        for pause in (*_PAUSES, None):
+            try:
+                await self._client.dial(channel, ring_seconds)
+            except Conflict as error:
+                if _NOT_IN_STASIS not in error.text:
+                    return  # dialled before
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                return
 
     async def play(
         self, node: NodeName, channel: ChannelId, playback: PlaybackId, media: str
