@@ -12,6 +12,7 @@ from functools import partial
 import structlog
 from redis.asyncio import Redis
 
+from orchestrator.app.ami_early import CALL_EVENT, EarlyEvents
 from orchestrator.app.ami_listing import Listed, listed
 from orchestrator.app.dialplan import AMI, Dialplan
 from orchestrator.ari.ami import AmiAccount, AmiClient
@@ -19,7 +20,7 @@ from orchestrator.ari.ami_pbx import OVER, AmiPbx, AmiTelephony, redirect
 from orchestrator.ari.ami_wire import AmiMessage
 from orchestrator.ari.queue_states import QueueStates, dialplan_holds
 from orchestrator.config import HostPort, Settings
-from orchestrator.errors import NotFound, SetupError, StoreError
+from orchestrator.errors import NotFound, PbxError, SetupError, StoreError
 from orchestrator.fleet import events as on
 from orchestrator.fleet.call import DEFAULT_TENANT, EnteredCall, Tenant, name_or_empty
 from orchestrator.fleet.calls import Calls
@@ -31,10 +32,11 @@ from orchestrator.telemetry import Metrics
 
 log = structlog.stdlib.get_logger(__name__)
 
-CALL_EVENT = "VoiceforkCall"
-"""UserEvent of the shipped include, once the hosted bot has answered."""
 QUEUE_ENDED_EVENT = "VoiceforkQueueEnded"
 """Its UserEvent for a caller whom a queue gave up, and who hears music now."""
+
+LOOK_TRIES = 3
+LOOK_PAUSE_SECONDS = 0.5
 
 
 class AmiSite:
@@ -47,6 +49,7 @@ class AmiSite:
         self.name = name
         self.queues = QueueStates(self.heard)
         self._callers: dict[str, CallId] = {}  # by channel, until they hang up
+        self._early = EarlyEvents(metrics)
         self.dialplan: Dialplan | None = None
         self.calls: Calls | None = None
         self.handoffs: Registry | None = None
@@ -72,11 +75,21 @@ class AmiSite:
 
     def _forget(self) -> None:
         """Another replica has taken the node, and found its callers as they are."""
+        log.info("left to another replica", node=self.name, calls=len(self._callers))
+        if self.handoffs is not None:
+            self.handoffs.leave(self.name)
+        if self.calls is not None:
+            for call in self._callers.values():
+                self.calls.abandon(call)
         self._callers.clear()
 
     # --- what the node says -------------------------------------------------------------------
 
     def heard(self, event: AmiMessage) -> None:
+        if not self._early.keeps(event, self._callers):
+            self._take(event)
+
+    def _take(self, event: AmiMessage) -> None:
         match event.event:
             case "UserEvent" if event.get("UserEvent") == CALL_EVENT:
                 self._entered(
@@ -162,20 +175,38 @@ class AmiSite:
     # --- what it has --------------------------------------------------------------------------
 
     async def _connected(self) -> None:
-        """After a break, or another replica: who is there, who has gone, who talks to whom?"""
+        """After a break, or another replica: first the callers, who wait for nothing else."""
+        tries = 1
+        while True:
+            try:
+                await self._compare()
+                break
+            except PbxError as error:
+                if tries >= LOOK_TRIES:
+                    raise
+                log.warning("callers could not be listed", node=self.name, error=str(error))
+            tries += 1
+            await asyncio.sleep(LOOK_PAUSE_SECONDS)
         await self.queues.look(self.client)
         if self.dialplan is not None:
             await self.dialplan.look(self.name, AMI, partial(dialplan_holds, self.client))
+
+    async def _compare(self) -> None:
+        """Who is there, who has gone, who talks to whom? Raises PbxError."""
         before = dict(self._callers)
-        there = await listed(self.client)
-        living = {each.channel for each in there}
-        for gone in before.keys() - living:
-            self._hung_up(gone)
-        for each in there:
-            if each.channel not in self._callers:
-                await self._found(each)
-            if each.is_merged and self.handoffs is not None and each.channel in self._callers:
-                self.handoffs.queue_merged(self._callers[each.channel])
+        with self._early.keeping():
+            there = await listed(self.client)
+            for gone in before.keys() - {each.channel for each in there}:
+                self._hung_up(gone)
+            for each in there:
+                if each.channel not in self._callers:
+                    await self._found(each)
+                if each.is_merged and self.handoffs is not None and each.channel in self._callers:
+                    self.handoffs.queue_merged(self._callers[each.channel])
+                for event in self._early.of(each.channel):
+                    self._take(event)
+            for event in self._early.rest():
+                self._take(event)
 
     async def _found(self, caller: Listed) -> None:
         """A caller of whom only the node knows: another replica had them, or we before."""

@@ -37,6 +37,12 @@ class QueueNews:
         """`status`: Asterisk's QUEUESTATUS. False: no handoff of this call waits in a queue."""
         return self._of_queue(call, QueueGaveUp(self._ports.clock.now(), status))
 
+    def leave(self, node: str) -> None:
+        """Another replica drives this node now, and adopts its handoffs from the store."""
+        for runner in self._roster.runners():
+            if runner.state.request.place.node == node:
+                runner.leave()
+
     def _of_queue(self, call: CallId, event: Event) -> bool:
         runner = self._roster.of_call(call)
         if runner is None or not isinstance(runner.state.caller, Queueing | InQueue):

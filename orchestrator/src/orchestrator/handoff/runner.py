@@ -79,7 +79,7 @@ class HandoffRunner:
         self._views: list[Handoff] = [view(state)]
         self._changed = asyncio.Event()
         self._patching = asyncio.Lock()
-        self._done = False
+        self._done = self._elsewhere = False
         self.first_revision = state.revision  # what was before is in the store
 
     # --- from outside -------------------------------------------------------------------------
@@ -116,6 +116,11 @@ class HandoffRunner:
         if not self._done:
             await self._inbox.ask(Question(event, answer))
         return self.state if self._done and not answer.done() else await answer
+
+    def leave(self) -> None:
+        """Another replica has the caller's node: it goes on with the handoff, we touch nothing."""
+        self._elsewhere = True
+        self._inbox.wake()
 
     def write_again(self) -> None:
         """The store has lost its memory."""
@@ -220,6 +225,7 @@ class HandoffRunner:
 
     async def _take(self, item: Item) -> None:
         if item is None:  # a lane has finished something: see whether we may leave
+            self._heed_leaving()
             return
         if isinstance(item, Answer):
             await self._follow_up(item.event, item.effect_id)
@@ -237,7 +243,12 @@ class HandoffRunner:
         if not item.answer.done():
             item.answer.set_result(self.state)
 
+    def _heed_leaving(self) -> None:
+        if self._elsewhere:
+            raise Fenced("another replica drives the caller's node")
+
     async def _follow_up(self, event: Event, answers: str = "") -> None:
+        self._heed_leaving()
         before = self.state
         self.state, effects = step(before, event)
         self._debts.heard(event, answers)

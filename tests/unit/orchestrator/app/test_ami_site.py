@@ -1,0 +1,184 @@
+"""A node without Stasis as its driver sees it: who is listed, what comes meanwhile, who lets go."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+from orchestrator.app import ami_site
+from orchestrator.app.ami_listing import Listed
+from orchestrator.app.ami_site import AmiSite
+from orchestrator.ari.ami import AmiAccount, AmiClient
+from orchestrator.ari.ami_wire import AmiMessage
+from orchestrator.errors import PbxError, Unreachable
+from orchestrator.fleet.guard import Guard
+from orchestrator.model import BridgeId, ChannelId, DialplanEntry, Handoff, Outcome, Phase
+from orchestrator.telemetry import Metrics
+from redis.asyncio import Redis
+
+from tests.builders.running import CALL, Lab, running
+from tests.builders.virtual_time import eventually
+from tests.fakes.handoff_ports import FakeStore
+from tests.unit.orchestrator.fleet.surroundings import FORK, Stage, open_stage
+
+CALLER = ChannelId("1.1")
+QUEUED = Listed(CALLER, CALL, "acme", "in", "PJSIP/bot", "h1", "voicefork-queue", bridged=False)
+WITH_BOT = replace(QUEUED, handoff="", context="voicefork-hosted", bridged=True)
+
+
+def event(kind: str, **fields: str) -> AmiMessage:
+    return AmiMessage((("Event", kind), *fields.items()))
+
+
+def gave_up(caller: str = CALLER) -> AmiMessage:
+    told = {"UserEvent": "VoiceforkQueueEnded", "Caller": caller, "Status": "TIMEOUT"}
+    return event("UserEvent", **told)
+
+
+@dataclass
+class House:
+    """A driver of the node. `lists` is what the node answers, one after the other."""
+
+    site: AmiSite
+    lab: Lab
+    stage: Stage
+    lists: list[Callable[[], list[Listed]]]
+
+    async def connect(self) -> None:
+        await self.site.client._on_connected()
+
+    async def in_queue(self) -> Handoff:
+        handoff = await self.lab.escalate()
+        return await self.lab.until(handoff, lambda change: change.phase is Phase.DIALLING)
+
+
+@asynccontextmanager
+async def driving(monkeypatch: pytest.MonkeyPatch, store: FakeStore) -> AsyncIterator[House]:
+    redis: Redis = Redis.from_url("redis://127.0.0.1:1")  # never asked
+    guard = Guard(redis, "asterisk", "me")
+    guard.held = True
+    account = AmiAccount("127.0.0.1", 1, "user", "secret")
+    site = AmiSite("asterisk", account, DialplanEntry("queues", "s"), Metrics(), guard)
+    lists: list[Callable[[], list[Listed]]] = []
+
+    async def listed(_: AmiClient) -> list[Listed]:
+        return lists.pop(0)()
+
+    async def look(_: AmiClient) -> None: ...
+
+    monkeypatch.setattr(ami_site, "listed", listed)
+    monkeypatch.setattr(ami_site, "LOOK_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(site.queues, "look", look)
+    async with running(store) as lab, open_stage(fork=FORK) as stage:
+        lab.place = replace(lab.place, caller=CALLER, dialplan_only=True, bridge=BridgeId(""))
+        lab.calls[CALL] = lab.place
+        lab.pbx.up.add(CALLER)
+        site.calls, site.handoffs = stage.calls, lab.registry
+        yield House(site, lab, stage, lists)
+    await redis.aclose()
+
+
+# --- while callers are listed and adopted ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("early", "outcome"),
+    [
+        (event("Hangup", Uniqueid=CALLER), Outcome.CALLER_HUNG_UP),
+        (event("BridgeEnter", Uniqueid=CALLER), Outcome.CONNECTED),
+        (gave_up(), Outcome.NO_ANSWER),
+    ],
+    ids=lambda it: it.event if isinstance(it, AmiMessage) else it.name,
+)
+async def test_what_is_told_of_a_caller_who_is_just_being_adopted_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, early: AmiMessage, outcome: Outcome
+) -> None:
+    store = FakeStore()
+    async with driving(monkeypatch, store) as dead:
+        handoff = await dead.in_queue()
+    async with driving(monkeypatch, store) as heir:
+
+        def told_meanwhile() -> list[Listed]:
+            heir.site.heard(early)  # the reader is ahead of whoever waits for the list
+            return [QUEUED]
+
+        heir.lists.append(told_meanwhile)
+        await heir.connect()
+        last = await heir.lab.until(handoff, lambda change: change.outcome is outcome)
+        assert last.handoff_id == handoff.handoff_id
+
+
+async def test_a_stranger_whom_a_queue_gives_up_meanwhile_is_let_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with driving(monkeypatch, FakeStore()) as house:
+        sent: list[str] = []
+
+        async def redirect(_: AmiClient, channel: str, __: DialplanEntry) -> None:
+            sent.append(channel)
+
+        monkeypatch.setattr(ami_site, "redirect", redirect)
+
+        def told_meanwhile() -> list[Listed]:
+            house.site.heard(gave_up("9.9"))
+            assert not sent
+            return []
+
+        house.lists.append(told_meanwhile)
+        await house.connect()
+        await eventually(lambda: sent == ["9.9"])
+
+
+async def test_a_node_that_does_not_list_its_callers_at_once_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with driving(monkeypatch, FakeStore()) as house:
+
+        def busy() -> list[Listed]:
+            raise Unreachable("AMI", "Status", 0, "no answer")
+
+        house.lists += [busy, lambda: [WITH_BOT]]
+        await house.connect()
+        assert house.stage.calls.call_of(CALLER) == CALL
+
+
+async def test_callers_are_known_although_the_queues_cannot_be_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with driving(monkeypatch, FakeStore()) as house:
+
+        async def refused(_: AmiClient) -> None:
+            raise PbxError("AMI", "QueueStatus", 400, "Invalid/unknown command")
+
+        monkeypatch.setattr(house.site.queues, "look", refused)
+        house.lists.append(lambda: [WITH_BOT])
+        with pytest.raises(PbxError):
+            await house.connect()
+        assert house.stage.calls.call_of(CALLER) == CALL
+
+
+# --- another replica drives the node --------------------------------------------------------------
+
+
+async def test_who_lost_the_node_keeps_neither_its_calls_nor_its_handoffs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with driving(monkeypatch, FakeStore()) as house:
+        house.lists.append(lambda: [WITH_BOT])
+        await house.connect()
+        handoff = await house.in_queue()
+        before = list(house.lab.pbx.steps)
+        house.site._forget()
+        await eventually(lambda: not house.lab.registry.busy)
+        assert len(house.stage.calls) == 0
+        assert house.lab.pbx.steps == before
+        assert house.lab.counts["handoff_fenced"] == 1
+        stored, _ = await house.lab.registry.get(handoff.handoff_id, "acme")
+        assert stored.phase is Phase.DIALLING
+        # It comes back to us, as it would come to anybody.
+        house.lists.append(lambda: [QUEUED])
+        await house.connect()
+        house.site.heard(event("BridgeEnter", Uniqueid=CALLER))
+        await house.lab.until(handoff, lambda change: change.phase is Phase.CONNECTED)
