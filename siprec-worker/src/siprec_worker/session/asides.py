@@ -16,33 +16,36 @@ from siprec_worker.session.seats import Seat
 
 LONGEST_MS = 30_000  # of one utterance; the orchestrator keeps no more of a call
 MOST_OPEN = 8  # begun and not ended
+MOST_CUT = 64  # not ended by their AI: the oldest is forgotten
 PIECE_BYTES = 64 * 1024
 PROGRESS_MS = 200  # an AI that paces itself by PlayState must not wait for us
 
 
 @dataclass(slots=True)
 class Asides:
-    """Of one call. Utterances by AI and id; None: of that one nothing more is taken."""
+    """Of one call. Utterances by AI and id; of those cut nothing more is taken."""
 
-    _open: dict[tuple[int, str], Utterance | None] = field(default_factory=dict)
+    _open: dict[tuple[int, str], Utterance] = field(default_factory=dict)
+    _cut: dict[tuple[int, str], None] = field(default_factory=dict)
     _spoke: set[int] = field(default_factory=set)
 
     def say(self, agent: int, seat: Seat, speak: Speak) -> list[fx.Effect]:
-        """A piece, on its way to the orchestrator. Beyond the limits: dropped, told and counted."""
+        """A piece, on its way to the orchestrator. Beyond the limits the utterance ends: dropped,
+        told (OVERRUN, and CUT, which says that no more is to be waited for) and counted.
+        """
         key = agent, speak.utterance_id
-        if key in self._open and self._open[key] is None:
+        if key in self._cut:
             if speak.last:
-                del self._open[key]
+                del self._cut[key]
             return []
         utterance = self._open.get(key)
         if utterance is None:
-            if not self._room():
+            if len(self._open) >= MOST_OPEN:
                 return self._overrun(agent, seat, speak, 0)
             form = NARROWBAND if seat.opened is None else seat.opened.downlink
             utterance = self._open[key] = Utterance(speak.utterance_id, form, speak.barge)
         self._spoke.add(agent)
         if utterance.played_ms + utterance.milliseconds(speak.data) > LONGEST_MS:
-            self._close(key, ended=speak.last)
             ended = _piece(agent, utterance, last=True)
             return [ended, *self._overrun(agent, seat, speak, utterance.played_ms)]
         return self._hand_on(agent, utterance, speak)
@@ -56,7 +59,7 @@ class Asides:
         if utterance.left or speak.last:
             effects.append(_piece(agent, utterance, last=speak.last))
         if speak.last:
-            self._close((agent, speak.utterance_id), ended=True)
+            del self._open[agent, speak.utterance_id]
             return [*effects, _tell(agent, utterance, PlayStatus.FINISHED)]
         if not utterance.started and utterance.played:
             utterance.started = True
@@ -71,34 +74,28 @@ class Asides:
         if agent not in self._spoke:
             return []
         effects: list[fx.Effect] = [fx.Report(fx.AgentSpeechCleared(agent, utterance_ids))]
-        for key, utterance in self._open.items():
-            if (
-                utterance is None
-                or key[0] != agent
-                or (utterance_ids and key[1] not in utterance_ids)
-            ):
-                continue
-            self._open[key] = None
-            effects.append(_tell(agent, utterance, PlayStatus.CUT))
+        for key, utterance in tuple(self._open.items()):
+            if key[0] == agent and (not utterance_ids or key[1] in utterance_ids):
+                self._take_no_more(key)
+                effects.append(_tell(agent, utterance, PlayStatus.CUT))
         return effects
 
-    def _room(self) -> bool:
-        """What was cut may never be ended: the oldest of it is forgotten first."""
-        if len(self._open) >= MOST_OPEN:
-            cut = next((key for key, utterance in self._open.items() if utterance is None), None)
-            if cut is not None:
-                del self._open[cut]
-        return len(self._open) < MOST_OPEN
-
-    def _close(self, key: tuple[int, str], *, ended: bool) -> None:
-        if ended:
-            self._open.pop(key, None)
-        else:
-            self._open[key] = None
+    def _take_no_more(self, key: tuple[int, str]) -> None:
+        self._open.pop(key, None)
+        self._cut[key] = None
+        if len(self._cut) > MOST_CUT:
+            del self._cut[next(iter(self._cut))]
 
     def _overrun(self, agent: int, seat: Seat, speak: Speak, played_ms: int) -> list[fx.Effect]:
-        state = PlayState(speak.utterance_id, PlayStatus.OVERRUN, played_ms)
-        return [fx.Tell(agent, state), fx.Count("agent_speech_overrun", seat.role)]
+        key = agent, speak.utterance_id
+        self._take_no_more(key)
+        if speak.last:
+            del self._cut[key]
+        refused, cut = (
+            fx.Tell(agent, PlayState(speak.utterance_id, status, played_ms))
+            for status in (PlayStatus.OVERRUN, PlayStatus.CUT)
+        )
+        return [refused, cut, fx.Count("agent_speech_overrun", seat.role)]
 
 
 def _piece(agent: int, utterance: Utterance, *, last: bool = False) -> fx.Report:

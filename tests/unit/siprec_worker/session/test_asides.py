@@ -143,7 +143,7 @@ def test_more_than_thirty_seconds_is_refused_and_ends_the_utterance() -> None:
     for _ in range(6):
         say(call, aside("long", SECOND * 4))
     effects = say(call, aside("long", SECOND * 4))
-    assert told(effects) == [("long", PlayStatus.OVERRUN)]
+    assert told(effects) == [("long", PlayStatus.OVERRUN), ("long", PlayStatus.CUT)]
     assert fx.Count("agent_speech_overrun", Role.PRIMARY) in effects
     assert [piece.last for piece in speech(effects)] == [True]
     assert say(call, aside("long", SECOND)) == []
@@ -154,8 +154,18 @@ def test_an_ai_that_begins_without_end_is_refused_and_counted() -> None:
     for number in range(MOST_OPEN):
         say(call, aside(f"u{number}", b"\0\0"))
     effects = say(call, aside("one more", b"\0\0"))
-    assert told(effects) == [("one more", PlayStatus.OVERRUN)]
+    assert told(effects) == [("one more", PlayStatus.OVERRUN), ("one more", PlayStatus.CUT)]
     assert speech(effects) == []
+
+
+def test_of_one_that_was_refused_no_later_part_is_said_though_there_is_room() -> None:
+    call = talking()
+    for number in range(MOST_OPEN):
+        say(call, aside(f"u{number}", b"\0\0"))
+    say(call, aside("one more", b"\0\0"))
+    say(call, aside("u0", last=True))
+    assert say(call, aside("one more", b"\0\0", last=True)) == []
+    assert len(speech(say(call, aside("one more", b"\0\0", last=True)))) == 1  # it begins anew
 
 
 def test_what_was_cut_and_never_ended_makes_room() -> None:
