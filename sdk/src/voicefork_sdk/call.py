@@ -137,7 +137,8 @@ class Call:
 
         A PRIMARY briefs the agent of a WARM_WHISPER so, from `escalate` on; an ASSIST whispers into
         the conversation after the merge. The human hears whole utterances, 30 s at most of what
-        waits. FINISHED says that all of it was handed on. Raises as `speak` does.
+        waits. FINISHED says that all of it was handed on. False: it was cut, or is too long. Raises
+        as `speak` does.
         """
         return await self.speak(
             utterance_id, audio, last=last, barge=Barge.NOT_INTERRUPTIBLE, audience=Audience.AGENT
