@@ -19,6 +19,7 @@ from voicefork_sdk.model import Audience, Barge, CallStatus, LegKind, Opening, R
 from voicefork_sdk.options import MAX_MESSAGE_BYTES
 
 _MAX_ESCALATION_BYTES = MAX_MESSAGE_BYTES - 1024
+_SIDE_ROLES = (Role.SHADOW, Role.ASSIST)
 _PIECE_MS = 500  # small enough for a Clear to overtake, large enough to be cheap
 
 
@@ -47,9 +48,9 @@ class Call:
 
     @property
     def may_speak(self) -> bool:
-        """Answered, not frozen, and not a SHADOW: what is said now is heard."""
+        """Answered, not frozen, and PRIMARY: what is said now is heard by the caller."""
         is_answered = self.status in (CallStatus.ANSWERED, CallStatus.ON_HOLD)
-        return is_answered and not self.is_frozen and self.opening.role is not Role.SHADOW
+        return is_answered and not self.is_frozen and self.opening.role not in _SIDE_ROLES
 
     @property
     def queued_ms(self) -> float:
@@ -101,7 +102,7 @@ class Call:
 
         Waits while the playout buffer is full, so it can never overrun. Ids should not repeat in a
         call. False: the utterance was cut (Clear, barge-in) and the rest was not sent. Raises
-        Frozen, NotAllowed (a SHADOW), CallEnded, ValueError (half a sample).
+        Frozen, NotAllowed (not PRIMARY), CallEnded, ValueError (half a sample).
         To the AGENT alone see `tell_agent`.
         """
         aside = audience is Audience.AGENT
@@ -138,7 +139,7 @@ class Call:
         A PRIMARY briefs the agent of a WARM_WHISPER so, from `escalate` on; an ASSIST whispers into
         the conversation after the merge. The human hears whole utterances, 30 s at most of what
         waits. FINISHED says that all of it was handed on. False: it was cut, or is too long. Raises
-        as `speak` does.
+        as `speak` does; NotAllowed: a SHADOW.
         """
         return await self.speak(
             utterance_id, audio, last=last, barge=Barge.NOT_INTERRUPTIBLE, audience=Audience.AGENT
@@ -239,8 +240,8 @@ class Call:
         unless PRIMARY; ValueError: with a briefing_audio of more than 15 s it is larger than a
         message may be (say it by `tell_agent`).
         """
-        if self.opening.role is Role.SHADOW:
-            raise NotAllowed("a SHADOW does not escalate")
+        if self.opening.role in _SIDE_ROLES:
+            raise NotAllowed(f"role {self.opening.role.name} does not escalate")
         self._escalated += 1
         asked = handoff_pb2.EscalateRequest()
         if request is not None:
@@ -286,6 +287,8 @@ class Call:
         freeze = None if aside else self._conversation.freeze
         if self.opening.role is Role.SHADOW:
             raise NotAllowed("a SHADOW does not speak")
+        if self.opening.role is Role.ASSIST and not aside:
+            raise NotAllowed("an ASSIST speaks to the human alone: tell_agent")
         if freeze is not None and utterance_id != freeze.except_utterance_id:
             raise Frozen(f"{utterance_id!r} after Freeze({freeze.reason!r})")
 

@@ -3,7 +3,7 @@
 SdkError
 ├── CallEnded       the call is over: let it go through, it ends on_call quietly
 ├── Frozen          the call is being handed over: only the phrase named in the Freeze is played
-├── NotAllowed      the role forbids it (a SHADOW neither speaks nor escalates)
+├── NotAllowed      the role forbids it (only a PRIMARY speaks to the caller and escalates)
 └── OpenRejected    the Open cannot be served; knows its gRPC status
 """
 
