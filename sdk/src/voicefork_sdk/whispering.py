@@ -8,6 +8,8 @@ import grpc
 from voicefork.handoff.v1 import handoff_pb2 as pb
 from voicefork.handoff.v1 import handoff_pb2_grpc
 
+SAID_SECONDS = 180.0  # with what was there before it
+
 
 async def whisper(  # noqa: PLR0913 - the fields of the message
     orchestrator: grpc.aio.Channel,
@@ -17,12 +19,14 @@ async def whisper(  # noqa: PLR0913 - the fields of the message
     text: str = "",
     audio: bytes = b"",
     tenant: str = "",
+    timeout: float = SAID_SECONDS,
 ) -> float:
     """Tells the agent who talks with the caller something; the caller hears none of it.
 
     One of `call_id` and `handoff_id`; one of `text` (1,000 characters) and `audio` (PCM_S16LE at
     8 kHz, 30 s). Returns how many seconds were said, when they have been; cancelled, it is silent
-    at once. Raises grpc.aio.AioRpcError: the contract lists its codes.
+    at once. Raises grpc.aio.AioRpcError: the contract lists its codes; DEADLINE_EXCEEDED after
+    `timeout` seconds.
     """
     request = pb.WhisperRequest(tenant=tenant)
     if handoff_id:
@@ -34,5 +38,5 @@ async def whisper(  # noqa: PLR0913 - the fields of the message
     else:
         request.text = text
     stub: Any = handoff_pb2_grpc.HandoffServiceStub(orchestrator)
-    answer: pb.WhisperResponse = await stub.Whisper(request)
+    answer: pb.WhisperResponse = await stub.Whisper(request, timeout=timeout)
     return answer.lasted.ToNanoseconds() / 1e9
