@@ -286,7 +286,7 @@ class Plan:
     targets: tuple[Target, ...]  # dialled in order; never a Queue
     queue: DialplanEntry  # the way out that always exists
     queue_name: str = ""
-    usual_queue: DialplanEntry | None = None  # where `queue` is a place that an AI named
+    usual_queue: DialplanEntry | None = None  # the rules' own, where `queue` is another
     fallbacks: tuple[Fallback, ...] = (Fallback.NEXT_TARGET,)
     priority: int = 0
     freeze_bot: bool = False

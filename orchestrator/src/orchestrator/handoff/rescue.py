@@ -24,16 +24,19 @@ async def rescue(state: State, telephony: Telephony) -> None:
     if isinstance(state.caller, Bridged | InQueue | Left):
         return
     request, node = state.request, state.request.place.node
-    queued = await _done(
-        request.handoff_id,
-        telephony.continue_in_dialplan(
-            node,
-            request.caller,
-            request.plan.queue,
-            variables=dialplan_variables(request),
-            music=request.plan.music,
-        ),
-    )
+    queued = False
+    # The dialplan may lack a place that an AI has named: then the usual queue.
+    for place in filter(None, (request.plan.queue, request.plan.usual_queue)):
+        queued = queued or await _done(
+            request.handoff_id,
+            telephony.continue_in_dialplan(
+                node,
+                request.caller,
+                place,
+                variables=dialplan_variables(request),
+                music=request.plan.music,
+            ),
+        )
     if (attempt := attempt_of(state.agent)) is not None:
         await _done(request.handoff_id, telephony.hang_up(node, agent_channel(state, attempt)))
     if queued:  # otherwise the caller may sit in one, with music

@@ -116,10 +116,8 @@ def _plan(
     limits = treatment.limits
     if escalation.give_up_after is not None:
         limits = replace(limits, give_up=escalation.give_up_after)
-    entry, usual = (
-        _entry(escalation, pattern, table, queue),
-        DialplanEntry(table.queue_context, queue),
-    )
+    entry = _entry(escalation, pattern, table, queue)
+    usual = DialplanEntry(table.queue_context, treatment.queue)
     return Plan(
         pattern=pattern if dialled else Pattern.DIALPLAN,
         targets=() if pattern is Pattern.DIALPLAN else dialled,

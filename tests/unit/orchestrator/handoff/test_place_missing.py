@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from orchestrator.errors import NoSuchPlace
 from orchestrator.handoff.codec import dump, load
 from orchestrator.handoff.effects import (
     ContinueInDialplan,
@@ -13,10 +15,12 @@ from orchestrator.handoff.effects import (
     UnfreezeBot,
 )
 from orchestrator.handoff.events import AriFailed, CallerHeld, HoldReady, PhraseEnded, QueueEntered
+from orchestrator.handoff.rescue import rescue
 from orchestrator.handoff.state import State
-from orchestrator.model import DialplanEntry, Fallback, Outcome, Pattern, Phase
+from orchestrator.model import CallId, DialplanEntry, Fallback, Outcome, Pattern, Phase
 
 from tests.builders.handoffs import BOB, QUEUE, Driven, started
+from tests.fakes.telephony import FakePbx
 
 NOWHERE, MAIL = DialplanEntry("queues", "nowhere"), DialplanEntry("mail", "2000")
 
@@ -85,3 +89,12 @@ def test_a_usual_queue_that_is_missing_too_is_tried_again_as_ever() -> None:
 def test_it_is_stored_and_read_again() -> None:
     state = refused(asked()).state
     assert load(State, dump(state)) == state
+
+
+async def test_a_crash_on_the_way_there_brings_the_caller_to_the_usual_queue() -> None:
+    pbx, state = FakePbx(), asked().state
+    place = pbx.place(CallId("call-1"))
+    state = replace(state, request=replace(state.request, place=place))
+    pbx.fail("continue", NoSuchPlace("POST", "queues/nowhere", 0, "the dialplan lacks it"))
+    await rescue(state, pbx)
+    assert pbx.in_dialplan == {place.caller: QUEUE}

