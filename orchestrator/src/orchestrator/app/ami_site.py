@@ -189,7 +189,8 @@ class AmiSite:
             await asyncio.sleep(LOOK_PAUSE_SECONDS)
         await self.queues.look(self.client)
         if self.dialplan is not None:
-            await self.dialplan.look(self.name, AMI, partial(dialplan_holds, self.client))
+            exists = partial(dialplan_holds, self.client)
+            await self.dialplan.look(self.name, AMI, exists, (OVER,))
 
     async def _compare(self) -> None:
         """Who is there, who has gone, who talks to whom? Raises PbxError."""

@@ -39,9 +39,14 @@ class Dialplan:
         self._found: dict[tuple[str, str], frozenset[DialplanEntry]] = {}
         self._missing: dict[tuple[str, str], tuple[DialplanEntry, ...]] = {}
 
-    async def look(self, node: str, by: str, exists: Exists) -> None:
-        """Asks a node again, after each connect. Raises PbxError."""
-        entries = tuple(dict.fromkeys(self._entries()))
+    async def look(
+        self, node: str, by: str, exists: Exists, besides: Sequence[DialplanEntry] = ()
+    ) -> None:
+        """Asks a node again, after each connect. `besides`: what only this one needs.
+
+        Raises PbxError.
+        """
+        entries = tuple(dict.fromkeys((*self._entries(), *besides)))
         answers = dict(zip(entries, await exists(entries), strict=True))
         self._found[node, by] = frozenset(entry for entry in entries if answers[entry])
         missing = tuple(entry for entry in entries if answers[entry] is False)

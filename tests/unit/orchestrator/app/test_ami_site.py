@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -10,7 +10,9 @@ import pytest
 from orchestrator.app import ami_site
 from orchestrator.app.ami_listing import Listed
 from orchestrator.app.ami_site import AmiSite
+from orchestrator.app.dialplan import Dialplan
 from orchestrator.ari.ami import AmiAccount, AmiClient
+from orchestrator.ari.ami_pbx import OVER
 from orchestrator.ari.ami_wire import AmiMessage
 from orchestrator.errors import PbxError, Unreachable
 from orchestrator.fleet.guard import Guard
@@ -157,6 +159,22 @@ async def test_callers_are_known_although_the_queues_cannot_be_asked(
         with pytest.raises(PbxError):
             await house.connect()
         assert house.stage.calls.call_of(CALLER) == CALL
+
+
+async def test_where_callers_go_after_a_queue_is_asked_of_the_node_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with driving(monkeypatch, FakeStore()) as house:
+        house.site.dialplan = Dialplan(list, Metrics())
+
+        async def holds(_: AmiClient, places: Sequence[DialplanEntry]) -> Sequence[bool | None]:
+            assert places == (OVER,)
+            return (True,)
+
+        monkeypatch.setattr(ami_site, "dialplan_holds", holds)
+        house.lists.append(list)
+        await house.connect()
+        assert house.site.dialplan.has("asterisk", OVER)
 
 
 # --- another replica drives the node --------------------------------------------------------------

@@ -72,3 +72,11 @@ async def test_one_means_is_enough_to_know_a_place(dialplan: Dialplan) -> None:
     await dialplan.look("main", ARI, answering(None, True))
     assert dialplan.has("main", QUEUE)
     assert dialplan.has("main", MAIL)
+
+
+async def test_a_node_may_need_a_place_that_others_do_not(dialplan: Dialplan) -> None:
+    over = DialplanEntry("over", "s")
+    await dialplan.look("main", ARI, answering(True, True))
+    await dialplan.look("old", AMI, answering(True, True, False), (over,))
+    with pytest.raises(SetupError, match="old: the dialplan lacks s@over"):
+        await dialplan.verify()
