@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from siprec_worker.errors import SetupError
 from siprec_worker.net.rtp_ports import PortsExhausted, RtpPorts
 
 HOST = "127.0.0.1"
@@ -38,7 +39,7 @@ def test_a_pair_is_an_even_port_and_the_one_above() -> None:
         assert not pair.rtp.getblocking()
 
 
-@pytest.mark.parametrize(("behind", "bound"), [("", "0.0.0.0"), (HOST, HOST)])
+@pytest.mark.parametrize(("behind", "bound"), [("", "0.0.0.0"), (HOST, HOST), ("::", "0.0.0.0")])
 def test_an_address_that_leads_here_by_nat_is_announced_and_not_bound(
     behind: str, bound: str
 ) -> None:
@@ -46,6 +47,11 @@ def test_an_address_that_leads_here_by_nat_is_announced_and_not_bound(
         assert pair.host == "192.0.2.7"
         assert pair.rtp.getsockname() == (bound, pair.port)
         assert pair.rtcp.getsockname() == (bound, pair.port + 1)
+
+
+def test_what_is_no_address_is_named() -> None:
+    with pytest.raises(SetupError, match=r"no address here.*--advertise"):
+        RtpPorts("no address here", *a_range(1))
 
 
 def test_an_exhausted_range_says_so() -> None:

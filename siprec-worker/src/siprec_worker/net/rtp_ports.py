@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from siprec_worker.errors import WorkerError
+from siprec_worker.errors import SetupError, WorkerError
 
 RECEIVE_BUFFER = 212_992
 """Bytes: about 8 s of G.711 at the kernel's own accounting, for a stalled loop."""
@@ -60,9 +60,9 @@ class RtpPorts:
     """The pairs of ports that lie within `first` to `last` on one host.
 
     An address that is not this machine's leads here by NAT: the sockets are bound to `behind` then
-    (left out: every address), and pairs have that one all the same. A released pair rests
-    `cool_down` seconds, so that late packets of one call never reach the next. The order of leasing
-    is shuffled: a restarted worker does not begin where it stopped.
+    (left out, or of the other IP version: every address), and pairs have that one all the same. A
+    released pair rests `cool_down` seconds, so that late packets of one call never reach the next.
+    The order of leasing is shuffled: a restarted worker does not begin where it stopped.
     """
 
     def __init__(  # noqa: PLR0913
@@ -81,8 +81,9 @@ class RtpPorts:
             raise ValueError(f"no RTP and RTCP pair in ports {first}-{last}")
         random.shuffle(ports)
         self.host = host
-        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        nat = behind or EVERY_ADDRESS[self._family]
+        self._family = _family_of(host)
+        nat = behind if _family_of(behind) is self._family else ""
+        nat = nat or EVERY_ADDRESS[self._family]
         self._bound = host if _is_ours(host, self._family) else nat
         self._range = f"{first}-{last}"
         self._fresh: deque[int] = deque(ports)
@@ -144,12 +145,17 @@ class RtpPorts:
             self._fresh.append(self._resting.popleft()[1])
 
 
+def _family_of(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def _is_ours(host: str, family: socket.AddressFamily) -> bool:
+    """Raises SetupError: it is no address at all."""
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((host, 0))
         except OSError as error:
             if error.errno != errno.EADDRNOTAVAIL:
-                raise
+                raise SetupError(f"RTP cannot come to {host!r} (--advertise): {error}") from error
             return False
     return True
