@@ -19,14 +19,13 @@ async def whisper(  # noqa: PLR0913 - the fields of the message
     text: str = "",
     audio: bytes = b"",
     tenant: str = "",
-    timeout: float = SAID_SECONDS,
 ) -> float:
     """Tells the agent who talks with the caller something; the caller hears none of it.
 
     One of `call_id` and `handoff_id`; one of `text` (1,000 characters) and `audio` (PCM_S16LE at
     8 kHz, 30 s). Returns how many seconds were said, when they have been; cancelled, it is silent
-    at once. Raises grpc.aio.AioRpcError: the contract lists its codes; DEADLINE_EXCEEDED after
-    `timeout` seconds.
+    at once. Raises grpc.aio.AioRpcError: the contract lists its codes; DEADLINE_EXCEEDED where
+    nobody answers.
     """
     request = pb.WhisperRequest(tenant=tenant)
     if handoff_id:
@@ -38,5 +37,5 @@ async def whisper(  # noqa: PLR0913 - the fields of the message
     else:
         request.text = text
     stub: Any = handoff_pb2_grpc.HandoffServiceStub(orchestrator)
-    answer: pb.WhisperResponse = await stub.Whisper(request, timeout=timeout)
+    answer: pb.WhisperResponse = await stub.Whisper(request, timeout=SAID_SECONDS)
     return answer.lasted.ToNanoseconds() / 1e9
