@@ -223,4 +223,7 @@ async def test_sound_that_nobody_takes_is_bounded_and_cries_are_not_lost_over_it
         assert line.client.waiting == 1 + SPEECH_BYTES // piece
         async with open_desk(port) as desk:
             await until(lambda: line.client.waiting == 0)
+        for number in range(2 * SPEECH_BYTES // piece):
+            line.client.report("c1", aside(number * piece // 2, bytes(piece)))
+        assert line.client.waiting == SPEECH_BYTES // piece  # there is room again
     assert desk.kinds()[0] == "escalate"

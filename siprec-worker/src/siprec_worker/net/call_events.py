@@ -64,6 +64,7 @@ class CallEventsClient:
         self._dial = dial
         self.on_acknowledged: Acknowledged = lambda call_id, request_id: None
         self._outbox: OrderedDict[int, worker_pb2.ReportRequest] = OrderedDict()
+        self._speech_bytes = 0  # of it
         self._number = 0
         self._sent = 0
         self._streams = 0
@@ -149,8 +150,7 @@ class CallEventsClient:
 
         The orchestrator notices by the position of what follows.
         """
-        waiting = sum(len(r.agent_speech.pcm) for r in self._outbox.values() if _is_speech(r))
-        if waiting + len(said.pcm) > SPEECH_BYTES:
+        if self._speech_bytes + len(said.pcm) > SPEECH_BYTES:
             self._metrics.reports_dropped.inc()
             return
         speech = worker_pb2.AgentSpeech(
@@ -162,13 +162,20 @@ class CallEventsClient:
             last=said.last,
         )
         self._put(call_id, agent_speech=speech)
+        self._speech_bytes += len(said.pcm)
+
+    def _taken_out(self, number: int) -> worker_pb2.ReportRequest:
+        report = self._outbox.pop(number)
+        if report.WhichOneof("event") == "agent_speech":
+            self._speech_bytes -= len(report.agent_speech.pcm)
+        return report
 
     def _shed(self) -> None:
         number = next(
             (n for n, r in self._outbox.items() if r.WhichOneof("event") in EXPENDABLE),
             next(iter(self._outbox)),
         )
-        del self._outbox[number]
+        self._taken_out(number)
         self._metrics.reports_dropped.inc()
 
     @property
@@ -222,7 +229,7 @@ class CallEventsClient:
             request_id = refused.escalate.request_id
             self._refused(refused.call_id, request_id, answer.escalation_error)
         for number in [n for n in self._outbox if n <= answer.number]:
-            report = self._outbox.pop(number)
+            report = self._taken_out(number)
             if report.WhichOneof("event") in CRIES:
                 self.on_acknowledged(report.call_id, report.escalate.request_id)
 
@@ -231,10 +238,6 @@ class CallEventsClient:
         for number, report in list(self._outbox.items()):
             if report.call_id == call_id and report.WhichOneof("event") in CRIES:
                 del self._outbox[number]
-
-
-def _is_speech(report: worker_pb2.ReportRequest) -> bool:
-    return report.WhichOneof("event") == "agent_speech"
 
 
 class NoOrchestrator:
