@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -24,6 +24,7 @@ from orchestrator.errors import NotFound, PbxError, SetupError, StoreError
 from orchestrator.fleet import events as on
 from orchestrator.fleet.call import DEFAULT_TENANT, EnteredCall, Tenant, name_or_empty
 from orchestrator.fleet.calls import Calls
+from orchestrator.fleet.dialplan_callers import DialplanCallers
 from orchestrator.fleet.guard import Guard
 from orchestrator.fleet.slots import LIMIT_SECONDS
 from orchestrator.handoff.registry import Registry
@@ -42,10 +43,17 @@ LOOK_PAUSE_SECONDS = 0.5
 class AmiSite:
     """One such node. `calls`, `handoffs` and `dialplan` are set before it is run."""
 
-    def __init__(
-        self, name: str, account: AmiAccount, queue: DialplanEntry, metrics: Metrics, guard: Guard
+    def __init__(  # noqa: PLR0913 - a node, and what replicas share of it
+        self,
+        name: str,
+        account: AmiAccount,
+        queue: DialplanEntry,
+        metrics: Metrics,
+        *,
+        guard: Guard,
+        queued: DialplanCallers,
     ) -> None:
-        """`guard`: of this node, which one replica drives at a time."""
+        """`guard`: of this node, which one replica drives at a time. `queued`: for the next one."""
         self.name = name
         self.queues = QueueStates(self.heard)
         self._callers: dict[str, CallId] = {}  # by channel, until they hang up
@@ -54,6 +62,7 @@ class AmiSite:
         self.calls: Calls | None = None
         self.handoffs: Registry | None = None
         self._guard = guard
+        self._queued = queued
         self.client = AmiClient(
             account,
             on_event=self.queues.heard,
@@ -163,11 +172,17 @@ class AmiSite:
         if self.handoffs is not None:
             self.handoffs.caller_left(call, hung_up=True)
         self.calls.post_to_channel(channel, on.CallerHungUp())
+        self.calls.spawn(self._queued.remove(channel))
 
     def _in_the_dialplan(self, channel: ChannelId) -> None:
         """Redirected: the call is no longer the bot's."""
-        if self.calls is not None:
-            self.calls.post_to_channel(channel, on.CallerLeft())
+        if self.calls is None:
+            return
+        call = self._callers.get(channel)
+        view = self.calls.view(call) if call is not None else None
+        if call is not None and view is not None:
+            self.calls.spawn(self._queued.add(channel, view.tenant, call))
+        self.calls.post_to_channel(channel, on.CallerLeft())
 
     def _verified(self, entry: DialplanEntry) -> bool:
         return self.dialplan is None or self.dialplan.has(self.name, entry)
@@ -208,6 +223,20 @@ class AmiSite:
                     self._take(event)
             for event in self._early.rest():
                 self._take(event)
+        await self._end_those_not_in({each.channel for each in there})
+
+    async def _end_those_not_in(self, living: Collection[str]) -> None:
+        """Who was in the dialplan, and hung up while nobody drove the node."""
+        try:
+            before = await self._queued.all()
+            for channel in before.keys() - living:
+                tenant, call = before[channel]
+                if channel not in self._callers and self.handoffs is not None:
+                    await self.handoffs.adopt(tenant, call, self._guard.permit)
+                    self.handoffs.caller_left(call, hung_up=True)
+                    await self._queued.remove(channel)
+        except StoreError as error:
+            log.warning("who has left unseen is not known", node=self.name, error=str(error))
 
     async def _found(self, caller: Listed) -> None:
         """A caller of whom only the node knows: another replica had them, or we before."""
@@ -242,7 +271,8 @@ async def open_ami_sites(
         yield {
             name: AmiSite(
                 *(name, _account(settings, name, where), queue, metrics),
-                Guard(redis, name, replica),
+                guard=Guard(redis, name, replica),
+                queued=DialplanCallers(redis, name),
             )
             for name, where in settings.ami_nodes.items()
         }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import cast
 
 import pytest
 from orchestrator.app import ami_site
@@ -15,8 +16,9 @@ from orchestrator.ari.ami import AmiAccount, AmiClient
 from orchestrator.ari.ami_pbx import OVER
 from orchestrator.ari.ami_wire import AmiMessage
 from orchestrator.errors import PbxError, Unreachable
+from orchestrator.fleet.dialplan_callers import DialplanCallers
 from orchestrator.fleet.guard import Guard
-from orchestrator.model import BridgeId, ChannelId, DialplanEntry, Handoff, Outcome, Phase
+from orchestrator.model import BridgeId, CallId, ChannelId, DialplanEntry, Handoff, Outcome, Phase
 from orchestrator.telemetry import Metrics
 from redis.asyncio import Redis
 
@@ -39,6 +41,22 @@ def gave_up(caller: str = CALLER) -> AmiMessage:
     return event("UserEvent", **told)
 
 
+class Memory:
+    """What replicas share of the callers in the dialplan. As fleet.dialplan_callers."""
+
+    def __init__(self) -> None:
+        self.callers: dict[str, tuple[str, CallId]] = {}
+
+    async def add(self, channel: str, tenant: str, call: CallId) -> None:
+        self.callers[channel] = tenant, call
+
+    async def remove(self, channel: str) -> None:
+        self.callers.pop(channel, None)
+
+    async def all(self) -> Mapping[str, tuple[str, CallId]]:
+        return dict(self.callers)
+
+
 @dataclass
 class House:
     """A driver of the node. `lists` is what the node answers, one after the other."""
@@ -57,12 +75,16 @@ class House:
 
 
 @asynccontextmanager
-async def driving(monkeypatch: pytest.MonkeyPatch, store: FakeStore) -> AsyncIterator[House]:
+async def driving(
+    monkeypatch: pytest.MonkeyPatch, store: FakeStore, memory: Memory | None = None
+) -> AsyncIterator[House]:
     redis: Redis = Redis.from_url("redis://127.0.0.1:1")  # never asked
     guard = Guard(redis, "asterisk", "me")
     guard.held = True
     account = AmiAccount("127.0.0.1", 1, "user", "secret")
-    site = AmiSite("asterisk", account, DialplanEntry("queues", "s"), Metrics(), guard)
+    queued = cast(DialplanCallers, memory or Memory())
+    queue = DialplanEntry("queues", "s")
+    site = AmiSite("asterisk", account, queue, Metrics(), guard=guard, queued=queued)
     lists: list[Callable[[], list[Listed]]] = []
 
     async def listed(_: AmiClient) -> list[Listed]:
@@ -175,6 +197,35 @@ async def test_where_callers_go_after_a_queue_is_asked_of_the_node_too(
         house.lists.append(list)
         await house.connect()
         assert house.site.dialplan.has("asterisk", OVER)
+
+
+async def test_who_hangs_up_while_nobody_drives_the_node_leaves_no_handoff_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, memory = FakeStore(), Memory()
+    async with driving(monkeypatch, store, memory) as dead:
+        dead.lists.append(lambda: [WITH_BOT])
+        await dead.connect()
+        handoff = await dead.in_queue()
+        dead.site._in_the_dialplan(CALLER)
+        await eventually(lambda: memory.callers)
+    async with driving(monkeypatch, store, memory) as heir:
+        heir.lists.append(list)
+        await heir.connect()
+        last = await heir.lab.settled(handoff)
+        assert last.outcome is Outcome.CALLER_HUNG_UP
+        assert not memory.callers
+
+
+async def test_who_hangs_up_is_no_longer_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory()
+    async with driving(monkeypatch, FakeStore(), memory) as house:
+        house.lists.append(lambda: [WITH_BOT])
+        await house.connect()
+        house.site._in_the_dialplan(CALLER)
+        await eventually(lambda: memory.callers == {CALLER: ("acme", CALL)})
+        house.site.heard(event("Hangup", Uniqueid=CALLER))
+        await eventually(lambda: not memory.callers)
 
 
 # --- another replica drives the node --------------------------------------------------------------
