@@ -123,7 +123,7 @@ async def test_a_connection_that_went_dead_without_a_word_is_replaced_within_sec
     assert desk.kinds() == ["escalate", "escalate"]
 
 
-async def test_a_quiet_line_stays_open(lab: Lab) -> None:
+async def test_a_quiet_line_stays_open_and_is_replaced_as_soon(lab: Lab) -> None:
     port = lab.ports.single()
     async with (
         open_desk(port),
@@ -134,6 +134,8 @@ async def test_a_quiet_line_stays_open(lab: Lab) -> None:
         await until(lambda: line.acknowledged)
         await asyncio.sleep(7.0)
         assert path.accepted == 1
+        path.stall()
+        await until(lambda: path.accepted == 2)
 
 
 async def test_each_cry_is_acknowledged_by_its_call_and_request(lab: Lab) -> None:

@@ -19,6 +19,7 @@ ALIVE = (
     ("grpc.keepalive_time_ms", 2000),
     ("grpc.keepalive_timeout_ms", 2000),
     ("grpc.http2.ping_timeout_ms", 2000),  # what gRPC 1.85 goes by: else 60 s
+    ("grpc.http2.max_pings_without_data", 0),  # a quiet line, too: else two, then one a minute
 )
 
 
