@@ -194,7 +194,9 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
     async def CarryOn(  # noqa: N802
         self, request: worker_pb2.CarryOnRequest, context: Context
     ) -> worker_pb2.CarryOnResponse:
-        told = {one.agent: Remainder(one.seq, tuple(one.left)) for one in request.streams}
+        told: dict[str, list[Remainder]] = {}
+        for one in request.streams:
+            told.setdefault(one.agent, []).append(Remainder(one.seq, tuple(one.left)))
         if not (await self._moves(context)).receiving.carry_on(request.call_id, told):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"call {request.call_id} is not coming")
         return worker_pb2.CarryOnResponse()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from siprec_worker.errors import NoPorts, PeerError
 from siprec_worker.net.fork_store import AWAY, ForkStore
 from siprec_worker.net.lease import Lease
 from siprec_worker.net.pool import Pool
-from siprec_worker.session.adoption import Adoption, Remainder
+from siprec_worker.session.adoption import Adoption, Told
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.stored_fork import StoredFork, parse_stored_fork
 from siprec_worker.telemetry import Metrics
@@ -113,7 +113,7 @@ class Receiving:
         )
         self._arriving[call_id] = _Arriving(call, fork, overdue)
 
-    def carry_on(self, call_id: str, told: Mapping[str, Remainder] | None) -> bool:
+    def carry_on(self, call_id: str, told: Told | None) -> bool:
         """The AI streams go on: the former worker says so, or (None) says nothing any more."""
         arriving = self._arriving.pop(call_id, None)
         if arriving is None:

@@ -6,7 +6,7 @@ former worker still has audio for the AIs, ours waits (`suspended`) until it has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -42,6 +42,10 @@ class Remainder:
 
     acked_seq: int
     messages: tuple[bytes, ...] = ()
+
+
+Told = Mapping[str, Sequence[Remainder]]
+"""By the AI's URL; of several AIs at one in the order of their places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +157,16 @@ class Adoption:
         self,
         call: RecordedCall,
         fork: StoredFork,
-        told: Mapping[str, Remainder] | None,
+        told: Told | None,
         now: float,
     ) -> None:
-        """The former worker has said all it had; `told` by the AI's URL. None: it never said so,
-        and what it had after it gave the fork away counts as missing.
+        """The former worker has said all it had. None: it never said so, and what it had after it
+        gave the fork away counts as missing.
         """
         for place, resume in call.resumes.items():
-            left = (told or {}).get(call.agents[place]) or Remainder(resume.acked_seq)
+            url = call.agents[place]
+            of_url = (told or {}).get(url, ())[call.agents[:place].count(url) :]
+            left = of_url[0] if of_url else Remainder(resume.acked_seq)
             call.resumes[place] = Resume(resume.token, left.acked_seq, left.messages)
         ties = fork.ties.items()
         call.carry_on({h: Carried(tie, tie.pts if told is None else None) for h, tie in ties}, now)
