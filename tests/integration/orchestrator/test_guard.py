@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from orchestrator.fleet.guard import Guard
+from orchestrator.fleet.guard import BEAT_SECONDS, Guard
 from orchestrator.fleet.slots import LEASE_SECONDS
 from redis.asyncio import Redis
 
@@ -94,6 +94,48 @@ async def test_who_was_replaced_stops_driving_and_may_say_nothing(redis: Redis, 
         assert not await one.guard.permit()
         await until(lambda: one.lost == 1)
     assert await redis.get(f"voicefork:v1:ami:{node}") == b"other"
+
+
+async def test_who_stood_still_while_another_one_came_and_left_begins_anew(
+    redis: Redis, node: str
+) -> None:
+    one = Driver(redis, node, "one")
+    async with one.running():
+        await until(lambda: one.driving)
+        async with redis.pipeline(transaction=True) as pipe:
+            pipe.set(f"voicefork:v1:ami:{node}:last", "other")
+            pipe.delete(f"voicefork:v1:ami:{node}")
+            await pipe.execute()
+        await until(lambda: one.lost == 1)
+        await until(lambda: one.driving)
+        await asyncio.sleep(2 * BEAT_SECONDS)
+        assert one.lost == 1
+
+
+async def test_a_redis_without_memory_costs_nobody_the_node(redis: Redis, node: str) -> None:
+    one = Driver(redis, node, "one")
+    async with one.running():
+        await until(lambda: one.driving)
+        await redis.delete(f"voicefork:v1:ami:{node}", f"voicefork:v1:ami:{node}:last")
+        await asyncio.sleep(2 * BEAT_SECONDS)
+        assert (one.driving, one.lost) == (True, 0)
+        assert await redis.get(f"voicefork:v1:ami:{node}") == b"one"
+
+
+async def test_who_stood_still_asks_before_the_node_is_told_anything(
+    redis: Redis, node: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Driver(redis, node, "one")
+    async with one.running():
+        await until(lambda: one.driving)
+        await redis.set(f"voicefork:v1:ami:{node}:last", "other")
+        await redis.set(f"voicefork:v1:ami:{node}", "other", px=60_000)
+        monkeypatch.setattr(one.guard, "_beat", one.guard._beat - 2 * LEASE_SECONDS)
+        assert not await one.guard.permit()
+        await redis.delete(f"voicefork:v1:ami:{node}")  # also when that one goes at once
+        assert not await one.guard.permit()
+        await until(lambda: one.lost == 1)
+        await until(lambda: one.driving)
 
 
 async def test_without_redis_who_drives_goes_on(redis_url: str, node: str) -> None:

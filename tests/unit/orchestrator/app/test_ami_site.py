@@ -78,7 +78,7 @@ class House:
 async def driving(
     monkeypatch: pytest.MonkeyPatch, store: FakeStore, memory: Memory | None = None
 ) -> AsyncIterator[House]:
-    redis: Redis = Redis.from_url("redis://127.0.0.1:1")  # never asked
+    redis: Redis = Redis.from_url("redis://127.0.0.1:1")  # nobody listens there
     guard = Guard(redis, "asterisk", "me")
     guard.held = True
     account = AmiAccount("127.0.0.1", 1, "user", "secret")
