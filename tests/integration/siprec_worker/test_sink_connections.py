@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from siprec_worker.session import model as m
 from siprec_worker.sinks.catalogue import connector_for
+from siprec_worker.sinks.grpc_aio import GrpcAioConnector
 from siprec_worker.sinks.h2_connector import H2Connector
 from siprec_worker.sinks.options import AgentOptions
 from siprec_worker.sinks.resuming import Resuming
@@ -175,6 +176,33 @@ async def test_a_certificate_that_was_replaced_is_shown_to_the_agent_from_then_o
             authority.sign("worker", into=ours)
             connector.connect(opening("c2"), taken)
             await taken.opened()
+
+
+async def test_a_channel_of_a_certificate_before_is_closed_with_its_last_call(
+    tmp_path: Path,
+) -> None:
+    authority = Authority(tmp_path)
+    pair, ours = authority.sign("agent"), authority.sign("worker")
+    options = AgentOptions(
+        ca_file=authority.certificate,
+        certificate_file=ours.certificate,
+        key_file=ours.key,
+        opening_seconds=0.9,
+    )
+    async with agent_server(tls=(pair.key, pair.certificate)) as server:
+        target = Target("localhost", server.port, tls=True)
+        connector = GrpcAioConnector(target, options)
+        async with ticking(connector):
+            before, after = Session(), Session()
+            stream = connector.connect(opening("c1"), before)
+            await before.opened()
+            authority.sign("worker", into=ours)
+            connector.connect(opening("c2"), after)
+            await after.opened()
+            assert connector.channels == 2
+            stream.abandon()
+            await eventually(lambda: connector.channels == 1)
+            assert [type(message) for message in after.heard] == [m.Opened]
 
 
 async def test_a_certificate_that_is_not_trusted_is_told(certificate: tuple[Path, Path]) -> None:

@@ -21,7 +21,7 @@ from siprec_worker.sinks.counters import StreamCounters
 from siprec_worker.sinks.grpc_status import lost_by_status
 from siprec_worker.sinks.nobody import nobody
 from siprec_worker.sinks.options import CONVERSE, AgentOptions
-from siprec_worker.sinks.target import Target, agent_files
+from siprec_worker.sinks.target import Target, agent_files, client_context
 from siprec_worker.sinks.waiting_audio import Backlog
 
 log = logging.getLogger(__name__)
@@ -191,7 +191,10 @@ class GrpcAioConnector:
             self._credentials = MadeFromFiles(agent_files(options), lambda: _credentials(options))
         self._channel: grpc.aio.Channel | None = None
         self._made_with: grpc.ChannelCredentials | None = None
-        self._retired: list[grpc.aio.Channel] = []  # of certificates before; calls are on them
+        self._retired: list[
+            grpc.aio.Channel
+        ] = []  # of certificates before, while calls are on them
+        self._channels: dict[asyncio.Task[None], grpc.aio.Channel] = {}  # what each call is on
         self._tasks: dict[asyncio.Task[None], GrpcAioStream] = {}
         self._sum = StreamCounters()
         self._closed = False
@@ -201,9 +204,9 @@ class GrpcAioConnector:
         if self._closed:
             stream.refuse()
             return stream
-        method: _Method = self._current_channel().stream_stream(CONVERSE)
-        task = asyncio.get_running_loop().create_task(stream.run(method))
-        self._tasks[task] = stream
+        channel = self._current_channel()
+        task = asyncio.get_running_loop().create_task(self._converse(stream, channel))
+        self._tasks[task], self._channels[task] = stream, channel
         task.add_done_callback(self._ended)
         return stream
 
@@ -237,7 +240,24 @@ class GrpcAioConnector:
             total.add(stream.stats)
         return total
 
+    async def _converse(self, stream: GrpcAioStream, channel: grpc.aio.Channel) -> None:
+        method: _Method = channel.stream_stream(CONVERSE)
+        try:
+            await stream.run(method)
+        finally:
+            this = asyncio.current_task()
+            used = {on for task, on in self._channels.items() if task is not this}
+            for idle in [one for one in self._retired if one not in used]:
+                self._retired.remove(idle)
+                await idle.close()
+
+    @property
+    def channels(self) -> int:
+        """The one for new calls, and those of certificates before."""
+        return len(self._retired) + (self._channel is not None)
+
     def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._channels[task]
         self._sum.add(self._tasks.pop(task).stats)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a stream to %s failed", self._target.authority, exc_info=error)
@@ -267,7 +287,8 @@ class GrpcAioConnector:
 
 
 def _credentials(options: AgentOptions) -> grpc.ChannelCredentials:
-    """Raises SetupError for files that cannot be read."""
+    """Raises SetupError for files that cannot be used: gRPC finds that out only as it dials."""
+    client_context(options)
     paths = (options.ca_file, options.key_file, options.certificate_file)
     try:
         root, key, chain = (path.read_bytes() if path is not None else None for path in paths)
