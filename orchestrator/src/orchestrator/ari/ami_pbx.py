@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+import structlog
+
 from orchestrator.ari.ami import AmiClient
 from orchestrator.ari.queue_states import dialplan_has
-from orchestrator.errors import NoSuchPlace, NotFound, PbxError
+from orchestrator.errors import NoSuchPlace, NotFound, PbxError, Unreachable
 from orchestrator.handoff.names import PlaybackId
 from orchestrator.handoff.ports import ChannelGone, Sound
 from orchestrator.model import BridgeId, ChannelId, DialplanEntry, NodeName, Target
+
+log = structlog.stdlib.get_logger(__name__)
 
 OVER = DialplanEntry("voicefork-queue-over", "s")
 """Of the shipped include: what follows a queue where nobody knows better."""
@@ -155,12 +159,21 @@ class AmiTelephony:
             raise NoSuchPlace("Redirect", where, 0, "the dialplan lacks it")
         try:
             for name, value in {**variables, "CHANNEL(musicclass)": music}.items():
-                fields = {"Channel": caller, "Variable": name, "Value": _one_line(value)}
-                await self._client.action("Setvar", fields)
+                await self._set(caller, name, value)
             await redirect(self._client, caller, place)
         except NotFound as error:
             raise ChannelGone(caller) from error
         self._left(caller)
+
+    async def _set(self, caller: ChannelId, name: str, value: str) -> None:
+        """Of the variables none may bar the way to the queue."""
+        fields = {"Channel": caller, "Variable": name, "Value": _one_line(value)}
+        try:
+            await self._client.action("Setvar", fields)
+        except (NotFound, Unreachable):
+            raise
+        except PbxError as error:
+            log.warning("the caller goes on without a variable", variable=name, error=str(error))
 
     async def hang_up(self, node: NodeName, channel: ChannelId) -> None:
         with suppress(NotFound):
