@@ -238,8 +238,9 @@ class Moving:
 
     async def _learn(self, peer: str) -> None:
         """All workers share what they know of recording clients. Raises as Pool.call does."""
-        for known in await self._pool.call("vf_stays", peer or "-", int(REMEMBERED_SECONDS)):
-            self._remember(known.decode())
+        told = await self._pool.call("vf_stays", peer or "-", int(REMEMBERED_SECONDS))
+        for known in {name.decode() for name in told} - self._follow:
+            self._remember(known)
 
     def _remember(self, peer: str) -> None:
         if len(self._stay) >= MAX_PEERS:
