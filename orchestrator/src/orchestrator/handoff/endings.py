@@ -139,7 +139,8 @@ def back_to_music(state: State) -> Step:
 def queue_failed(state: State, tries: int, outcome: Outcome, at: float) -> Step:
     """The last way out failed: tried again while music plays, hung up when it never works.
 
-    The music is the channel's own: the hold may have failed, too.
+    The music is the channel's own: the hold may have failed, too. Whom only the dialplan has is
+    still with the bot then, or on the dialplan's own way out of the queue: not hung up.
     """
     if tries < QUEUE_TRIES:
         request, again = state.request, at + RETRY_SECONDS * 2 ** (tries - 1)
@@ -147,6 +148,8 @@ def queue_failed(state: State, tries: int, outcome: Outcome, at: float) -> Step:
             StartMusic(effect_id(state, "music", state.moves), request.caller, request.plan.music),
             SetDeadline(Deadline.RETRY, again),
         )
+    if state.request.place.dialplan_only:
+        return queued(state, Outcome.QUEUED, at) if state.gave_up else returned(state, outcome, at)
     moved, effects = caller_gone(state, outcome, at)
     return moved, (hang_up(state, state.request.caller), *effects)
 

@@ -12,9 +12,12 @@ from orchestrator.handoff.effects import (
     DialAgent,
     DropBot,
     Finish,
+    HangUp,
     MakeHolding,
     SetDeadline,
+    UnfreezeBot,
 )
+from orchestrator.handoff.endings import QUEUE_TRIES
 from orchestrator.handoff.events import (
     AriFailed,
     BotLost,
@@ -172,6 +175,28 @@ def test_a_voicemail_that_fails_leads_there_too() -> None:
     assert isinstance(moving, Queueing)
     driven.feed(AriFailed(160.1, f"h1:move:{moving.move}", Outcome.PBX_ERROR))
     assert driven.wants(ContinueInDialplan)[0].entry is None
+
+
+def refused_for_good(driven: Driven, at: float) -> Driven:
+    for number in range(QUEUE_TRIES):
+        driven.feed(DeadlinePassed(at + 10 * number, Deadline.RETRY))
+        effect = driven.ever(ContinueInDialplan)[-1]
+        driven.feed(AriFailed(at + 10 * number + 1, effect.id, Outcome.PBX_UNREACHABLE))
+    return driven
+
+
+def test_who_cannot_be_redirected_stays_with_the_bot_and_is_not_hung_up() -> None:
+    driven = refused_for_good(asked(freeze_bot=True), 101.0)
+    assert ends(driven) == (Phase.RETURNED, Outcome.PBX_UNREACHABLE)
+    assert driven.ever(UnfreezeBot)
+    assert not driven.ever(HangUp)
+    assert not driven.ever(DropBot)
+
+
+def test_whom_a_queue_gave_up_is_left_to_the_dialplan_when_nothing_else_works() -> None:
+    driven = refused_for_good(queueing().feed(QueueGaveUp(160.0, "TIMEOUT")), 161.0)
+    assert ends(driven) == (Phase.FAILED, Outcome.NO_ANSWER)
+    assert not driven.ever(HangUp)
 
 
 def test_a_queue_that_gives_up_twice_is_heard_once() -> None:
