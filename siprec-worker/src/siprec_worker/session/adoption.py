@@ -17,6 +17,7 @@ from siprec_worker.media.playout import Playout
 from siprec_worker.protocol.sdp import parse_sdp
 from siprec_worker.protocol.sip import events as sip
 from siprec_worker.protocol.sip.events import DialogState
+from siprec_worker.session.asides import Asides
 from siprec_worker.session.builder import CallBuilder
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.machine import Conversation
@@ -225,6 +226,7 @@ class Adoption:
                 sensitive=fork.sensitive,
                 paused=fork.paused,
                 cut=fork.unplayed,
+                asides=Asides(spoke=set(range(len(seats)))),
                 frozen=fork.frozen is not None,
                 phrase=fork.frozen or "",
             ),

@@ -23,11 +23,14 @@ PROGRESS_MS = 200  # an AI that paces itself by PlayState must not wait for us
 
 @dataclass(slots=True)
 class Asides:
-    """Of one call. Utterances by AI and id; of those cut nothing more is taken."""
+    """Of one call. Utterances by AI and id; of those cut nothing more is taken.
 
+    `spoke`: the AIs that have said something so, or may have at the worker the call was at before.
+    """
+
+    spoke: set[int] = field(default_factory=set)
     _open: dict[tuple[int, str], Utterance] = field(default_factory=dict)
     _cut: dict[tuple[int, str], None] = field(default_factory=dict)
-    _spoke: set[int] = field(default_factory=set)
 
     def say(self, agent: int, seat: Seat, speak: Speak) -> list[fx.Effect]:
         """A piece, on its way to the orchestrator. Beyond the limits the utterance ends: dropped,
@@ -44,7 +47,7 @@ class Asides:
                 return self._overrun(agent, seat, speak, 0)
             form = NARROWBAND if seat.opened is None else seat.opened.downlink
             utterance = self._open[key] = Utterance(speak.utterance_id, form, speak.barge)
-        self._spoke.add(agent)
+        self.spoke.add(agent)
         if utterance.played_ms + utterance.milliseconds(speak.data) > LONGEST_MS:
             ended = _piece(agent, utterance, last=True)
             return [ended, *self._overrun(agent, seat, speak, utterance.played_ms)]
@@ -71,7 +74,7 @@ class Asides:
 
     def clear(self, agent: int, utterance_ids: tuple[str, ...]) -> list[fx.Effect]:
         """Silences these of an AI, or all, wherever they are by now."""
-        if agent not in self._spoke:
+        if agent not in self.spoke:
             return []
         effects: list[fx.Effect] = [fx.Report(fx.AgentSpeechCleared(agent, utterance_ids))]
         for key, utterance in tuple(self._open.items()):

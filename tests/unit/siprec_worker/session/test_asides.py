@@ -16,7 +16,7 @@ from siprec_worker.media.model import (
 )
 from siprec_worker.session import effects as fx
 from siprec_worker.session import events as ev
-from siprec_worker.session.asides import LONGEST_MS, MOST_OPEN, PIECE_BYTES
+from siprec_worker.session.asides import LONGEST_MS, MOST_OPEN, PIECE_BYTES, Asides
 from siprec_worker.session.machine import Conversation
 from siprec_worker.session.model import (
     NARROWBAND,
@@ -187,6 +187,12 @@ def test_clear_cuts_it_wherever_it_is() -> None:
 
 def test_clear_of_an_ai_that_said_nothing_to_the_human_concerns_the_caller_alone() -> None:
     assert say(talking(), Clear()) == [fx.Play(Clear())]
+
+
+def test_clear_silences_what_was_said_at_the_worker_that_the_call_was_at_before() -> None:
+    call = talking()
+    call.asides = Asides(spoke={0})
+    assert fx.Report(fx.AgentSpeechCleared(0, ("brief",))) in say(call, Clear(("brief",)))
 
 
 def test_an_assist_clears_its_own_only() -> None:
