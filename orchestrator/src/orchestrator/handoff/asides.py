@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NewType
@@ -34,6 +34,14 @@ class Piece:
     last: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Aside:
+    """A whole utterance."""
+
+    of: Spoken
+    sound: Sound
+
+
 @dataclass(slots=True)
 class _Begun:
     rate: int
@@ -46,8 +54,9 @@ class Asides:
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
         self._begun: dict[Spoken, _Begun] = {}
-        self._whole: deque[tuple[Spoken, Sound]] = deque()
-        self._said: Spoken | None = None  # now
+        self._whole: deque[Aside] = deque()
+        self._told: list[Aside] = []  # to an agent, for the next one
+        self._said: Aside | None = None  # now
         self._saying: asyncio.Timeout | None = None
         self._news = asyncio.Event()
         self._ended = False
@@ -68,19 +77,20 @@ class Asides:
         elif piece.last:
             del self._begun[piece.of]
             if begun.pcm:
-                self._whole.append((piece.of, Sound(bytes(begun.pcm), begun.rate)))
+                self._whole.append(Aside(piece.of, Sound(bytes(begun.pcm), begun.rate)))
         self._ended = False
         self._news.set()
 
     def clear(self, seat: int, utterances: Collection[str]) -> None:
-        """Silences these of one AI, none named: all; also what is being said."""
+        """Silences these of one AI, none named: all; also what is being said, or would be again."""
 
         def meant(spoken: Spoken) -> bool:
             return spoken[0] == seat and (not utterances or spoken[1] in utterances)
 
         self._begun = {of: begun for of, begun in self._begun.items() if not meant(of)}
-        self._whole = deque(each for each in self._whole if not meant(each[0]))
-        if self._saying is not None and self._said is not None and meant(self._said):
+        self._whole = deque(each for each in self._whole if not meant(each.of))
+        self._told = [each for each in self._told if not meant(each.of)]
+        if self._saying is not None and self._said is not None and meant(self._said.of):
             self._said = None  # a second clear finds it on its way out
             self._saying.reschedule(asyncio.get_running_loop().time())
         self._news.set()
@@ -112,12 +122,31 @@ class Asides:
                 self._tally.count("agent_speech_broken")
                 self._begun.clear()
                 patience = 0.0 if patience is not None else None
-        self._said, sound = self._whole.popleft()
-        return sound
+        self._said = self._whole.popleft()
+        return self._said.sound
+
+    def told(self) -> Iterator[Aside]:
+        """What an agent was told who is gone, as far as it is not cleared meanwhile."""
+        for aside in tuple(self._told):
+            if aside in self._told:
+                yield aside
+
+    def tell_anew(self) -> None:
+        """The next agent is told something else than the last one was."""
+        self._told.clear()
 
     @asynccontextmanager
-    async def saying(self) -> AsyncIterator[None]:
-        """Around the saying of what `next` gave: left at once when that is cleared."""
+    async def saying(
+        self, aside: Aside | None = None, *, again_to_the_next: bool = False
+    ) -> AsyncIterator[None]:
+        """Around the saying of `aside`, or of what `next` gave: left at once when it is cleared.
+
+        `again_to_the_next`: it is kept for the next agent, as the first MOST_SECONDS are.
+        """
+        self._said = aside = aside or self._said
+        told = sum(each.sound.seconds for each in self._told)
+        if again_to_the_next and aside and told + aside.sound.seconds <= MOST_SECONDS:
+            self._told.append(aside)
         scope = asyncio.timeout(None)
         self._saying = scope
         try:
@@ -132,4 +161,4 @@ class Asides:
     @property
     def _seconds(self) -> float:
         begun = sum(len(each.pcm) / 2 / each.rate for each in self._begun.values())
-        return begun + sum(sound.seconds for _, sound in self._whole)
+        return begun + sum(each.sound.seconds for each in self._whole)

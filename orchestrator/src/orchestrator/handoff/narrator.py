@@ -46,7 +46,6 @@ class Narrator:
         self._context = context
         self._post = post
         self._asides = asides
-        self._said: list[Sound] = []  # by the AI's own voice, to the agent called last
         self._wanted: asyncio.Queue[BriefAgent | SayPhrase] = asyncio.Queue(WAITING)
         self._stopped = asyncio.Event()
 
@@ -79,20 +78,24 @@ class Narrator:
         if self._asides is None:
             await self._say_words(effect)
             return
-        before = self._said
         own = await self._asides.next(self._patience())
         if own is not None:
-            self._said = []
-        elif before:  # by an AI that has told it to an agent who is gone
-            for sound in before:
-                await self._say(effect, sound)
-        else:
+            self._asides.tell_anew()
+        elif not await self._say_again(effect, self._asides):
             await self._say_words(effect)
         while own := own or await self._asides.next(0.0):
-            self._said.append(own)
-            async with self._asides.saying():
+            async with self._asides.saying(again_to_the_next=True):
                 await self._say(effect, own)
             own = None
+
+    async def _say_again(self, effect: BriefAgent | SayPhrase, asides: Asides) -> bool:
+        """What the AI has told an agent who is gone; False: nothing."""
+        again = False
+        for told in asides.told():
+            again = True
+            async with asides.saying(told):
+                await self._say(effect, told.sound)
+        return again
 
     def _patience(self) -> float:
         """How long the AI's own voice is waited for, in seconds."""

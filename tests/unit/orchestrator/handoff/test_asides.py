@@ -262,6 +262,49 @@ async def test_the_next_agent_hears_it_too() -> None:
         assert lab.pbx.said == [Sound(b"own!", 8000)] * 2
 
 
+async def test_the_next_agent_does_not_hear_what_was_cleared() -> None:
+    plan: dict[str, Any] = {**WHISPER, "targets": (ALICE, BOB), "accept_key": "1"}
+    async with running(speech=Letters(), **plan) as lab:
+        lab.pbx.briefings_last = True
+        lab.pbx.phones = {ALICE: Phone(), BOB: Phone()}
+        handoff = await lab.escalate(context=Context(briefing_text="text"))
+        for name in ("wrong", "right"):
+            lab.registry.agent_speech(CALL, piece(name, name.ljust(6).encode()))
+        await lab.until(handoff, lambda change: change.phase is Phase.BRIEFING)
+        lab.registry.agent_speech_cleared(CALL, 0, ("wrong",))
+        await eventually(lambda: len(lab.pbx.said) == 2)
+        lab.pbx.agent_hangs_up(names.agent_channel(handoff.handoff_id, 1))
+        await lab.until(
+            handoff, lambda change: change.phase is Phase.BRIEFING and change.target == BOB
+        )
+        wrong, right = Sound(b"wrong ", 8000), Sound(b"right ", 8000)
+        assert lab.pbx.said == [wrong, right, right]
+
+
+async def test_what_is_said_again_may_be_cleared_too(asides: Asides) -> None:
+    asides.add(piece("a"))
+    await asides.next(0.0)
+    async with asides.saying(again_to_the_next=True):
+        pass
+    loop = asyncio.get_running_loop()
+    loop.call_later(1.0, asides.clear, 0, ("a",))
+    began = loop.time()
+    for told in asides.told():
+        async with asides.saying(told):
+            await asyncio.Event().wait()
+    assert loop.time() - began == pytest.approx(1.0)
+    assert list(asides.told()) == []
+
+
+async def test_no_more_than_its_seconds_are_kept_for_the_next_agent(asides: Asides) -> None:
+    for number in range(int(MOST_SECONDS) + 5):
+        asides.add(piece(f"u{number}", SECOND))
+        await asides.next(0.0)
+        async with asides.saying(again_to_the_next=True):
+            pass
+    assert len(list(asides.told())) == MOST_SECONDS
+
+
 async def test_a_bot_that_is_lost_is_not_waited_for() -> None:
     async with running(speech=Letters(), **WHISPER) as lab:
         handoff = await answered(lab, Context(briefing_spoken=True))
