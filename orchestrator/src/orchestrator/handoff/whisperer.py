@@ -42,10 +42,13 @@ class Whisperer:
             raise WhispersWaiting(f"{WAITING} whispers wait to be said")
         self._waiting += 1
         try:
-            async with self._turn:
-                await self._say(sound)
+            await self._say_in_turn(sound)
         finally:
             self._waiting -= 1
+
+    async def _say_in_turn(self, sound: Sound) -> None:
+        async with self._turn:
+            await self._say(sound)
 
     async def _say(self, sound: Sound) -> None:
         node, agent = self._whom()
@@ -71,8 +74,11 @@ class Whisperer:
                 continue
             try:
                 async with self._asides.saying():
-                    await self.whisper(sound)
+                    await self._say_in_turn(sound)
+            except NotSaid as error:  # counted
+                log.warning("not told to the agent: %s", error)
             except Refused as error:
+                self._ports.tally.count("agent_speech_unheard")
                 log.warning("not told to the agent: %s", error)
             except Exception:  # our own bug
                 self._ports.tally.count("handoff_whispers_failed")

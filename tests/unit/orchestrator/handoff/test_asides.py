@@ -390,6 +390,29 @@ async def test_whispers_are_said_one_after_the_other_and_few_wait() -> None:
         assert lab.pbx.said == sounds
 
 
+async def test_what_an_ai_says_waits_its_turn_among_the_whispers_of_others() -> None:
+    async with running(targets=(ALICE,)) as lab:
+        handoff = await talking(lab)
+        lab.pbx.slow["whisper"] = asyncio.Event()
+        sounds = [Sound(bytes(2 * number), 8000) for number in range(1, WAITING + 1)]
+        async with asyncio.TaskGroup() as asked:
+            for sound in sounds:
+                asked.create_task(lab.registry.whisper(handoff, sound, "acme"))
+            await asyncio.sleep(0.1)
+            lab.registry.agent_speech(CALL, piece(pcm=b"tip!", seat=1))
+            await asyncio.sleep(0.1)
+            lab.pbx.slow["whisper"].set()
+        await eventually(lambda: lab.pbx.said == [*sounds, Sound(b"tip!", 8000)])
+
+
+async def test_what_an_ai_says_to_an_agent_who_leaves_is_counted() -> None:
+    async with running(targets=(ALICE,)) as lab:
+        await talking(lab)
+        lab.pbx.fail("whisper", ChannelGone(ChannelId("agent")))
+        lab.registry.agent_speech(CALL, piece(pcm=b"tip!", seat=1))
+        await eventually(lambda: lab.counts["agent_speech_unheard"] == 1)
+
+
 @pytest.mark.parametrize(
     ("fault", "refused"),
     [
