@@ -19,7 +19,7 @@ from orchestrator.errors import SetupError
 
 log = structlog.get_logger(__name__)
 
-Stamp = tuple[tuple[int, int], ...]
+Stamp = tuple[tuple[int, int, int], ...]
 Made = TypeVar("Made")
 
 
@@ -127,7 +127,8 @@ def _stamp_of(paths: Iterable[Path]) -> Stamp:
         try:
             status = path.stat()
         except OSError:
-            found.append((0, 0))
+            found.append((0, 0, 0))
         else:
-            found.append((status.st_mtime_ns, status.st_ino))
+            # A write may go on within one tick of the file system's clock.
+            found.append((status.st_mtime_ns, status.st_size, status.st_ino))
     return tuple(found)

@@ -81,6 +81,17 @@ def test_what_changes_while_it_is_read_is_not_taken_yet(file: Path) -> None:
     assert made.current() == "third"
 
 
+def test_one_that_was_read_half_written_is_read_again_within_the_same_tick_of_the_clock(
+    file: Path,
+) -> None:
+    made = MadeFromFiles([file], Reader(file))
+    for text in ("bad", "second"):  # the same file, written on
+        file.write_text(text)
+        os.utime(file, ns=(1, 1))
+        last = made.current()
+    assert last == "second"
+
+
 def test_at_the_start_a_file_has_to_be_good(file: Path) -> None:
     file.write_text("bad")
 
