@@ -204,9 +204,7 @@ class Settings(BaseSettings):
     grpc_cert: Path | None = _setting(None, "certificate of our gRPC (PEM), with --grpc-key: TLS")
     grpc_key: Path | None = _setting(None, "its key (PEM)")
     grpc_ca: Path | None = _setting(None, "CA that its peers' certificates must be from (mTLS)")
-    grpc_worker_name: str = _setting(
-        "", "name in the workers' certificates; empty: their address"
-    )
+    grpc_worker_name: str = _setting("", "name in the workers' certificates; empty: their address")
     grpc_orchestrator_name: str = _setting("", "the same in the orchestrators'")
     ari: str = _setting("", "Asterisk's HTTP address: callers reach its queue by us, if need be")
     ari_nodes: dict[str, str] = _setting({}, "the same of several nodes (YAML): name -> address")
