@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from siprec_worker.errors import SetupError
 from siprec_worker.session import model as m
 from siprec_worker.sinks.catalogue import connector_for
 from siprec_worker.sinks.grpc_aio import GrpcAioConnector
@@ -176,6 +177,17 @@ async def test_a_certificate_that_was_replaced_is_shown_to_the_agent_from_then_o
             authority.sign("worker", into=ours)
             connector.connect(opening("c2"), taken)
             await taken.opened()
+
+
+@pytest.mark.parametrize("scheme", ["grpcs", "grpcs+aio"])
+def test_a_certificate_with_anothers_key_is_named(scheme: str, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    ours, other = authority.sign("ours"), authority.sign("other")
+    options = AgentOptions(
+        ca_file=authority.certificate, certificate_file=ours.certificate, key_file=other.key
+    )
+    with pytest.raises(SetupError, match=r"other\.key"):
+        connector_for(f"{scheme}://ai.example:443", options)
 
 
 async def test_a_channel_of_a_certificate_before_is_closed_with_its_last_call(

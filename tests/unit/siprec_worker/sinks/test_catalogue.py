@@ -13,8 +13,6 @@ from siprec_worker.sinks.h2_connector import H2Connector
 from siprec_worker.sinks.options import AgentOptions
 from siprec_worker.sinks.resuming import Resuming
 
-from tests.builders.certificates import Authority
-
 
 @pytest.mark.parametrize(
     ("url", "kind"),
@@ -56,15 +54,4 @@ def test_anything_else_is_refused_with_the_url(url: str) -> None:
 def test_tls_files_that_cannot_be_read_are_named(scheme: str, tmp_path: Path) -> None:
     options = AgentOptions(ca_file=tmp_path / "none.pem")
     with pytest.raises(SetupError, match=r"none\.pem"):
-        connector_for(f"{scheme}://ai.example:443", options)
-
-
-@pytest.mark.parametrize("scheme", ["grpcs", "grpcs+aio"])
-def test_a_certificate_with_anothers_key_is_named(scheme: str, tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
-    ours, other = authority.sign("ours"), authority.sign("other")
-    options = AgentOptions(
-        ca_file=authority.certificate, certificate_file=ours.certificate, key_file=other.key
-    )
-    with pytest.raises(SetupError, match=r"other\.key"):
         connector_for(f"{scheme}://ai.example:443", options)
