@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
+import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
 
@@ -20,7 +21,7 @@ from siprec_worker.media.model import TalkbackCodec
 from siprec_worker.media.witness import Findings
 from siprec_worker.net.ari_escape import AriEscape
 from siprec_worker.net.fork_store import AWAY
-from siprec_worker.net.grpc_tls import GrpcTls
+from siprec_worker.net.grpc_tls import GrpcTls, is_open_to_strangers
 from siprec_worker.net.moving import Moving
 from siprec_worker.net.receiving import NotAdopted, Receiving
 from siprec_worker.session import events as ev
@@ -28,6 +29,8 @@ from siprec_worker.session.adoption import Remainder
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.model import CallStatus, CloseReason, HandoffUpdate, Party
 from siprec_worker.session.registry import Calls
+
+log = structlog.get_logger(__name__)
 
 WITNESS_LOOK_SECONDS = 0.02
 WITNESS_REPORT_SECONDS = 1.0
@@ -300,6 +303,8 @@ async def open_control(
     tls: GrpcTls | None = None,
 ) -> AsyncIterator[int]:
     """Serves WorkerControl and grpc.health.v1; gives the port."""
+    if is_open_to_strangers(listen.host, tls):
+        log.warning("gRPC is open to whoever reaches it: see --grpc-ca", control=str(listen))
     server = grpc.aio.server(options=OPTIONS)
     service = WorkerControlService(calls, escape, handles)
     worker_pb2_grpc.add_WorkerControlServicer_to_server(service, server)

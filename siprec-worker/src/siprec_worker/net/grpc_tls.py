@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 import grpc
 
@@ -36,7 +37,7 @@ class GrpcTls:
 
     def __init__(self, identity: Identity, names: PeerNames) -> None:
         self.names = names
-        self._asks = identity.ca is not None
+        self.asks = identity.ca is not None  # clients for their certificates
         self._client = MadeFromFiles(identity.files, lambda: _channel_credentials(identity))
         self._server = MadeFromFiles(identity.files, lambda: _configuration(identity))
         self._given = self._server.current()
@@ -46,7 +47,7 @@ class GrpcTls:
         return grpc.dynamic_ssl_server_credentials(
             self._given,
             self._changed,  # type: ignore[arg-type]  # the stub leaves None out
-            require_client_authentication=self._asks,
+            require_client_authentication=self.asks,
         )
 
     def channel(
@@ -62,6 +63,16 @@ class GrpcTls:
             return None
         self._given = current
         return current
+
+
+def is_open_to_strangers(host: str, tls: GrpcTls | None) -> bool:
+    """Whoever reaches a server on `host` may ask it for anything."""
+    if tls is not None and tls.asks:
+        return False
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
 
 
 Dial = Callable[[str], grpc.aio.Channel]
