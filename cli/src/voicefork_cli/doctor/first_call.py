@@ -25,7 +25,7 @@ from voicefork_cli.sim.endpoint import SipEndpoint, open_sip
 from voicefork_cli.sim.fork_media import DirectMedia, open_direct_media
 from voicefork_cli.sim.pacer import Pacer, open_pacer
 from voicefork_cli.sim.rs_metadata import RecordedCall, marked_party
-from voicefork_cli.sim.source import Tone
+from voicefork_cli.sim.source import Silence, Tone
 from voicefork_cli.sim.src import ForkState, SiprecClient, SrcSettings
 
 OPEN_SECONDS = 4.0
@@ -64,8 +64,9 @@ async def _call(places: Places, plan: CallPlan) -> list[Finding]:
     address = (await addresses_of(host))[0]
     ours = local_address_towards(address)
     with open_pacer() as pacer:
-        tones = Tone(440), Tone(660)
-        with open_direct_media(pacer, *tones, host=ours) as media:
+        # A caller who makes a sound would interrupt the AI's greeting.
+        sounds = Silence(), Tone(660)
+        with open_direct_media(pacer, *sounds, host=ours) as media:
             async with open_sip(ours) as endpoint, aiohttp.ClientSession() as session:
                 call = _FirstCall(endpoint, media, plan, ours)
                 admin = f"http://{address}:{places.worker_admin}"
@@ -90,7 +91,7 @@ async def _in_asterisk(
     identity = Identity(name="Doctor", host=local_address_towards(address))
     async with open_caller(identity, pacer=pacer) as caller:
         number = plan.did.lstrip("+")
-        await caller.start(f"sip:{number}@{address}:{port}", Tone(440), headers=headers)
+        await caller.start(f"sip:{number}@{address}:{port}", Silence(), headers=headers)
         yield caller
 
 
