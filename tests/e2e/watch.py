@@ -77,4 +77,5 @@ class Watch:
                     await self._changed.wait()
         except TimeoutError:
             pass
-        raise AssertionError(f"no {what} in {self.phases}")
+        outcomes = {pb.Outcome.Name(handoff.outcome) for handoff in self.seen}
+        raise AssertionError(f"no {what} in {self.phases}, only {sorted(outcomes)}")

@@ -26,8 +26,11 @@ time.sleep(600)
 """
 # A run of the lab in a process of its own, which says the pids and then waits for its end.
 PARENT = """
-import asyncio, sys
+import asyncio, signal, sys
 from voicefork_cli.lab.processes import open_lab
+
+# A job in a script's background is born with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 async def main():
     async with open_lab() as lab:
