@@ -27,7 +27,7 @@ from tests.e2e.replicas import (
 from tests.e2e.switchboard import asking
 from tests.e2e.watch import Handoffs
 
-pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 __all__ = ["company"]  # the fixture
 

@@ -13,7 +13,7 @@ from tests.e2e.ears import AGENT, BOT, until_hears
 from tests.e2e.replicas import Company, a_pair, assert_never_alone, company, connected
 from tests.e2e.switchboard import asking
 
-pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 __all__ = ["company"]  # the fixture
 

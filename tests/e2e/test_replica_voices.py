@@ -27,7 +27,7 @@ from tests.e2e.replicas import (
 from tests.e2e.switchboard import Scene, asking
 from tests.fakes.puppet_agent import story
 
-pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PHRASE_SECONDS = 5
 PACKET_MS = 20
