@@ -13,7 +13,7 @@ the caller's and the agent's sockets by the kernel's packet times:
     silent_frames    packets below -60 dBm0 from Escalate to half a second after the agent is heard
                      (REFER: to the BYE)
     missing          stretches of more than 60 ms without a packet in that time, beyond what a call
-                     without a handoff misses
+                     without a handoff misses, and what the agent's phone (here) did not say in time
     witness_off      dead air as the worker counted it and as the caller did, apart
 
 Then `--main` handoffs of ATTENDED, for what their number says about failures, and `--count` at

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from voicefork_cli.measure.heard import Heard, hear, is_silent
-from voicefork_cli.measure.packets import Packet
+from voicefork_cli.measure.packets import Packet, Sent
 from voicefork_cli.measure.tones import tones_of
 from voicefork_cli.sim.caller import CarrierCaller, open_caller
 from voicefork_cli.sim.edge import Edge
@@ -43,7 +43,7 @@ class Handed:
     ack_ms: float  # Escalate sent -> answered
     hold_heard_ms: float  # Escalate sent -> music at the caller
     silent_frames: int
-    missing_ms: float  # beyond what a call without a handoff misses
+    missing_ms: float  # beyond what a call without a handoff, or the agent's phone itself, misses
     longest_gap_ms: float
     answer_heard_ms: float | None = None  # the agent's 200 OK -> the agent's voice at the caller
     key_heard_ms: float | None = None  # the key's last packet -> the agent's voice at the caller
@@ -116,7 +116,7 @@ class Lane:
             ack_ms=(acked - escalated) / 1e6,
             hold_heard_ms=(held - escalated) / 1e6,
             silent_frames=sum(map(is_silent, after)),
-            missing_ms=own.beyond(control).missing_ms,
+            missing_ms=max(0.0, own.beyond(control).missing_ms - _unsaid_ms(call, to_ns)),
             longest_gap_ms=own.longest_gap_ms,
             answer_heard_ms=_between(call.answered_ns, agent) if call and not key else None,
             key_heard_ms=_between(key[-1].arrival_ns, agent) if key else None,
@@ -165,10 +165,20 @@ def _key_end(call: PhoneCall) -> list[Packet]:
     the first of them: what the phone does not say meanwhile is no gap of the handoff's making.
     """
     return [
-        Packet(sent.sent_ns, sent.seq, sent.timestamp, 0, sent.payload_type, False, sent.payload)
+        _as_packet(sent)
         for sent in call.said
         if sent.payload_type == TELEPHONE_EVENT and sent.payload[1] & EVENT_END
     ]
+
+
+def _as_packet(sent: Sent) -> Packet:
+    return Packet(sent.sent_ns, sent.seq, sent.timestamp, 0, sent.payload_type, False, sent.payload)
+
+
+def _unsaid_ms(call: PhoneCall | None, to_ns: int) -> float:
+    """What the agent's phone, a part of this program, did not say in time."""
+    said = [_as_packet(sent) for sent in call.said] if call else []
+    return hear(said, said[0].arrival_ns, to_ns).missing_ms if said else 0.0
 
 
 def _between(earlier_ns: int | None, later_ns: int | None) -> float | None:

@@ -44,8 +44,9 @@ _ASKED = {
     Pattern.AMI: pb.PATTERN_DIALPLAN,
 }  # fmt: skip
 _ENDS = {
-    pb.PATTERN_ATTENDED: pb.PHASE_CONNECTED, pb.PATTERN_DIALPLAN: pb.PHASE_QUEUED,
-    pb.PATTERN_WARM_WHISPER: pb.PHASE_CONNECTED, pb.PATTERN_REFER: pb.PHASE_CONNECTED,
+    Pattern.ATTENDED: pb.PHASE_CONNECTED, Pattern.DIALPLAN: pb.PHASE_QUEUED,
+    Pattern.WARM_WHISPER: pb.PHASE_CONNECTED, Pattern.REFER: pb.PHASE_CONNECTED,
+    Pattern.AMI: pb.PHASE_CONNECTED,  # the queue's events tell who took the caller
 }  # fmt: skip
 
 
@@ -90,7 +91,7 @@ class ByVoicefork:
     async def merge_ms(self, call_id: str) -> float | None:
         for _ in range(FINAL_LOOKS):  # on a busy machine the caller may know before we are told
             handoff = await self._handoff(call_id)
-            if handoff.phase == _ENDS[_ASKED[self.pattern]]:
+            if handoff.phase == _ENDS[self.pattern]:
                 break
             await asyncio.sleep(LOOK_SECONDS)
         else:
