@@ -219,8 +219,9 @@ def _caller(state: State, event: Event) -> Step:
     match state.caller, event:
         case Asking(), (QueueEntered() | CallerLeft(_, hung_up=False) | Referred()):
             return referring.heard(state, event)
-        case (Queueing() | InQueue()), (
-            QueueCalled() | QueueAnswered() | QueueMerged() | QueueGaveUp()
+        case (
+            (Queueing() | InQueue()),
+            (QueueCalled() | QueueAnswered() | QueueMerged() | QueueGaveUp()),
         ):
             return queueing.heard(state, event)
         case InQueue(), CallerLeft(_, hung_up=False):
