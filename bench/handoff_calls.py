@@ -77,7 +77,11 @@ class Lane:
             uri = self.edge.uri.replace("sip:", f"sip:{pattern.number}@")
             await caller.dial(uri, Tone(CALLER))
             talking = CALLER if pattern is Pattern.BARE else BOT
-            await until_hears(caller, talking, time.time_ns())
+            try:
+                await until_hears(caller, talking, time.time_ns())
+            except SimError as error:
+                error.add_note(self._recorded(caller))
+                raise
             call_id = self.edge.calls[caller.call_id].voicefork_call
             await asyncio.sleep(self.rest())
             try:
@@ -125,6 +129,12 @@ class Lane:
             witness_off_ms=_apart(await way.witness_ms(call_id), whole),
             handling_ms=_between(escalated, agent),
         )
+
+    def _recorded(self, caller: CarrierCaller) -> str:
+        """Whether a worker has the call: a call without a fork has no bot."""
+        forks = self.edge.calls[caller.call_id].forks
+        told = [f"the fork is {fork.state.value} {fork.reason}".rstrip() for fork in forks]
+        return ", ".join(told) or "no fork"
 
     def _answered(self, rung: int) -> PhoneCall:
         """The call of this handoff that the phone has answered."""
