@@ -57,6 +57,9 @@ def heard(state: State, event: Heard) -> Step:
             return steps.accepted(state, attempt, at)
         case Joining(_, since), AgentJoined():
             return replace(state, agent=Waiting(attempt, since)), ()
+        case Dialling(), AgentLost(at, _, 0, 0):
+            # Asterisk's event of a channel that it could not dial may come before it says why.
+            return way_out(state, Outcome.UNREACHABLE, at)
         case ((Dialling() | Ringing()), AgentLost(at, _, sip, q850)):
             state = replace(state, sip_status=sip, q850_cause=q850)
             return way_out(state, outcome_of(sip, q850), at)

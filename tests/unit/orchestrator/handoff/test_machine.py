@@ -235,7 +235,7 @@ def test_an_agent_who_never_accepts_is_hung_up_and_the_queue_takes_the_caller() 
         (480, 19, Outcome.NO_ANSWER),
         (404, 1, Outcome.UNREACHABLE),
         (0, 20, Outcome.UNREACHABLE),
-        (0, 0, Outcome.NO_ANSWER),
+        (0, 0, Outcome.UNREACHABLE),  # it was not even dialled
     ],
 )
 def test_a_lost_agent_has_a_typed_outcome(
@@ -244,6 +244,11 @@ def test_a_lost_agent_has_a_typed_outcome(
     handoff = started().held().lost(sip_status, q850_cause)
     assert (handoff.state.phase, handoff.state.outcome) == (Phase.FALLBACK, outcome)
     assert (handoff.state.sip_status, handoff.state.q850_cause) == (sip_status, q850_cause)
+
+
+def test_a_phone_that_rang_and_was_lost_without_a_cause_did_not_answer() -> None:
+    handoff = started().held().feed(AgentRinging(102.0, agent())).lost(0, 0)
+    assert handoff.state.outcome is Outcome.NO_ANSWER
 
 
 def test_the_next_target_is_dialled_under_a_new_channel() -> None:
