@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import grpc
 import typer
+
+CaFile = Annotated[Path | None, typer.Option(help="CA of its gRPC (PEM).")]
+CertFile = Annotated[Path | None, typer.Option(help="Our certificate for it (PEM).")]
+KeyFile = Annotated[Path | None, typer.Option(help="Its key (PEM).")]
+CertName = Annotated[str, typer.Option(help="Name in its certificate, if not the address.")]
 
 
 @dataclass(frozen=True, slots=True)

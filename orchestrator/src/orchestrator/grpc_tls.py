@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import grpc
 import structlog
@@ -80,14 +80,20 @@ class MadeFromFiles(Generic[Made]):
         return self._made
 
 
+class Credentials(NamedTuple):
+    """Of one state of the files."""
+
+    server: grpc.ServerCertificateConfiguration
+    client: grpc.ChannelCredentials
+
+
 class GrpcTls:
     """Raises SetupError where the files cannot be used."""
 
     def __init__(self, identity: Identity) -> None:
         self._asks = identity.ca is not None
-        self._client = MadeFromFiles(identity.files, lambda: _channel_credentials(identity))
-        self._server = MadeFromFiles(identity.files, lambda: _configuration(identity))
-        self._given = self._server.current()
+        self._made = MadeFromFiles(identity.files, lambda: _credentials(identity))
+        self._given = self._made.current().server
 
     def server(self) -> grpc.ServerCredentials:
         """Once only: of one port."""
@@ -99,25 +105,23 @@ class GrpcTls:
 
     def client(self) -> grpc.ChannelCredentials:
         """Of a channel that is made now; the same object as long as the files are the same."""
-        return self._client.current()
+        return self._made.current().client
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
         """gRPC asks before each handshake, in a thread of its own. None: as before."""
-        current = self._server.current()
+        current = self._made.current().server
         if current is self._given:
             return None
         self._given = current
         return current
 
 
-def _configuration(identity: Identity) -> grpc.ServerCertificateConfiguration:
+def _credentials(identity: Identity) -> Credentials:
     certificate, key, ca = identity.read()
-    return grpc.ssl_server_certificate_configuration([(key, certificate)], ca)
-
-
-def _channel_credentials(identity: Identity) -> grpc.ChannelCredentials:
-    certificate, key, ca = identity.read()
-    return grpc.ssl_channel_credentials(ca, key, certificate)
+    return Credentials(
+        grpc.ssl_server_certificate_configuration([(key, certificate)], ca),
+        grpc.ssl_channel_credentials(ca, key, certificate),
+    )
 
 
 def _stamp_of(paths: Iterable[Path]) -> Stamp:

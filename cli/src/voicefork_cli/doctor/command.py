@@ -16,7 +16,7 @@ from voicefork_cli.doctor.orchestrators import look_at_orchestrator
 from voicefork_cli.doctor.places import Places
 from voicefork_cli.doctor.pool import look_at_redis
 from voicefork_cli.doctor.workers import look_at_workers
-from voicefork_cli.grpc_channel import Tls
+from voicefork_cli.grpc_channel import CertFile, KeyFile, Tls
 
 WIDTH = 42
 NOTHING = '; "" leaves it out.'
@@ -47,8 +47,8 @@ def doctor(  # noqa: PLR0913, PLR0917 - each is an option
         str, typer.Option(envvar="VOICEFORK_ARI_PASSWORD", show_default=False, hidden=True)
     ] = "",
     tls_ca: Annotated[Path | None, typer.Option(help="CA of the services' gRPC (PEM).")] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="Our certificate for it (PEM).")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    tls_cert: CertFile = None,
+    tls_key: KeyFile = None,
     tls_name: Annotated[
         str, typer.Option(help="Name in the orchestrator's certificate, if not the address.")
     ] = "",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -15,7 +14,15 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
 
-from voicefork_cli.grpc_channel import PLAINTEXT, Tls, channel_to
+from voicefork_cli.grpc_channel import (
+    PLAINTEXT,
+    CaFile,
+    CertFile,
+    CertName,
+    KeyFile,
+    Tls,
+    channel_to,
+)
 
 ASK_SECONDS = 2.0
 LOOK_SECONDS = 0.3
@@ -42,12 +49,10 @@ def drain(  # noqa: PLR0913, PLR0917 - each is an option
         str, typer.Option(envvar="VOICEFORK_REDIS", help="Where the pool is.")
     ] = DEFAULT_REDIS,
     wait: Annotated[bool, typer.Option(help="Until the worker has ended.")] = True,
-    tls_ca: Annotated[Path | None, typer.Option(help="CA of its gRPC (PEM).")] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="Our certificate for it (PEM).")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
-    tls_name: Annotated[
-        str, typer.Option(help="Name in its certificate, if not the address.")
-    ] = "",
+    tls_ca: CaFile = None,
+    tls_cert: CertFile = None,
+    tls_key: KeyFile = None,
+    tls_name: CertName = "",
 ) -> None:
     """Takes a worker out: no new calls, those it has move to others or end, then it ends."""
     plan = DrainPlan(worker, redis, wait, tls=Tls(tls_ca, tls_cert, tls_key, tls_name))

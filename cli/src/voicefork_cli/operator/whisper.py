@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import grpc
@@ -12,7 +11,15 @@ import typer
 from rich.console import Console
 from voicefork.handoff.v1 import handoff_pb2, handoff_pb2_grpc
 
-from voicefork_cli.grpc_channel import PLAINTEXT, Tls, channel_to
+from voicefork_cli.grpc_channel import (
+    PLAINTEXT,
+    CaFile,
+    CertFile,
+    CertName,
+    KeyFile,
+    Tls,
+    channel_to,
+)
 
 SAID_SECONDS = 180.0  # with what was there before it
 
@@ -31,12 +38,10 @@ def whisper(  # noqa: PLR0913, PLR0917 - each is an option
     text: Annotated[str, typer.Argument(help="At most 1,000 characters, spoken by flite.")],
     orchestrator: Annotated[str, typer.Option(help="HOST:PORT of its gRPC.")] = "127.0.0.1:7070",
     tenant: Annotated[str, typer.Option(help="Whose call it is, if not the default's.")] = "",
-    tls_ca: Annotated[Path | None, typer.Option(help="CA of its gRPC (PEM).")] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="Our certificate for it (PEM).")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
-    tls_name: Annotated[
-        str, typer.Option(help="Name in its certificate, if not the address.")
-    ] = "",
+    tls_ca: CaFile = None,
+    tls_cert: CertFile = None,
+    tls_key: KeyFile = None,
+    tls_name: CertName = "",
 ) -> None:
     """Tells the agent of a running conversation something; the caller hears nothing of it."""
     tls = Tls(tls_ca, tls_cert, tls_key, tls_name)

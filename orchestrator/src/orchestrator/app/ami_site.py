@@ -191,16 +191,14 @@ class AmiSite:
 
     async def _connected(self) -> None:
         """After a break, or another replica: first the callers, who wait for nothing else."""
-        tries = 1
-        while True:
+        for left in reversed(range(LOOK_TRIES)):
             try:
                 await self._compare()
                 break
             except PbxError as error:
-                if tries >= LOOK_TRIES:
+                if not left:
                     raise
                 log.warning("callers could not be listed", node=self.name, error=str(error))
-            tries += 1
             await asyncio.sleep(LOOK_PAUSE_SECONDS)
         await self.queues.look(self.client)
         if self.dialplan is not None:

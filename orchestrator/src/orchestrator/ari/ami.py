@@ -16,6 +16,7 @@ from itertools import count
 import structlog
 
 from orchestrator.ari.ami_wire import AmiMessage, AmiReader, challenge_answer, write_action
+from orchestrator.ari.rest import Permit
 from orchestrator.errors import NotFound, PbxError, PeerError, Unreachable
 from orchestrator.telemetry import Metrics
 
@@ -27,9 +28,6 @@ _CHUNK = 64 * 1024
 _MOST_PENDING = 64
 _CHANNEL_GONE = ("no such channel", "channel does not exist", "channel not existent")
 _MOST_ROWS = 10_000  # of one list; more are dropped and counted
-
-
-Permit = Callable[[], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from orchestrator.ari.bridges import Bridges
 from orchestrator.ari.events import Bridge, Channel, parse_bridge, parse_channel
 from orchestrator.ari.legs import Legs
 from orchestrator.ari.rest import AriRest
-from orchestrator.errors import Conflict, NotFound
+from orchestrator.errors import Conflict, NotFound, PbxError, Unprocessable, Unreachable
 
 
 class HangupReason(Enum):
@@ -139,7 +139,12 @@ class AriClient(Legs, Bridges):
         Any living channel serves for the question.
         """
         asked = f"DIALPLAN_EXISTS({place.context},{place.extension},{place.priority})"
-        answer = await self.variable(channel_id, asked)
+        try:
+            answer = await self.variable(channel_id, asked)
+        except (NotFound, Unprocessable, Unreachable):
+            raise
+        except PbxError:  # func_dialplan is not loaded
+            return None
         return {"1": True, "0": False}.get(answer)
 
     async def follow(self, channel_id: str) -> None:

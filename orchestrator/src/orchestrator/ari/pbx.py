@@ -276,17 +276,9 @@ class AriPbx:
         try:
             with suppress(Conflict):  # one that a dead predecessor could not end is as good
                 await self._client.create(probe, endpoint)
-            return [await self._exists(probe, place) for place in places]
+            return [await self._client.place_exists(probe, place) for place in places]
         finally:  # also of one whose making was only answered too late
             await self.hang_up(probe)
-
-    async def _exists(self, probe: str, place: Place) -> bool | None:
-        try:
-            return await self._client.place_exists(probe, place)
-        except (NotFound, Unreachable):
-            raise
-        except PbxError:
-            return None  # func_dialplan is not loaded
 
     async def queue_exists(self) -> bool | None:
         """As `places_exist`, of the queue's extension. Raises PbxError."""

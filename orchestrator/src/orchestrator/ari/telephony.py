@@ -188,13 +188,7 @@ class AriTelephony:
 
     async def _ask_for(self, caller: ChannelId, place: Place) -> None:
         """`continue` into nowhere hangs the caller up. Raises NoSuchPlace."""
-        try:
-            found = await self._client.place_exists(caller, place)
-        except (NotFound, Unprocessable, Unreachable):
-            raise
-        except PbxError:  # func_dialplan is not loaded
-            return
-        if found is False:
+        if await self._client.place_exists(caller, place) is False:
             where = f"{place.context}/{place.extension}"
             raise NoSuchPlace("POST", where, 0, "the dialplan lacks it")
 

@@ -11,7 +11,7 @@ that alone is cut off from Redis goes on beside its successor, until Redis answe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
 
 import structlog
@@ -25,6 +25,8 @@ from orchestrator.replies import within
 log = structlog.stdlib.get_logger(__name__)
 
 BEAT_SECONDS = 0.3
+
+Drive = Callable[[], Coroutine[Any, Any, None]]
 
 _KEPT = 1
 
@@ -59,9 +61,7 @@ class Guard:
         self._replaced = False  # until what was driven is over, and told to be lost
         self.held = False
 
-    async def run(
-        self, drive: Callable[[], Awaitable[None]], lost: Callable[[], None] = lambda: None
-    ) -> None:
+    async def run(self, drive: Drive, lost: Callable[[], None] = lambda: None) -> None:
         """Runs `drive` while the node is ours, until cancelled; `lost`: somebody has taken it."""
         try:
             while True:
@@ -81,10 +81,10 @@ class Guard:
             await self._ours()
         return self.held
 
-    async def _drive(self, drive: Callable[[], Awaitable[None]]) -> None:
+    async def _drive(self, drive: Drive) -> None:
         log.info("this replica drives the node", node=self._node)
         async with asyncio.TaskGroup() as work:
-            driving = work.create_task(_awaited(drive))
+            driving = work.create_task(drive())
             while await self._ours():
                 heed_cancellation()
                 await asyncio.sleep(BEAT_SECONDS)
@@ -116,7 +116,3 @@ class Guard:
             )
         except StoreError as error:
             log.warning("lease of a node is not released", node=self._node, error=str(error))
-
-
-async def _awaited(drive: Callable[[], Awaitable[None]]) -> None:
-    await drive()

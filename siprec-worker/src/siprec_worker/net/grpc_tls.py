@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import NamedTuple
 
 import grpc
 
@@ -32,15 +33,21 @@ class PeerNames:
     worker: str = ""
 
 
+class Credentials(NamedTuple):
+    """Of one state of the files."""
+
+    server: grpc.ServerCertificateConfiguration
+    client: grpc.ChannelCredentials
+
+
 class GrpcTls:
     """Raises SetupError where the files cannot be used."""
 
     def __init__(self, identity: Identity, names: PeerNames) -> None:
         self.names = names
         self.asks = identity.ca is not None  # clients for their certificates
-        self._client = MadeFromFiles(identity.files, lambda: _channel_credentials(identity))
-        self._server = MadeFromFiles(identity.files, lambda: _configuration(identity))
-        self._given = self._server.current()
+        self._made = MadeFromFiles(identity.files, lambda: _credentials(identity))
+        self._given = self._made.current().server
 
     def server(self) -> grpc.ServerCredentials:
         """Once only: of one port."""
@@ -54,11 +61,12 @@ class GrpcTls:
         self, address: str, name: str, options: tuple[tuple[str, int], ...] = ()
     ) -> grpc.aio.Channel:
         named = (("grpc.ssl_target_name_override", name),) if name else ()
-        return grpc.aio.secure_channel(address, self._client.current(), options=(*named, *options))
+        credentials = self._made.current().client
+        return grpc.aio.secure_channel(address, credentials, options=(*named, *options))
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
         """gRPC asks before each handshake, in a thread of its own. None: as before."""
-        current = self._server.current()
+        current = self._made.current().server
         if current is self._given:
             return None
         self._given = current
@@ -91,11 +99,9 @@ def dial_worker(tls: GrpcTls | None) -> Dial:
     return lambda address: tls.channel(address, tls.names.worker)
 
 
-def _configuration(identity: Identity) -> grpc.ServerCertificateConfiguration:
+def _credentials(identity: Identity) -> Credentials:
     certificate, key, ca = identity.read()
-    return grpc.ssl_server_certificate_configuration([(key, certificate)], ca)
-
-
-def _channel_credentials(identity: Identity) -> grpc.ChannelCredentials:
-    certificate, key, ca = identity.read()
-    return grpc.ssl_channel_credentials(ca, key, certificate)
+    return Credentials(
+        grpc.ssl_server_certificate_configuration([(key, certificate)], ca),
+        grpc.ssl_channel_credentials(ca, key, certificate),
+    )
