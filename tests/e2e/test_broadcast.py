@@ -59,8 +59,12 @@ async def test_calls_are_claimed_by_the_replica_that_has_fewer(lab: Lab) -> None
         held = [len(await stage.calls_of_orchestrator(replica)) for replica in replicas]
         assert sum(held) == CALLS
         assert abs(held[0] - held[1]) <= CALLS // 2
-        owners = {str(each["channelvars"]["VOICEFORK_APP"]) for each in await stage.ari("channels")}
-        assert len(owners) == 2
+        owner_of = {
+            str(each["name"]): str(each["channelvars"]["VOICEFORK_APP"])
+            for each in await stage.ari("channels")
+        }
+        owners = set(owner_of.values())
+        assert len(owners) == 2, owner_of
         pages = [await stage.listed(f"http://{r.addresses['admin']}/nodes") for r in replicas]
         assert {page["app"] for page in pages} == owners
         assert all(page["nodes"]["asterisk"]["stasis_broadcast"] for page in pages)

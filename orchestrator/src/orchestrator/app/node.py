@@ -88,6 +88,8 @@ class Node:
             case ari.StasisStart(channel, (first, status, sip, *_)) if first == REFERRED:
                 self._referred(channel, status, sip)
             case ari.StasisStart(channel, args):
+                if not channel.variable(ari.OWNER):
+                    self._calls.spawn(self._mark(channel.id))
                 self._callers.note(channel.id, channel.caller)
                 self.entrance.enter(
                     channel.id,
@@ -147,12 +149,22 @@ class Node:
         await asyncio.sleep(patience(len(self._calls)))
         try:
             await self._client.claim(channel_id)
-            # Where a queue that gives up brings the caller back to (deploy/asterisk).
-            await self._client.set_variable(channel_id, f"__{ari.OWNER}", self._client.app)
         except (NotFound, Conflict):
             log.debug("another replica has claimed the call", channel=channel_id)
         except PbxError as error:
             log.warning("call is not claimed", channel=channel_id, error=str(error))
+
+    async def _mark(self, channel_id: str) -> None:
+        """Where a queue that gives up, or an heir, looks for the owner of a claimed call.
+
+        Not right after the claim: that is answered before the channel is in Stasis.
+        """
+        try:
+            await self._client.set_variable(channel_id, f"__{ari.OWNER}", self._client.app)
+        except (NotFound, Conflict):
+            log.debug("the claimed call has left again", channel=channel_id)
+        except PbxError as error:
+            log.warning("claimed call is not marked as ours", channel=channel_id, error=str(error))
 
     def _placed(self, channel: ari.Channel) -> None:
         """A call of ours was answered: on to its bot, unless nobody wants it any more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -93,6 +94,16 @@ async def test_a_caller_who_is_just_being_met_is_no_orphan() -> None:
         await node.compare()
         await stage.workers.attached.get()
         assert "queue ch1" not in stage.pbx.asked
+
+
+@pytest.mark.parametrize(("owner", "marked"), [("", True), (APP, False)])
+async def test_a_claimed_caller_is_marked_as_ours_once_it_is_here(owner: str, marked: bool) -> None:
+    client = Listing([CALLER])
+    caller = replace(CALLER, variables=(("VOICEFORK_APP", owner),))
+    async with node_of(client) as (node, stage):
+        node.heard(StasisStart(caller, ("inbound",)))
+        await stage.workers.attached.get()
+    assert ("POST channels/ch1/variable" in client.asked) is marked
 
 
 async def test_the_bridge_of_a_call_that_is_just_being_made_is_kept() -> None:
