@@ -71,7 +71,7 @@ class FakeAriNode:
                 return _done()
             case "POST", ["channels", name, "dial"]:
                 return self._dial(name)
-            case "POST", ["channels", _, "moh" | "variable"]:
+            case ("POST", ["channels", _, "moh" | "variable"]) | ("DELETE", ["channels", _, "moh"]):
                 return _done()
         return _gone()
 

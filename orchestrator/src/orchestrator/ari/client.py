@@ -7,7 +7,9 @@ channel or bridge is gone, which for a caller is a hang-up.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -16,6 +18,8 @@ from orchestrator.ari.events import Bridge, Channel, parse_bridge, parse_channel
 from orchestrator.ari.legs import Legs
 from orchestrator.ari.rest import AriRest
 from orchestrator.errors import Conflict, NotFound, PbxError, Unprocessable, Unreachable
+
+_BETWEEN_FRAMES_SECONDS = 0.03  # one is made every 20 ms
 
 
 class HangupReason(Enum):
@@ -43,6 +47,7 @@ class AriClient(Legs, Bridges):
     def __init__(self, rest: AriRest, app: str) -> None:
         self._rest = rest
         self.app = app
+        self._stopping: set[str] = set()  # channels whose music is being stopped
 
     # --- the node ---------------------------------------------------------------------------
 
@@ -94,11 +99,26 @@ class AriClient(Legs, Bridges):
 
     async def start_music(self, channel_id: str, music_class: str = "") -> None:
         """Music on hold; an unknown class is the default one. Survives bridging and `resume`."""
+        self._stopping.discard(channel_id)
         params = {"mohClass": music_class} if music_class else None
         await self._rest.request("POST", "channels", channel_id, "moh", params=params)
 
     async def stop_music(self, channel_id: str) -> None:
-        await self._rest.request("DELETE", "channels", channel_id, "moh")
+        """Twice, as once does not always do.
+
+        Of a channel in a bridge another thread makes the music's frames. A stop that comes while
+        it makes one finds no music to stop, and the music goes on (main/channel.c,
+        `generator_force`): one stop in a few thousand. No event tells either.
+        """
+        self._stopping.add(channel_id)
+        try:
+            await self._rest.request("DELETE", "channels", channel_id, "moh")
+            await asyncio.sleep(_BETWEEN_FRAMES_SECONDS)
+            if channel_id in self._stopping:  # nobody has started it anew meanwhile
+                with suppress(NotFound, Conflict):  # it has hung up, or left Stasis
+                    await self._rest.request("DELETE", "channels", channel_id, "moh")
+        finally:
+            self._stopping.discard(channel_id)
 
     async def send_dtmf(self, channel_id: str, digits: str, length_ms: int = 100) -> None:
         params = {"dtmf": digits, "duration": str(length_ms)}

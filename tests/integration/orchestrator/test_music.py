@@ -1,0 +1,68 @@
+"""Asterisk may lose a stop of the music: it is asked twice, and never after a new start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from orchestrator.ari.client import AriClient
+from orchestrator.ari.rest import open_rest
+from orchestrator.errors import NotFound
+from orchestrator.telemetry import Metrics
+
+from tests.fakes.ari_node import PASSWORD, USER, FakeAriNode, open_ari_node
+
+START, STOP = "POST channels/caller/moh", "DELETE channels/caller/moh"
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[FakeAriNode]:
+    async with open_ari_node() as node:
+        yield node
+
+
+@pytest.fixture
+async def client(node: FakeAriNode) -> AsyncIterator[AriClient]:
+    async with open_rest(node.url, USER, PASSWORD, limit_seconds=2.0, metrics=Metrics()) as rest:
+        yield AriClient(rest, "voicefork-0")
+
+
+async def asked_once(node: FakeAriNode) -> None:
+    async with asyncio.timeout(2.0):
+        while not node.requests:  # noqa: ASYNC110 - the node is in the same loop
+            await asyncio.sleep(0)
+
+
+async def test_music_is_stopped_twice(node: FakeAriNode, client: AriClient) -> None:
+    await client.stop_music("caller")
+    assert node.requests == [STOP, STOP]
+
+
+async def test_music_that_is_started_meanwhile_plays_on(
+    node: FakeAriNode, client: AriClient
+) -> None:
+    stopping = asyncio.ensure_future(client.stop_music("caller"))
+    await asked_once(node)
+    await client.start_music("caller")
+    await stopping
+    assert node.requests == [STOP, START]
+
+
+async def test_a_caller_who_hangs_up_meanwhile_is_no_error(
+    node: FakeAriNode, client: AriClient
+) -> None:
+    stopping = asyncio.ensure_future(client.stop_music("caller"))
+    await asked_once(node)
+    node.refuse["moh"] = 404
+    await stopping
+    assert node.requests == [STOP, STOP]
+
+
+async def test_music_of_a_caller_who_is_gone_cannot_be_stopped(
+    node: FakeAriNode, client: AriClient
+) -> None:
+    node.refuse["moh"] = 404
+    with pytest.raises(NotFound):
+        await client.stop_music("caller")
+    assert node.requests == [STOP]
