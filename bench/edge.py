@@ -57,6 +57,7 @@ KEPT = 50  # failures with their reasons
 AIMS = {
     "added_ms_p99": 5.0,
     "forks_lost": 0,
+    "forks_asked_twice": 0,
     "added_failed": 0,
     "load_failed": 0,
     "pick_ms_p99": 0.5,
@@ -78,6 +79,7 @@ class Phase:
     calls: list[Placed]
     recorded: set[str] = field(default_factory=set)
     lost: list[str] = field(default_factory=list)  # with the reason
+    asked_twice: int = 0  # the edge took the first worker for silent, and asked the next one
 
     @property
     def failed(self) -> list[str]:
@@ -157,30 +159,35 @@ async def measure(rig: Rig, lanes: Sequence[str], calls: int, rate: float) -> Ph
     forked = [c for c in phase.calls if c.lane == "forked" and c.answered]
     deadline = asyncio.get_running_loop().time() + FORK_SECONDS
     while True:
-        reasons = await ended_forks(rig.workers)
-        missing = [call for call in forked if reasons.get(call.call_id) is None]
+        ends = await ended_forks(rig.workers)
+        missing = [call for call in forked if None in ends.get(call.call_id, [None])]
         if not missing or asyncio.get_running_loop().time() > deadline:
             break
         await asyncio.sleep(0.2)
     for call in forked:
-        reason = reasons.get(call.call_id, "no worker has it")
-        if reason is None:
-            reason = "has not ended with its call"
-        if reason in ("no worker has it", "cancelled") or reason.startswith(("not rec", "has not")):
-            phase.lost.append(f"{call.sip_call_id}: {reason}")
-        else:
+        told = [end or "has not ended with its call" for end in ends.get(call.call_id, ())]
+        phase.asked_twice += len(told) > 1
+        if any(map(is_whole, told)):
             phase.recorded.add(call.call_id)
+        else:
+            phase.lost.append(f"{call.sip_call_id}: {'; '.join(told) or 'no worker has it'}")
     return phase
 
 
-async def ended_forks(workers: Sequence[Service]) -> dict[str, str | None]:
-    """Why each fork that a worker knows has ended, by X-Voicefork-Call; None: it lives."""
-    found: dict[str, str | None] = {}
+def is_whole(end: str) -> bool:
+    """A worker that gives this as a fork's end has recorded it to its end."""
+    return end != "cancelled" and not end.startswith(("not recorded", "has not"))
+
+
+async def ended_forks(workers: Sequence[Service]) -> dict[str, list[str | None]]:
+    """Why each fork has ended at each worker that knows it, by X-Voicefork-Call; None: it lives."""
+    found: dict[str, list[str | None]] = {}
     async with aiohttp.ClientSession() as session:
         for worker in workers:
             async with session.get(f"http://{worker.addresses['admin']}/calls") as answer:
                 shown = await answer.json()
-            found |= {c["call_id"]: c["ended_reason"] for c in (*shown["ended"], *shown["live"])}
+            for call in (*shown["ended"], *shown["live"]):
+                found.setdefault(call["call_id"], []).append(call["ended_reason"])
     return found
 
 
@@ -221,6 +228,7 @@ def summarize(rig: Rig, added: Phase, load: Phase) -> dict[str, float]:
     result |= {f"load_ms_{key}": value for key, value in load.quantiles("forked").items()}
     result["forks"] = len(added.recorded) + len(load.recorded) + len(added.lost) + len(load.lost)
     result["forks_lost"] = len(added.lost) + len(load.lost)
+    result["forks_asked_twice"] = added.asked_twice + load.asked_twice
     logs = [worker.program.log_text() for worker in rig.workers]
     result["forks_rescued"] = sum(log.count("no ACK yet") for log in logs)
     return result

@@ -173,7 +173,7 @@ SCALARS: Final[Mapping[str, tuple[object, Check]]] = {
     "max_message": (16384, whole(1024, 65535)),
     "flood": (60, whole(1, 100000)),
     "calls_per_second": (200, whole(1, 10000)),
-    "pbx_silent_seconds": (2, whole(1, 30)),
+    "pbx_silent_seconds": (2, whole(2, 30)),  # 1 may be over at once: whole ticks are counted
 }
 
 # name -> (what each entry may say, what an entry without it means)

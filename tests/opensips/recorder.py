@@ -60,6 +60,7 @@ class Recorder:
         self.uri = f"sip:{self.address};transport=tcp"
         self.forks: asyncio.Queue[Fork] = asyncio.Queue()
         self.is_silent = False
+        self.answer_seconds = ANSWER_SECONDS
         self.refuses_with = 0  # 503 and the like; 0 answers
         self.requests: list[Message] = []
         self._endpoint = endpoint
@@ -113,7 +114,7 @@ class Recorder:
         tag = f"srs{next(self._tags)}"
         answer = invite.reply(200, "OK", to_tag=tag, headers=headers, body=sdp)
         loop = asyncio.get_running_loop()
-        loop.call_later(ANSWER_SECONDS, self._endpoint.reply, invite, flow, answer)
+        loop.call_later(self.answer_seconds, self._endpoint.reply, invite, flow, answer)
 
 
 def _answer_sdp(fork: Fork) -> bytes:

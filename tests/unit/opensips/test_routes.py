@@ -124,7 +124,10 @@ def test_management_is_on_no_network(files: dict[str, str]) -> None:
 
 TRAPS = {
     "pool.cfg": ["connect_timeout", "query_timeout", "sent twice", "circuit breaker", "plain text"],
-    "recording.cfg": ["allow-transcoding", "RTP/AVP", "100", "20 ms", "fragmented", "unescaped"],
+    "recording.cfg": [
+        *("allow-transcoding", "RTP/AVP", "100", "20 ms", "fragmented", "unescaped"),
+        "whole ticks",
+    ],
     "media.cfg": ["no existing rtp relay context", "no leg identified", "without SDP"],
     "observe.cfg": ["no authentication", "START comes again"],
     "drain.cfg": ["abort"],
