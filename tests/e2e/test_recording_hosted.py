@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 from voicefork.handoff.v1 import handoff_pb2 as pb
-from voicefork_cli.lab.asterisk import find_asterisk
-from voicefork_cli.lab.errors import MissingProgramError
 from voicefork_cli.lab.processes import Lab
 from voicefork_cli.sim.phone import Behaviour
 
@@ -24,23 +21,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SECONDS_OF_EACH = 1.0
 ACCEPTED = 202
 AHEAD, BEHIND = BOT_SEQUENCE + 1_000, BOT_SEQUENCE - 1_000
-
-
-def takes_late_for_lost() -> bool:
-    """Debian's builds drop audio whose sequence number is behind (docs/decisions/0017)."""
-    try:
-        binary = find_asterisk().binary
-    except MissingProgramError:
-        return False
-    said = subprocess.run([binary, "-V"], capture_output=True, text=True, check=False, timeout=10)
-    return "dfsg" in said.stdout
-
-
-LOST = pytest.mark.xfail(
-    takes_late_for_lost(),
-    reason="music and agent come through a Local channel, which never sends linear audio",
-    strict=True,
-)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -79,7 +59,6 @@ async def test_one_file_holds_every_voice_where_the_caller_heard_it(
     await assert_recorded(house, number, sequence)
 
 
-@LOST
 @pytest.mark.parametrize("sequence", [AHEAD, BEHIND])
 async def test_a_refer_that_asterisk_does_itself_is_in_it_too(
     core_house: House, sequence: int
