@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from siprec_worker.media.carried import Carried, Tie
+from siprec_worker.media.carried import Carried, Reached, Tie
 from siprec_worker.media.deferred import InlineLane, Lane
 from siprec_worker.media.grid import LegEvent
 from siprec_worker.media.model import (
@@ -114,6 +114,9 @@ class CallAudio:
 
     def tie(self, handle: int) -> Tie | None:
         return self._tracks[handle].tie
+
+    def reached(self, handle: int) -> Reached | None:
+        return self._tracks[handle].reached
 
     def remove_track(self, handle: int) -> None:
         del self._tracks[handle]

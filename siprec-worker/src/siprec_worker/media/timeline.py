@@ -30,7 +30,7 @@ class Timeline:
     """
 
     __slots__ = (
-        "_lag_low", "_lag_until", "_slack", "_together", "_told", "carried",
+        "_had", "_lag_low", "_lag_until", "_slack", "_together", "_told", "carried",
         "clock", "comfort", "drift_dropped", "following", "grid", "hole_cause", "late",
         "leaving", "limit", "lost", "next_timestamp", "packet_samples", "realigned", "recovered",
         "recovered_audio", "shed", "started", "unplaced",
@@ -54,6 +54,7 @@ class Timeline:
         self.leaving = False  # what does not come here may come to another worker
         self.unplaced = 0  # packets without a place that are not told yet
         self._told = 0  # samples told as missing since the last audio, right before it
+        self._had = 0  # samples before the first packet's place that the former worker has given
         self._lag_low, self._lag_until = _FAR_BEHIND, 0.0
         self.drift_dropped = self.realigned = self.recovered = self.late = 0
 
@@ -80,7 +81,7 @@ class Timeline:
             if self._is_late(hole):
                 return False
             self._cross(ssrc, hole, timestamp)
-        self.lost, self.comfort, self.shed, self._told = 0, False, 0, 0
+        self.lost, self.comfort, self.shed, self._told, self._had = 0, False, 0, 0, 0
         self.next_timestamp = (timestamp + samples) % _TIMESTAMPS
         if self.grid.start <= self.limit:
             return True
@@ -89,7 +90,12 @@ class Timeline:
         return False
 
     def _is_late(self, hole: int) -> bool:
-        """It belongs into a hole that was told, and comes with more than there is room for now."""
+        """It belongs into a hole that was told, and comes with more than there is room for now;
+        or to what its former worker has given.
+        """
+        if hole < 0 <= hole + self._had:
+            self.lost = 0
+            return True
         if not hole < 0 <= hole + self._told:
             return False
         if self._together * self.packet_samples <= self._slack:
@@ -126,11 +132,14 @@ class Timeline:
             self.recovered += packets
             self.grid.conceal(recovered)
 
-    def anchor(self, ssrc: int | None, timestamp: int) -> None:
-        """Ties a timestamp to a place: here if that is near the tick's slot, else to that slot."""
+    def anchor(self, ssrc: int | None, timestamp: int, sequence: int = 0) -> None:
+        """Ties a timestamp to a place: here if that is near the tick's slot, else to that slot.
+
+        `sequence`: of the packet, where it begins an epoch.
+        """
         grid = self.grid
         if self.carried is not None:
-            self._carry(self.carried, ssrc, timestamp)
+            timestamp = self._carry(self.carried, ssrc, timestamp, sequence)
         elif not self.started:
             self.started = True
             grid.start = self._here()
@@ -141,19 +150,36 @@ class Timeline:
         self.lost = 0
         self.next_timestamp = timestamp
 
-    def _carry(self, carried: Carried, ssrc: int | None, timestamp: int) -> None:
-        """The first packet of a leg that moved here takes its place."""
-        grid = self.grid
+    def _carry(self, carried: Carried, ssrc: int | None, timestamp: int, sequence: int) -> int:
+        """The first packet of a leg that moved here takes its place. Gives the timestamp that
+        belongs to the frontier then: the packet's, unless its former worker has come further.
+        """
+        grid, self.carried = self.grid, None
         tied = carried.place(ssrc, timestamp, self.clock)
         place = self._here() if tied is None else tied
-        if carried.since is None:
-            self.started = True
-            grid.start = place - place % grid.chunk_samples
-            if place > grid.start:  # what the former worker had of this slot, and sent nobody
-                grid.skip(place - grid.start, GapCause.SOURCE_SWITCH)
-        elif place > grid.frontier:
-            grid.skip(place - grid.frontier, GapCause.SOURCE_SWITCH)
-        self.carried = None
+        if carried.since is not None:
+            if place > grid.frontier:
+                grid.skip(place - grid.frontier, GapCause.SOURCE_SWITCH)
+            return timestamp
+        self.started = True
+        reached = place if carried.reached is None else carried.reached.tie.pts
+        if tied is None and place - reached < 2 * grid.chunk_samples:
+            place = reached  # another source, which goes on at once
+        left = min(place, reached) if tied is None else reached
+        grid.start = left - left % grid.chunk_samples
+        if left > grid.start:  # what the former worker had of this slot, and sent nobody
+            grid.skip(left - grid.start, GapCause.SOURCE_SWITCH)
+        if place > left:
+            self._cross_over(place - left, carried.missed(ssrc, sequence))
+        self._had = max(0, left - place)
+        return (timestamp + self._had) % _TIMESTAMPS
+
+    def _cross_over(self, samples: int, missed: int | None) -> None:
+        """Tells what lies between two workers' audio: lost on the way, or never sent (DTX)."""
+        if missed == 0:
+            self.grid.skip(samples, self.hole_cause or GapCause.SILENCE_SUPPRESSED)
+        else:
+            self.grid.skip(samples, GapCause.SOURCE_SWITCH, missed or 0)
 
     def _here(self) -> int:
         """The slot in which the packet in hand was spoken, as far as the clock says."""

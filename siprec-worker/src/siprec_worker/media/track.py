@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from siprec_worker.errors import RtpError
-from siprec_worker.media.carried import Carried, Tie
+from siprec_worker.media.carried import Carried, Reached, Tie
 from siprec_worker.media.decode import Decoder, silence_unit
 from siprec_worker.media.deferred import Deferral, Lane
 from siprec_worker.media.grid import ChunkGrid
@@ -95,6 +95,12 @@ class Track:
         """Where the next packet belongs, for another worker; None before the first."""
         self._count_run()
         return None if self.deferral is not None else self.timeline.tie(self.buffer.ssrc)
+
+    @property
+    def reached(self) -> Reached | None:
+        """As `tie`, of a leg that brings nothing more here."""
+        tie = self.tie
+        return None if tie is None else Reached(tie, self.buffer.expected)
 
     def watch(self, watched: bool) -> None:
         """A watched track tells every packet it hears."""
@@ -320,7 +326,7 @@ class Track:
         number, payload = packet.payload_type, packet.payload
         self.timeline.lost += ordered.lost
         if ordered.begins:
-            self.timeline.anchor(self.buffer.ssrc, packet.timestamp)
+            self.timeline.anchor(self.buffer.ssrc, packet.timestamp, packet.sequence)
         if decoder is not None:
             if payload:
                 self._take_audio(decoder, packet.timestamp, payload, now)

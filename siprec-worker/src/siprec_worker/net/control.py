@@ -17,6 +17,7 @@ from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
 
 from siprec_worker.config import HostPort
 from siprec_worker.errors import SetupError
+from siprec_worker.media.carried import Reached, Tie
 from siprec_worker.media.model import TalkbackCodec
 from siprec_worker.media.witness import Findings
 from siprec_worker.net.ari_escape import AriEscape
@@ -25,7 +26,7 @@ from siprec_worker.net.grpc_tls import GrpcTls, is_open_to_strangers
 from siprec_worker.net.moving import Moving
 from siprec_worker.net.receiving import NotAdopted, Receiving
 from siprec_worker.session import events as ev
-from siprec_worker.session.adoption import Remainder
+from siprec_worker.session.adoption import Remainder, Told
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.model import CallStatus, CloseReason, HandoffUpdate, Party
 from siprec_worker.session.registry import Calls
@@ -197,9 +198,10 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
     async def CarryOn(  # noqa: N802
         self, request: worker_pb2.CarryOnRequest, context: Context
     ) -> worker_pb2.CarryOnResponse:
-        told: dict[str, list[Remainder]] = {}
+        agents: dict[str, list[Remainder]] = {}
         for one in request.streams:
-            told.setdefault(one.agent, []).append(Remainder(one.seq, tuple(one.left)))
+            agents.setdefault(one.agent, []).append(Remainder(one.seq, tuple(one.left)))
+        told = Told(agents, {leg.handle: _reached(leg) for leg in request.legs})
         if not (await self._moves(context)).receiving.carry_on(request.call_id, told):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"call {request.call_id} is not coming")
         return worker_pb2.CarryOnResponse()
@@ -267,6 +269,10 @@ def _is_address(remote: worker_pb2.RtpAddress) -> bool:
     except ValueError:
         return False
     return 0 < remote.port < 65536  # noqa: PLR2004 - 16 bits
+
+
+def _reached(leg: worker_pb2.LegReached) -> Reached:
+    return Reached(Tie(leg.ssrc, leg.timestamp, leg.pts), leg.sequence)
 
 
 def _report(findings: Findings, *, final: bool) -> worker_pb2.WitnessReport:

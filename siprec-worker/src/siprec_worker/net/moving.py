@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import grpc
@@ -166,7 +166,7 @@ class Moving:
     ) -> None:
         await self._finish(call)
         request = worker_pb2.CarryOnRequest(
-            call_id=call.identity.call_id, streams=self._remainders(call)
+            call_id=call.identity.call_id, streams=self._remainders(call), legs=_legs(call)
         )
         with suppress(grpc.aio.AioRpcError, TimeoutError):  # it goes on by itself, later
             async with asyncio.timeout(CARRY_ON_SECONDS):
@@ -252,14 +252,20 @@ class Moving:
         loop = asyncio.get_running_loop()
         await _last_packets(call.audio.heard_at, loop.time)
         call.playout.clear()
-        call.tick(loop.time())
-        call.suspended = True
-        self._flush(loop.time())
+        self._say(call, loop.time())
         with suppress(TimeoutError):
             async with asyncio.timeout(ACKNOWLEDGED_SECONDS):
                 places = range(len(call.agents))
                 while any(call.audience.outstanding(place)[1] for place in places):  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK_SECONDS)
+        self._say(call, loop.time())  # a packet that has come here even now
+
+    def _say(self, call: RecordedCall, now: float) -> None:
+        """What has come of the call goes to the AIs; what comes from now on waits."""
+        call.suspended = False
+        call.tick(now)
+        call.suspended = True
+        self._flush(now)
 
     def _remainders(self, call: RecordedCall) -> list[worker_pb2.AcknowledgedStream]:
         """How far each AI is; what it may not have goes along, for the other to say again."""
@@ -276,6 +282,16 @@ class Moving:
         call.leave(why)
         self._calls.remove(call)
         log.info("call left", call_id=call.identity.call_id, reason=why)
+
+
+def _legs(call: RecordedCall) -> Iterator[worker_pb2.LegReached]:
+    """How far each leg was heard here: what the other does not have from there on, nobody has."""
+    for handle in (line.handle for line in call.lines.values()):
+        if (reached := call.audio.reached(handle)) is not None:
+            (ssrc, timestamp, pts), sequence = reached
+            yield worker_pb2.LegReached(
+                handle=handle, ssrc=ssrc, timestamp=timestamp, pts=pts, sequence=sequence
+            )
 
 
 async def _quiet(call: RecordedCall) -> None:

@@ -7,12 +7,12 @@ former worker still has audio for the AIs, ours waits (`suspended`) until it has
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from siprec_worker.errors import PeerError, SetupError
-from siprec_worker.media.carried import Carried
+from siprec_worker.media.carried import Carried, Reached
 from siprec_worker.media.playout import Playout
 from siprec_worker.protocol.sdp import parse_sdp
 from siprec_worker.protocol.sip import events as sip
@@ -45,8 +45,16 @@ class Remainder:
     messages: tuple[bytes, ...] = ()
 
 
-Told = Mapping[str, Sequence[Remainder]]
-"""By the AI's URL; of several AIs at one in the order of their places."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the former worker says when it has said all that it had.
+
+    `agents` by the AI's URL; of several AIs at one in the order of their places. `legs` by handle;
+    an older worker does not say how far it has heard them.
+    """
+
+    agents: Mapping[str, Sequence[Remainder]] = field(default_factory=dict)
+    legs: Mapping[int, Reached] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +172,18 @@ class Adoption:
         """The former worker has said all it had. None: it never said so, and what it had after it
         gave the fork away counts as missing.
         """
+        said = told or Told()
         for place, resume in call.resumes.items():
             url = call.agents[place]
-            of_url = (told or {}).get(url, ())[call.agents[:place].count(url) :]
+            of_url = said.agents.get(url, ())[call.agents[:place].count(url) :]
             left = of_url[0] if of_url else Remainder(resume.acked_seq)
             call.resumes[place] = Resume(resume.token, left.acked_seq, left.messages)
-        ties = fork.ties.items()
-        call.carry_on({h: Carried(tie, tie.pts if told is None else None) for h, tie in ties}, now)
+        carried = {
+            handle: Carried(tie, tie.pts if told is None else None)
+            for handle, tie in fork.ties.items()
+        }
+        carried |= {leg: Carried(reached.tie, None, reached) for leg, reached in said.legs.items()}
+        call.carry_on(carried, now)
 
     def _carry_on(self, call: RecordedCall, adopting: _Adopting, now: float) -> None:
         fork, since = adopting.fork, adopting.since

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from siprec_worker.media.call_audio import CallAudio, TickOutput
-from siprec_worker.media.carried import Carried, Tie
+from siprec_worker.media.carried import Carried, Reached, Tie
 from siprec_worker.media.model import AudioFormat, GapCause, TrackStats
 from siprec_worker.media.payload_table import Payloads
 from siprec_worker.media.track import Track
@@ -77,6 +77,10 @@ class Feeds:
     def tie(self, handle: int) -> Tie | None:
         """Where the leg's next packet belongs, as another worker has to know."""
         return self._main.audio.tie(handle)
+
+    def reached(self, handle: int) -> Reached | None:
+        """How far the leg was heard here, once it brings nothing more."""
+        return self._main.audio.reached(handle)
 
     def remove_track(self, handle: int) -> None:
         self._payloads.pop(handle, None)

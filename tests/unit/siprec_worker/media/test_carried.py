@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from siprec_worker.media.carried import Carried, Tie
+from siprec_worker.media.carried import Carried, Reached, Tie
 from siprec_worker.media.model import Gap, GapCause
 
 from tests.builders.listening import Call, shape
@@ -94,3 +94,47 @@ def test_audio_that_waited_for_longer_than_a_tie_may_be_ahead_is_tied_all_the_sa
     call.audio.carry_on(0, Carried(tie_after(10)))
     out = call.tick(*map(rtp, range(10, 211)))
     assert shape(out) == [(number, number) for number in range(10, 211)]
+
+
+def after(packets: int) -> Carried:
+    """As the former worker says when it has said all: it has heard so many packets."""
+    call = Call()
+    call.play(*range(packets))
+    reached = call.audio.reached(0)
+    assert reached is not None
+    return Carried(reached.tie, None, reached)
+
+
+def test_the_packet_that_follows_the_former_workers_last_follows_without_a_word() -> None:
+    assert moved(10, after(10)) == [(10, 10), (11, 11)]
+
+
+def test_a_packet_that_neither_worker_has_is_told() -> None:
+    gap = Gap(0, 10 * PACKET, 11 * PACKET, GapCause.SOURCE_SWITCH, 1)
+    assert moved(11, after(10)) == [gap, (11, 11), (12, 12)]
+
+
+def test_a_pause_between_two_workers_is_silence_where_no_number_is_missing() -> None:
+    call = Call()
+    call.ticks = 40
+    call.audio.carry_on(0, after(10))
+    out = shape(call.tick(rtp(10, timestamp=30 * PACKET)))
+    assert out == [Gap(0, 10 * PACKET, 30 * PACKET, GapCause.SILENCE_SUPPRESSED), (30, 10)]
+
+
+def test_what_both_workers_have_is_said_once_and_shifts_nothing() -> None:
+    call = Call()
+    call.ticks = 10
+    call.audio.carry_on(0, after(10))
+    out = [item for number in range(8, 13) for item in call.tick(rtp(number))]
+    assert shape(out) == [(10, 10), (11, 11), (12, 12)]
+
+
+def test_another_source_goes_on_where_the_former_worker_came_to() -> None:
+    call = Call()
+    call.ticks = 10
+    carried = after(10)
+    assert carried.reached is not None
+    tie = carried.reached.tie._replace(ssrc=99)
+    call.audio.carry_on(0, Carried(tie, None, Reached(tie, 10)))
+    assert shape(call.tick(rtp(10)) + call.tick(rtp(11))) == [(10, 10), (11, 11)]

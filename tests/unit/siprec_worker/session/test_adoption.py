@@ -5,7 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from siprec_worker.session.adoption import Adoption, Remainder
+from siprec_worker.media.carried import Carried, Reached, Tie
+from siprec_worker.session.adoption import Adoption, Remainder, Told
 from siprec_worker.session.model import Resume
 
 NOBODY: Any = None
@@ -20,7 +21,8 @@ def arrived(*urls: str) -> Any:
     )
 
 
-def gone(call: Any, told: dict[str, list[Remainder]] | None) -> list[Resume]:
+def gone(call: Any, agents: dict[str, list[Remainder]] | None) -> list[Resume]:
+    told = None if agents is None else Told(agents)
     Adoption(NOBODY, NOBODY, NOBODY, NOBODY).go(call, SimpleNamespace(ties={}), told, 0.0)  # type: ignore[arg-type]
     return [call.resumes[place] for place in sorted(call.resumes)]
 
@@ -40,3 +42,27 @@ def test_two_ais_at_one_address_do_not_take_each_others() -> None:
 def test_of_whom_nothing_is_said_goes_on_where_it_was() -> None:
     assert gone(arrived("grpc://a"), None) == [Resume("token 0", 0)]
     assert gone(arrived("grpc://a"), {"grpc://b": [Remainder(7)]}) == [Resume("token 0", 0)]
+
+
+def legs_after(told: Told | None, ties: dict[int, Tie]) -> dict[int, Carried]:
+    """How each leg is gone on with."""
+    legs: dict[int, Carried] = {}
+    call = arrived()
+    call.carry_on = lambda carried, now: legs.update(carried)
+    Adoption(NOBODY, NOBODY, NOBODY, NOBODY).go(call, SimpleNamespace(ties=ties), told, 0.0)  # type: ignore[arg-type]
+    return legs
+
+
+def test_a_leg_goes_on_from_where_the_former_worker_says_that_it_came_to() -> None:
+    given_away, last = Tie(1, 1600, 160), Tie(1, 3200, 1760)
+    told = Told(legs={1: Reached(last, 20), 2: Reached(last, 30)})
+    assert legs_after(told, {1: given_away}) == {
+        1: Carried(last, None, Reached(last, 20)),
+        2: Carried(last, None, Reached(last, 30)),  # it spoke for the first time while it moved
+    }
+
+
+def test_a_leg_of_a_worker_that_does_not_say_so_goes_on_by_its_tie() -> None:
+    tie = Tie(1, 1600, 160)
+    assert legs_after(Told(), {1: tie}) == {1: Carried(tie)}
+    assert legs_after(None, {1: tie}) == {1: Carried(tie, since=160)}
