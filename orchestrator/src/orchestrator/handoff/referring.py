@@ -2,7 +2,7 @@
 
     Held ─(agent Elsewhere)─▶ Asking ─Referred SUCCESS─▶ Left            CONNECTED
                               Asking ─Referred, AriFailed─▶ Holding      the next way out
-                              Asking ─REFER─▶ Left                       QUEUED
+                              Asking ─REFER─▶ Queueing                   QUEUED
 
 The dialplan does the asking (voicefork-refer of the shipped include), with music on the channel and
 a time limit of its own: there, unlike in Stasis, a carrier that never answers holds up nothing
@@ -21,7 +21,7 @@ from orchestrator.handoff.effects import (
     Release,
     SetDeadline,
 )
-from orchestrator.handoff.endings import finish, queued, release_bot, remains
+from orchestrator.handoff.endings import finish, release_bot, remains, to_queue
 from orchestrator.handoff.events import CallerLeft, Deadline, QueueEntered, Referred
 from orchestrator.handoff.state import State, dialplan_variables
 from orchestrator.handoff.steps import Step, effect_id, hang_up, hold, milliseconds
@@ -96,6 +96,8 @@ def failed(state: State, outcome: Outcome, at: float) -> Step:
     return moved, (ClearDeadline(Deadline.REFER), *back, *effects)
 
 
-def overdue(state: State, at: float) -> Step:
-    """The dialplan has not given the caller back, and cannot be reached: it leads to the queue."""
-    return queued(replace(state, outcome=Outcome.TIMED_OUT), Outcome.QUEUED, at)
+def overdue(state: State) -> Step:
+    """The dialplan has not given the caller back. Its own way on is the queue: there they are, or
+    are sent to, as they may not have got as far as the dialplan.
+    """
+    return to_queue(replace(state, outcome=Outcome.TIMED_OUT))

@@ -65,7 +65,7 @@ def deadline(state: State, event: DeadlinePassed) -> Step:
         case Deadline.GIVE_UP, _, _:
             return _give_up(state, at)
         case Deadline.REFER, Asking(), _:
-            return referring.overdue(state, at)
+            return referring.overdue(state)
         case Deadline.RETRY, Stranded(tries), _:
             return endings.to_queue(state, tries)
         case _:
@@ -80,6 +80,8 @@ def _give_up(state: State, at: float) -> Step:
     """
     later = tuple(way for way in state.ways if way is not Fallback.NEXT_TARGET)
     match state.caller, state.agent:
+        case Held(), _ if state.request.place.dialplan_only:  # it goes on without us
+            return replace(state, ways=later), ()
         case _ if may_withdraw(state) and state.request.straight:
             return endings.to_queue(state)
         case _ if may_withdraw(state):
@@ -123,6 +125,10 @@ def ari_failed(state: State, event: AriFailed) -> Step:
         ):
             return ways.way_out(state, outcome, at)
         case _, Joining(attempt) if effect == effect_id(state, "add", attempt):
+            return ways.way_out(state, outcome, at)
+        case _, Choosing(announced) if state.request.place.dialplan_only and effect == effect_id(
+            state, "announce", announced
+        ):  # without it there is neither music nor a menu
             return ways.way_out(state, outcome, at)
         case _:
             return state, ()

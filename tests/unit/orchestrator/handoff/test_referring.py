@@ -35,7 +35,7 @@ from orchestrator.handoff.events import (
 from orchestrator.handoff.names import holding_bridge, merge_bridge
 from orchestrator.handoff.referring import ENTRY, GRACE
 from orchestrator.handoff.state import State
-from orchestrator.handoff.tracks import Asking, Bridge, Held, Holding, Left, Returning
+from orchestrator.handoff.tracks import Asking, Bridge, Held, Holding, Left, Queueing, Returning
 from orchestrator.model import Fallback, Limits, Outcome, Pattern, Phase, SipUri
 
 from tests.builders.handoffs import ALICE, PLACE, QUEUE, Driven, started
@@ -140,10 +140,20 @@ def test_the_bot_takes_the_caller_back() -> None:
     assert driven.wants(ReturnToBot)
 
 
-def test_a_dialplan_that_gives_nobody_back_has_led_the_caller_to_the_queue() -> None:
+def test_whom_the_dialplan_does_not_give_back_is_sent_to_the_queue() -> None:
     driven = asking().feed(DeadlinePassed(125.0, Deadline.REFER))
+    assert [effect.entry for effect in driven.wants(ContinueInDialplan)] == [QUEUE]
+    driven.feed(QueueEntered(125.1, driven.state.moves))
     assert (driven.state.phase, driven.state.outcome) == (Phase.QUEUED, Outcome.QUEUED)
     assert isinstance(driven.state.caller, Left)
+
+
+def test_who_has_not_even_got_to_the_dialplan_stays_in_the_music_for_the_queue() -> None:
+    driven = refer(fallbacks=()).feed(HoldReady(101.0), CallerHeld(101.1, 1))
+    driven.feed(DeadlinePassed(125.0, Deadline.REFER))
+    driven.feed(AriFailed(125.1, "h1:move:2", Outcome.PBX_ERROR))
+    assert isinstance(driven.state.caller, Queueing)
+    assert not driven.ever(TearDown)
 
 
 def test_a_pbx_that_does_not_let_the_caller_go_takes_a_way_out() -> None:
