@@ -36,6 +36,7 @@ from tests.fakes.puppet_agent import open_puppet
 
 STASIS, DIALPLAN, AMI = "920", "921", "922"
 AMI_NODE = "old"
+TRUNK = "trunk"
 SOON = 5.0
 BOT_SEQUENCE = 20_000  # its first RTP packet's
 SWITCH_GAP_MS = 60.0
@@ -61,6 +62,7 @@ class House:
     orchestrator: Service
     worker: Service
     service: Handoffs
+    centre: AgentPhone  # outside, behind the trunk
     heir: Service | None = None  # a second orchestrator; it came later
 
     @asynccontextmanager
@@ -75,7 +77,7 @@ class House:
             await until_hears(caller, BOT)
             yield caller, bot
             await caller.hang_up()
-        for call in (*self.bot.calls, *self.agent.calls):
+        for call in (*self.bot.calls, *self.agent.calls, *self.centre.calls):
             await call.hang_up()
         await self.stage.wait_empty(self.orchestrator, self.worker)
 
@@ -102,10 +104,11 @@ async def open_house(  # noqa: PLR0913 - keywords, most of them
         vendor = await opened.enter_async_context(open_puppet())
         bot = await opened.enter_async_context(open_phone("bot"))
         agent = await opened.enter_async_context(open_phone("agent-1"))
+        centre = await opened.enter_async_context(open_phone("centre"))
         plan = AsteriskPlan(
             name=name,
             installation=installation,
-            agents={"bot": bot.uri, "agent-1": agent.uri},
+            agents={"bot": bot.uri, "agent-1": agent.uri, TRUNK: centre.uri},
             queues={"voicefork": ("agent-1",)},
             ami=True,
             record=record,
@@ -120,9 +123,9 @@ async def open_house(  # noqa: PLR0913 - keywords, most of them
             await opened.enter_async_context(aiohttp.ClientSession()),
         )
         routing = lab.folder / "routing.yaml"
-        routing.write_text(json.dumps(RULES))  # JSON is YAML
+        routing.write_text(json.dumps(_rules(centre)))  # JSON is YAML
         options = (
-            *("--refers", refers, "--routing", str(routing)),
+            *("--refers", refers, "--routing", str(routing), "--trunk", TRUNK),
             *("--ami-nodes", json.dumps({AMI_NODE: f"127.0.0.1:{stage.asterisk.ami_port}"})),
         )
         orchestrators = [await opened.enter_async_context(stage.orchestrator(*options))]
@@ -143,9 +146,20 @@ async def open_house(  # noqa: PLR0913 - keywords, most of them
         edge = await opened.enter_async_context(stage.edge(worker))
         channel = await opened.enter_async_context(grpc.aio.insecure_channel(addresses[-1]))
         yield House(
-            *(stage, edge, bot, agent, orchestrators[0], worker, Handoffs(channel)),
+            *(stage, edge, bot, agent, orchestrators[0], worker, Handoffs(channel), centre),
             heir=orchestrators[-1] if heir else None,
         )
+
+
+def _rules(centre: AgentPhone) -> dict[str, object]:
+    backup = {
+        "name": "backup",
+        "when": {"intent": ["backup"]},
+        "backup": centre.uri,
+        "fallbacks": ["backup_centre", "voicemail"],
+        "ring_seconds": 2,
+    }
+    return {**RULES, "rules": [backup]}
 
 
 async def told(bot: PhoneCall, status: int) -> None:

@@ -63,10 +63,10 @@ async def handed_over(house: House, pattern: pb.Pattern.ValueType) -> pb.Handoff
 
 
 @asynccontextmanager
-async def an_impatient_queue(house: House) -> AsyncIterator[None]:
-    """Callers are given up after two seconds."""
+async def an_impatient_queue(house: House, seconds: int = 2) -> AsyncIterator[None]:
+    """Callers are given up after as long."""
     name = "dialplan set global VOICEFORK_QUEUE_SECONDS"
-    await house.stage.asterisk.cli(f"{name} 2")
+    await house.stage.asterisk.cli(f"{name} {seconds}")
     try:
         yield
     finally:
@@ -118,6 +118,51 @@ async def test_who_is_given_up_by_the_queue_takes_the_next_way_out(house: House)
             assert (final.phase, final.outcome) == (pb.PHASE_QUEUED, pb.OUTCOME_VOICEMAIL)
             shown = await house.stage.asterisk.cli("core show channels concise")
             assert "!voicefork-voicemail!2000!" in shown
+        assert hear(caller.heard, begun, final.changed_at.ToNanoseconds()).silent_ms == 0
+
+
+async def test_the_backup_centre_outside_talks_to_whom_the_queue_gave_up(house: House) -> None:
+    house.agent.behaviour = Behaviour(status=None)
+    house.centre.behaviour = Behaviour(ring_seconds=0.5)
+    async with an_impatient_queue(house, 1), house.talking(AMI) as (caller, _):
+        begun = time.time_ns()
+        async with escalated(house, intent="backup") as watch:
+            await watch.because_of(pb.OUTCOME_NO_ANSWER)
+            final = await watch.final()
+            assert (final.phase, final.outcome) == (pb.PHASE_CONNECTED, pb.OUTCOME_BACKUP_CENTRE)
+            await until_hears(caller, AGENT)
+            handoff = await watch.settled()
+        steps = ("RINGING", "DIALLING", "RINGING", "ACCEPTED", "MERGING", "CONNECTED")
+        assert watch.phases[-6:] == [*steps]
+        assert handoff.target.sip_uri == house.centre.uri
+        assert 400 <= handoff.timing.ring_ms <= 1900
+        assert_seamless(caller, begun)
+        (call,) = house.centre.calls
+        assert call.invite.get("X-Voicefork-Fork") == "no"
+        await call.hang_up()
+        async with asyncio.timeout(SOON):
+            await caller.ended.wait()
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (603, pb.OUTCOME_DECLINED),
+        (None, pb.OUTCOME_NO_ANSWER),
+    ],
+)
+async def test_a_backup_centre_that_does_not_take_the_call_says_why_and_the_next_way_is_taken(
+    house: House, status: int | None, outcome: pb.Outcome.ValueType
+) -> None:
+    house.agent.behaviour = Behaviour(status=None)
+    house.centre.behaviour = Behaviour(status=status, ring_seconds=0.2)
+    async with an_impatient_queue(house, 1), house.talking(AMI) as (caller, _):
+        begun = time.time_ns()
+        async with escalated(house, intent="backup") as watch:
+            await watch.because_of(pb.OUTCOME_NO_ANSWER)
+            await watch.because_of(outcome)
+            final = await watch.final()
+        assert (final.phase, final.outcome) == (pb.PHASE_QUEUED, pb.OUTCOME_VOICEMAIL)
         assert hear(caller.heard, begun, final.changed_at.ToNanoseconds()).silent_ms == 0
 
 

@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-import socket
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection
 from functools import partial
 
 import structlog
-from redis.asyncio import Redis
 
 from orchestrator.app.ami_early import CALL_EVENT, EarlyEvents
 from orchestrator.app.ami_listing import Listed, listed
 from orchestrator.app.dialplan import AMI, Dialplan
 from orchestrator.ari.ami import AmiAccount, AmiClient
-from orchestrator.ari.ami_pbx import OVER, AmiPbx, AmiTelephony, redirect
+from orchestrator.ari.ami_pbx import OVER, PLACES, AmiPbx, AmiTelephony, redirect
 from orchestrator.ari.ami_wire import AmiMessage
 from orchestrator.ari.queue_states import QueueStates, dialplan_holds
-from orchestrator.config import HostPort, Settings
-from orchestrator.errors import NotFound, PbxError, SetupError, StoreError
+from orchestrator.errors import NotFound, PbxError, StoreError
 from orchestrator.fleet import events as on
 from orchestrator.fleet.call import DEFAULT_TENANT, EnteredCall, Tenant, name_or_empty
 from orchestrator.fleet.calls import Calls
 from orchestrator.fleet.dialplan_callers import DialplanCallers
 from orchestrator.fleet.guard import Guard
-from orchestrator.fleet.slots import LIMIT_SECONDS
+from orchestrator.handoff.causes import cause_of_dial
+from orchestrator.handoff.names import agent_of
 from orchestrator.handoff.registry import Registry
-from orchestrator.model import CallId, ChannelId, DialplanEntry
+from orchestrator.model import CallId, ChannelId, DialplanEntry, Target
 from orchestrator.telemetry import Metrics
 
 log = structlog.stdlib.get_logger(__name__)
 
 QUEUE_ENDED_EVENT = "VoiceforkQueueEnded"
 """Its UserEvent for a caller whom a queue gave up, and who hears music now."""
+
+KEY_EVENT = "VoiceforkKey"
+"""Its UserEvent for a caller who pressed a key in the menu on hold."""
 
 LOOK_TRIES = 3
 LOOK_PAUSE_SECONDS = 0.5
@@ -52,8 +51,12 @@ class AmiSite:
         *,
         guard: Guard,
         queued: DialplanCallers,
+        endpoint: Callable[[Target], str],
     ) -> None:
-        """`guard`: of this node, which one replica drives at a time. `queued`: for the next one."""
+        """`guard`: of this node, which one replica drives at a time. `queued`: for the next one.
+
+        `endpoint`: of a handoff's target, as in AmiTelephony.
+        """
         self.name = name
         self.queues = QueueStates(self.heard)
         self._callers: dict[str, CallId] = {}  # by channel, until they hang up
@@ -71,7 +74,9 @@ class AmiSite:
             permit=guard.permit,
         )
         self.pbx = AmiPbx(self.client, queue)
-        self.telephony = AmiTelephony(self.client, self._in_the_dialplan, self._verified)
+        self.telephony = AmiTelephony(
+            self.client, self._in_the_dialplan, self._verified, endpoint=endpoint
+        )
 
     async def run(self) -> None:
         """Drives the node whenever it is ours, until cancelled."""
@@ -110,10 +115,14 @@ class AmiSite:
                 )
             case "UserEvent" if event.get("UserEvent") == QUEUE_ENDED_EVENT:
                 self._queue_ended(event)
+            case "UserEvent" if event.get("UserEvent") == KEY_EVENT:
+                self._pressed(event.get("Caller"), event.get("Key"))
             case "Hangup":
                 self._hung_up(event.get("Uniqueid"))
             case "AgentCalled" | "AgentConnect" | "BridgeEnter":
                 self._told_of_queue(event)
+            case "DialState" if event.get("DialStatus") == "RINGING":
+                self._rings(event.get("Uniqueid"))
 
     def _told_of_queue(self, event: AmiMessage) -> None:
         """Events of app_queue name the caller's channel as Uniqueid, as those of bridges do."""
@@ -126,13 +135,40 @@ class AmiSite:
             case "AgentConnect":
                 self.handoffs.queue_answered(call)
             case _:
-                self.handoffs.queue_merged(call)
+                self._merged(call, self.handoffs)
+
+    def _merged(self, call: CallId, handoffs: Registry) -> None:
+        """In a bridge with whom a handoff has called, or else with whom the queue has found."""
+        agent = handoffs.agent_of_call(call)
+        if agent is None:
+            handoffs.queue_merged(call)
+        else:
+            handoffs.agent_answered(agent)
+
+    def _rings(self, channel: str) -> None:
+        """Queues call as well, and say so themselves."""
+        call = self._callers.get(channel)
+        if call is None or self.handoffs is None:
+            return
+        if (agent := self.handoffs.agent_of_call(call)) is not None:
+            self.handoffs.agent_ringing(agent)
+
+    def _pressed(self, channel: str, key: str) -> None:
+        call = self._callers.get(channel)
+        if call is not None and self.handoffs is not None and key:
+            self.handoffs.caller_key(call, key)
 
     def _queue_ended(self, event: AmiMessage) -> None:
+        """A queue, the menu, or Dial(), whose place has the name of whom it called."""
         channel, status = event.get("Caller"), event.get("Status")
         call, handoffs = self._callers.get(channel), self.handoffs
-        if call is not None and handoffs is not None and handoffs.queue_gave_up(call, status):
-            return
+        if call is not None and handoffs is not None:
+            agent = ChannelId(event.get("Queue"))
+            if agent_of(agent) is not None and handoffs.agent_of_call(call) == agent:
+                handoffs.agent_lost(agent, q850_cause=cause_of_dial(status, event.number("Cause")))
+                return
+            if handoffs.queue_gave_up(call, status):
+                return
         log.info("back from a queue, to the dialplan", channel=channel, status=status)
         if self.calls is not None:
             self.calls.spawn(self._let_go(channel))
@@ -203,7 +239,7 @@ class AmiSite:
         await self.queues.look(self.client)
         if self.dialplan is not None:
             exists = partial(dialplan_holds, self.client)
-            await self.dialplan.look(self.name, AMI, exists, (OVER,))
+            await self.dialplan.look(self.name, AMI, exists, PLACES)
 
     async def _compare(self) -> None:
         """Who is there, who has gone, who talks to whom? Raises PbxError."""
@@ -216,7 +252,7 @@ class AmiSite:
                 if each.channel not in self._callers:
                     await self._found(each)
                 if each.is_merged and self.handoffs is not None and each.channel in self._callers:
-                    self.handoffs.queue_merged(self._callers[each.channel])
+                    self._merged(self._callers[each.channel], self.handoffs)
                 for event in self._early.of(each.channel):
                     self._take(event)
             for event in self._early.rest():
@@ -255,32 +291,3 @@ class AmiSite:
             )
         elif caller.handoff:
             self._callers[caller.channel] = call
-
-
-@asynccontextmanager
-async def open_ami_sites(
-    settings: Settings, metrics: Metrics
-) -> AsyncIterator[Mapping[str, AmiSite]]:
-    """By name. Nothing is sent before they are run. Raises SetupError."""
-    redis: Redis = Redis.from_url(settings.redis, protocol=2, socket_connect_timeout=LIMIT_SECONDS)
-    replica = f"{socket.gethostname()}/{secrets.token_hex(8)}"
-    queue = DialplanEntry(settings.queue_context, settings.queue_extension)
-    try:
-        yield {
-            name: AmiSite(
-                *(name, _account(settings, name, where), queue, metrics),
-                guard=Guard(redis, name, replica),
-                queued=DialplanCallers(redis, name),
-            )
-            for name, where in settings.ami_nodes.items()
-        }
-    finally:
-        await redis.aclose()
-
-
-def _account(settings: Settings, name: str, text: str) -> AmiAccount:
-    try:
-        where = HostPort(text)
-    except ValueError as error:
-        raise SetupError(f"--ami-nodes: {name}: {error}") from error
-    return AmiAccount(where.host, where.port, settings.ami_user, settings.ami_secret())

@@ -17,7 +17,7 @@ from orchestrator.api.call_events import CallEvents
 from orchestrator.api.forwarding import Forwarding
 from orchestrator.api.handoff_service import HandoffService, in_stream
 from orchestrator.api.server import HANDOFF_SERVICE, GrpcServer, open_server
-from orchestrator.app.ami_site import open_ami_sites
+from orchestrator.app.ami_sites import open_ami_sites
 from orchestrator.app.callers import Callers
 from orchestrator.app.cluster import open_demand
 from orchestrator.app.handing import open_handoffs

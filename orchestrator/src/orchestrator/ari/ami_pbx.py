@@ -1,14 +1,16 @@
 """Calls of a node that allows no Stasis, or is too old for it: by AMI, with its own dialplan.
 
 The dialplan connects caller and bot (`voicefork-hosted` of the shipped include), plays music and
-queues; of a handoff's steps only the way into the dialplan is ours, which AMI's Redirect is. What
-needs a bridge of ours is refused, and the handoff takes the queue.
+announcements, queues, and calls; of a handoff's steps only the caller's way from one place of it to
+the next is ours, which AMI's Redirect is. Its Dial() brings both together, so that the steps of a
+merge are done when it says so. What needs a bridge of ours is refused: the queue is next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 
 import structlog
 
@@ -23,6 +25,27 @@ log = structlog.stdlib.get_logger(__name__)
 
 OVER = DialplanEntry("voicefork-queue-over", "s")
 """Of the shipped include: what follows a queue where nobody knows better."""
+
+MUSIC = DialplanEntry("voicefork-held", "music")
+"""Of the shipped include: music until the next Redirect, which must come soon."""
+
+MENU = DialplanEntry("voicefork-held", "menu")
+"""Of the shipped include: the announcement once, then music; keys are told."""
+
+_DIAL_CONTEXT = "voicefork-dial"
+_SOUND = "sound:"
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+_PARTED = frozenset(",&")  # what parts the arguments of Dial() and Background(), and more than one
+
+
+def dialled(agent: ChannelId) -> DialplanEntry:
+    """Of the shipped include: the caller hears music while somebody is called, under that name."""
+    return DialplanEntry(_DIAL_CONTEXT, agent)
+
+
+ANYBODY = dialled(ChannelId("vf-agent-1"))
+PLACES = (OVER, MUSIC, MENU, ANYBODY)
+"""What a node's dialplan must have besides the places that the rules name."""
 
 
 class AmiPbx:
@@ -77,9 +100,15 @@ class AmiTelephony:
         client: AmiClient,
         left: Callable[[ChannelId], None],
         verified: Callable[[DialplanEntry], bool] = lambda _: True,
+        *,
+        endpoint: Callable[[Target], str],
     ) -> None:
-        """`verified`: places of the dialplan that need not be asked for."""
+        """`verified`: places of the dialplan that need not be asked for.
+
+        `endpoint`: a target in the words of Dial(); raises PbxError.
+        """
         self._verified = verified
+        self._endpoint = endpoint
         self._client = client
         self._left = left
 
@@ -87,10 +116,11 @@ class AmiTelephony:
         raise _bridgeless("bridge")
 
     async def hold(self, node: NodeName, caller: ChannelId, bridge: BridgeId) -> None:
-        raise _bridgeless("bridge")
+        """Away from whoever the dialplan has called: their call ends with that."""
+        await self._send(caller, MUSIC)
 
     async def make_mix(self, node: NodeName, bridge: BridgeId) -> None:
-        raise _bridgeless("bridge")
+        """Dial() has its own."""
 
     async def dial(  # noqa: PLR0913 - one originate request
         self,
@@ -102,12 +132,27 @@ class AmiTelephony:
         ring_seconds: float,
         variables: Mapping[str, str],
     ) -> None:
-        raise _bridgeless("dial")
+        """By the caller's own Dial(), in an extension of this channel's name: there is no other.
+
+        Twice is once, as long as the caller is there.
+        """
+        endpoint, place = self._endpoint(target), dialled(channel)
+        if _PARTED & set(endpoint):
+            raise PbxError("AMI", "dial", 0, f"{endpoint} is not one endpoint")
+        if await self._is_at(caller, place):
+            return
+        seconds = str(max(1, round(ring_seconds)))
+        dialling = {"VOICEFORK_DIAL": endpoint, "VOICEFORK_DIAL_SECONDS": seconds}
+        await self._send(caller, place, {**variables, **dialling})
 
     async def play(
         self, node: NodeName, channel: ChannelId, playback: PlaybackId, media: str
     ) -> None:
-        raise _bridgeless("play")
+        """The menu of a caller on hold; the music goes on after it."""
+        sound = media.removeprefix(_SOUND)
+        if sound == media or _PARTED & set(sound):
+            raise PbxError("AMI", "play", 0, f"{media}: a dialplan's menu is one sound:")
+        await self._send(channel, MENU, {"VOICEFORK_ANNOUNCEMENT": sound})
 
     async def stop_playing(self, node: NodeName, playback: PlaybackId) -> None: ...
 
@@ -131,10 +176,10 @@ class AmiTelephony:
         """The dialplan plays it, to whomever it has."""
 
     async def add_agent(self, node: NodeName, channel: ChannelId, bridge: BridgeId) -> None:
-        raise _bridgeless("bridge")
+        """Dial() has connected them: that is what was told as their answer."""
 
     async def move_caller(self, node: NodeName, caller: ChannelId, bridge: BridgeId) -> None:
-        raise _bridgeless("bridge")
+        """As with add_agent."""
 
     async def return_to_bot(self, node: NodeName, caller: ChannelId, bridge: BridgeId) -> None:
         raise _bridgeless("bridge")
@@ -153,17 +198,34 @@ class AmiTelephony:
         The bot's leg ends with its Dial(). No entry: the caller comes from the queue, and nothing
         else is left to be done than what the dialplan does then.
         """
-        place = entry or OVER
-        if entry and not self._verified(entry) and await dialplan_has(self._client, entry) is False:
-            where = f"{entry.context}/{entry.extension}"
-            raise NoSuchPlace("Redirect", where, 0, "the dialplan lacks it")
+        await self._send(caller, entry or OVER, {**variables, "CHANNEL(musicclass)": music})
+
+    async def _send(
+        self, caller: ChannelId, place: DialplanEntry, variables: Mapping[str, str] = _NOTHING
+    ) -> None:
+        """Raises NoSuchPlace, ChannelGone, PbxError."""
+        await self._look_for(ANYBODY if place.context == ANYBODY.context else place)
         try:
-            for name, value in {**variables, "CHANNEL(musicclass)": music}.items():
+            for name, value in variables.items():
                 await self._set(caller, name, value)
             await redirect(self._client, caller, place)
         except NotFound as error:
             raise ChannelGone(caller) from error
         self._left(caller)
+
+    async def _look_for(self, place: DialplanEntry) -> None:
+        """A Redirect into nowhere hangs the caller up. Raises NoSuchPlace."""
+        known = place == OVER or self._verified(place)
+        if not known and await dialplan_has(self._client, place) is False:
+            where = f"{place.context}/{place.extension}"
+            raise NoSuchPlace("Redirect", where, 0, "the dialplan lacks it")
+
+    async def _is_at(self, caller: ChannelId, place: DialplanEntry) -> bool:
+        try:
+            fields = {"Channel": caller, "Variable": "EXTEN"}
+            return (await self._client.action("Getvar", fields)).get("Value") == place.extension
+        except NotFound as error:
+            raise ChannelGone(caller) from error
 
     async def _set(self, caller: ChannelId, name: str, value: str) -> None:
         """Of the variables none may bar the way to the queue."""

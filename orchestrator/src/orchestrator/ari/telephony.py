@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 
 from orchestrator.ari.bridges import HOLDING, MIXING
 from orchestrator.ari.client import AriClient, Place
+from orchestrator.ari.endpoints import endpoint_of
 from orchestrator.ari.transfers import AriTransfers
 from orchestrator.ari.voice import AriVoice
 from orchestrator.errors import (
@@ -28,11 +29,7 @@ from orchestrator.model import (
     BridgeId,
     ChannelId,
     DialplanEntry,
-    Endpoint,
-    Extension,
     NodeName,
-    Queue,
-    SipUri,
     Target,
 )
 
@@ -102,7 +99,7 @@ class AriTelephony:
             with suppress(Conflict):
                 await self._client.create(
                     channel,
-                    self._endpoint(target),
+                    endpoint_of(target, context=self._context, trunk=self._trunk),
                     args=AGENT_ENTRY,
                     originator=caller,
                     variables={**_NOT_FORKED, **variables},
@@ -238,20 +235,6 @@ class AriTelephony:
 
     async def _lives(self, channel: ChannelId) -> bool:
         return any(known.id == channel for known in await self._client.channels())
-
-    def _endpoint(self, target: Target) -> str:
-        match target:
-            case Endpoint(name):
-                return name
-            case Extension(number, context):
-                return f"Local/{number}@{context or self._context}"
-            case SipUri(uri) if self._trunk:
-                return f"PJSIP/{self._trunk}/{uri}"
-            case SipUri():
-                why = "no trunk is configured for targets outside (--trunk)"
-                raise Unprocessable("POST", "/channels", 0, why)
-            case Queue(name):
-                raise Unprocessable("POST", "/channels", 0, f"queue {name} cannot be dialled")
 
 
 @asynccontextmanager

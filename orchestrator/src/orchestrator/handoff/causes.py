@@ -51,6 +51,20 @@ def outcome_of_queue(status: str) -> Outcome:
     return _BY_QUEUE.get(status.upper(), Outcome.NO_ANSWER)
 
 
+# Its app_dial, DIALSTATUS, where no leg of the call has left a cause; and what is sure without.
+_CAUSE_OF_DIAL = {"BUSY": 17, "NOANSWER": 19, "CHANUNAVAIL": 20, "CONGESTION": 34}
+_SURE = frozenset({"BUSY", "NOANSWER"})
+
+
+def cause_of_dial(status: str, cause: int | None) -> int:
+    """The Q.850 cause of a Dial() that nobody took. `cause`: of its last leg; 0 = unknown.
+
+    One that rang until its limit may have the cause of an earlier one.
+    """
+    known = _CAUSE_OF_DIAL.get(status.upper(), 0)
+    return known if status.upper() in _SURE or not cause else cause
+
+
 def outcome_of_referral(status: str, sip_status: int) -> Outcome:
     """Why the carrier did not take a REFER: Asterisk's TRANSFERSTATUS, and SIP where it is known.
 

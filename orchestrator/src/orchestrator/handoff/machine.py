@@ -10,7 +10,7 @@ Three tracks advance side by side; `meet` joins them.
              any before ─way out─▶ Queueing ─QueueEntered─▶ Left       QUEUED, VOICEMAIL, CALLBACK
                                    Queueing ─AriFailed─▶ Stranded ─RETRY─▶ Queueing
              Queueing ─QueueEntered─▶ InQueue, where the queue tells: ─QueueMerged─▶ Left  CONNECTED
-                                   InQueue ─QueueGaveUp─▶ Queueing, the next way out
+                                   InQueue ─QueueGaveUp─▶ Held, the next way out
              any before ─way out─▶ Returning ─CallerReturned─▶ Left    RETURNED
              any before ─cancel──▶ Returning ─CallerReturned─▶ Left    CANCELLED
              Held ─(agent Elsewhere)─▶ Asking ─Referred─▶ Left         CONNECTED, else a way out

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.handoff.events import (
+    Deadline,
+    DeadlinePassed,
     Event,
     QueueAnswered,
     QueueCalled,
@@ -11,7 +13,7 @@ from orchestrator.handoff.events import (
 )
 from orchestrator.handoff.ports import Ports
 from orchestrator.handoff.roster import Roster
-from orchestrator.handoff.tracks import InQueue, Queueing
+from orchestrator.handoff.tracks import Choosing, InQueue, Queueing
 from orchestrator.model import CallId
 
 
@@ -34,7 +36,14 @@ class QueueNews:
         self._of_queue(call, QueueMerged(self._ports.clock.now()))
 
     def queue_gave_up(self, call: CallId, status: str) -> bool:
-        """`status`: Asterisk's QUEUESTATUS. False: no handoff of this call waits in a queue."""
+        """`status`: Asterisk's QUEUESTATUS. False: no handoff of this call waits in a queue.
+
+        A menu in which the dialplan has waited for long enough ends in the same way.
+        """
+        runner = self._roster.of_call(call)
+        if runner is not None and isinstance(runner.state.agent, Choosing):
+            runner.post(DeadlinePassed(self._ports.clock.now(), Deadline.MENU))
+            return True
         return self._of_queue(call, QueueGaveUp(self._ports.clock.now(), status))
 
     def leave(self, node: str) -> None:

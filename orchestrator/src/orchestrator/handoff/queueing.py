@@ -18,7 +18,7 @@ from orchestrator.handoff.events import (
 )
 from orchestrator.handoff.state import State
 from orchestrator.handoff.steps import Step, milliseconds
-from orchestrator.handoff.tracks import Acked, InQueue, Left, Published, Queueing
+from orchestrator.handoff.tracks import Acked, Held, InQueue, Left, Published, Queueing
 from orchestrator.handoff.ways import way_out
 from orchestrator.model import Outcome, Phase, Queue
 
@@ -53,7 +53,8 @@ def _told(state: State, waiting: InQueue, event: Event) -> Step:
             return _connected(state, waiting, at)
         case QueueGaveUp(at, status):
             why = outcome_of_queue(status)
-            return way_out(replace(state, gave_up=why), why, at)
+            # The dialplan's music is the caller's hold: every way out begins there.
+            return way_out(replace(state, caller=Held(), gave_up=why), why, at)
         case _:
             return state, ()
 

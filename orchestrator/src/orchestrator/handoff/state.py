@@ -65,7 +65,8 @@ class Request:
     @property
     def phrase(self) -> str:
         """What the caller is told on hold: an AI that speaks first says it better."""
-        return "" if self.say_first or self.came_back else self.plan.phrase
+        unsaid = self.say_first or self.came_back or self.place.dialplan_only
+        return "" if unsaid else self.plan.phrase
 
     @property
     def call_id(self) -> CallId:

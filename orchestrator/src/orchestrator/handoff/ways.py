@@ -23,7 +23,9 @@ from orchestrator.handoff.steps import Step, dial, dial_next, drop_agent, effect
 from orchestrator.handoff.tracks import AwaitingHold, Bridge, Choosing, Held
 from orchestrator.model import Fallback, Menu, Outcome, Phase
 
-_IN_THE_DIALPLAN = frozenset({Fallback.VOICEMAIL, Fallback.CALLBACK})
+_BY_DIALPLAN_ALONE = frozenset(
+    {Fallback.VOICEMAIL, Fallback.CALLBACK, Fallback.BACKUP_CENTRE, Fallback.HOLDING_MENU}
+)
 
 
 def way_out(state: State, outcome: Outcome, at: float) -> Step:
@@ -39,11 +41,11 @@ def elsewhere(state: State, at: float) -> Step:
     Some ways need music first; the bridge for it was not needed so far.
     """
     made: tuple[Effect, ...] = ()
-    if state.hold is Bridge.READY:
+    if state.hold is Bridge.READY or state.request.place.dialplan_only:
         state = replace(state, caller=Held(), place_missing=True)
     else:
         state = replace(state, caller=AwaitingHold(), place_missing=True)
-    if state.hold is Bridge.ABSENT and not state.request.place.dialplan_only:
+    if state.hold is Bridge.ABSENT and isinstance(state.caller, AwaitingHold):
         request = state.request
         bridge = names.holding_bridge(request.handoff_id)
         made = (MakeHolding(effect_id(state, "make-hold"), bridge, request.plan.music),)
@@ -64,7 +66,7 @@ def _next(state: State, at: float) -> Step:
 def is_open(state: State, way: Fallback) -> bool:
     """Whether this way leads anywhere just now."""
     plan = state.request.plan
-    if state.request.place.dialplan_only and way not in _IN_THE_DIALPLAN:
+    if state.request.place.dialplan_only and way not in _BY_DIALPLAN_ALONE:
         return False
     match way:
         case Fallback.NEXT_TARGET:
@@ -142,6 +144,8 @@ def chosen(state: State, digit: str, at: float) -> Step:
     way = plan.menu.keys.get(digit) if plan.menu is not None else None
     if way is Fallback.HOLDING_MENU:
         return announce(state, at)
+    if way is Fallback.NEXT_TARGET and state.request.place.dialplan_only:
+        return _queue_again(state)
     if way is Fallback.NEXT_TARGET:  # all of them again, and the time for it
         state = replace(state, following=0)
     if way is None or not is_open(state, way):
@@ -154,3 +158,10 @@ def chosen(state: State, digit: str, at: float) -> Step:
         again = (SetDeadline(Deadline.GIVE_UP, at + plan.limits.give_up),)
     moved, effects = _take(state, way, at)
     return moved, (*closed, *again, *effects)
+
+
+def _queue_again(state: State) -> Step:
+    """Where the dialplan alone has the caller its queue is all there is to try again."""
+    state, closed = drop_agent(replace(state, phase=Phase.FALLBACK, gave_up=Outcome.UNSPECIFIED))
+    moved, effects = to_queue(state)
+    return moved, (*closed, *effects)

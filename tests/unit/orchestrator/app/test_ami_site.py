@@ -2,107 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import cast
+from collections.abc import Sequence
 
 import pytest
 from orchestrator.app import ami_site
 from orchestrator.app.ami_listing import Listed
-from orchestrator.app.ami_site import AmiSite
 from orchestrator.app.dialplan import Dialplan
-from orchestrator.ari.ami import AmiAccount, AmiClient
-from orchestrator.ari.ami_pbx import OVER
+from orchestrator.ari.ami import AmiClient
+from orchestrator.ari.ami_pbx import OVER, PLACES
 from orchestrator.ari.ami_wire import AmiMessage
 from orchestrator.errors import PbxError, Unreachable
-from orchestrator.fleet.dialplan_callers import DialplanCallers
-from orchestrator.fleet.guard import Guard
-from orchestrator.model import BridgeId, CallId, ChannelId, DialplanEntry, Handoff, Outcome, Phase
+from orchestrator.model import (
+    DialplanEntry,
+    Outcome,
+    Phase,
+)
 from orchestrator.telemetry import Metrics
-from redis.asyncio import Redis
 
-from tests.builders.running import CALL, Lab, running
+from tests.builders.running import CALL
 from tests.builders.virtual_time import eventually
 from tests.fakes.handoff_ports import FakeStore
-from tests.unit.orchestrator.fleet.surroundings import FORK, Stage, open_stage
-
-CALLER = ChannelId("1.1")
-QUEUED = Listed(CALLER, CALL, "acme", "in", "PJSIP/bot", "h1", "voicefork-queue", bridged=False)
-WITH_BOT = replace(QUEUED, handoff="", context="voicefork-hosted", bridged=True)
-
-
-def event(kind: str, **fields: str) -> AmiMessage:
-    return AmiMessage((("Event", kind), *fields.items()))
-
-
-def gave_up(caller: str = CALLER) -> AmiMessage:
-    told = {"UserEvent": "VoiceforkQueueEnded", "Caller": caller, "Status": "TIMEOUT"}
-    return event("UserEvent", **told)
-
-
-class Memory:
-    """What replicas share of the callers in the dialplan. As fleet.dialplan_callers."""
-
-    def __init__(self) -> None:
-        self.callers: dict[str, tuple[str, CallId]] = {}
-
-    async def add(self, channel: str, tenant: str, call: CallId) -> None:
-        self.callers[channel] = tenant, call
-
-    async def remove(self, channel: str) -> None:
-        self.callers.pop(channel, None)
-
-    async def all(self) -> Mapping[str, tuple[str, CallId]]:
-        return dict(self.callers)
-
-
-@dataclass
-class House:
-    """A driver of the node. `lists` is what the node answers, one after the other."""
-
-    site: AmiSite
-    lab: Lab
-    stage: Stage
-    lists: list[Callable[[], list[Listed]]]
-
-    async def connect(self) -> None:
-        await self.site.client._on_connected()
-
-    async def in_queue(self) -> Handoff:
-        handoff = await self.lab.escalate()
-        return await self.lab.until(handoff, lambda change: change.phase is Phase.DIALLING)
-
-
-@asynccontextmanager
-async def driving(
-    monkeypatch: pytest.MonkeyPatch, store: FakeStore, memory: Memory | None = None
-) -> AsyncIterator[House]:
-    redis: Redis = Redis.from_url("redis://127.0.0.1:1")  # nobody listens there
-    guard = Guard(redis, "asterisk", "me")
-    guard.held = True
-    account = AmiAccount("127.0.0.1", 1, "user", "secret")
-    queued = cast(DialplanCallers, memory or Memory())
-    queue = DialplanEntry("queues", "s")
-    site = AmiSite("asterisk", account, queue, Metrics(), guard=guard, queued=queued)
-    lists: list[Callable[[], list[Listed]]] = []
-
-    async def listed(_: AmiClient) -> list[Listed]:
-        return lists.pop(0)()
-
-    async def look(_: AmiClient) -> None: ...
-
-    monkeypatch.setattr(ami_site, "listed", listed)
-    monkeypatch.setattr(ami_site, "LOOK_PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(site.queues, "look", look)
-    async with running(store) as lab, open_stage(fork=FORK) as stage:
-        lab.place = replace(lab.place, caller=CALLER, dialplan_only=True, bridge=BridgeId(""))
-        lab.calls[CALL] = lab.place
-        lab.pbx.up.add(CALLER)
-        site.calls, site.handoffs = stage.calls, lab.registry
-        yield House(site, lab, stage, lists)
-    await redis.aclose()
-
+from tests.unit.orchestrator.app.ami_house import (
+    CALLER,
+    QUEUED,
+    WITH_BOT,
+    Memory,
+    driving,
+    event,
+    gave_up,
+)
 
 # --- while callers are listed and adopted ---------------------------------------------------------
 
@@ -190,8 +118,8 @@ async def test_where_callers_go_after_a_queue_is_asked_of_the_node_too(
         house.site.dialplan = Dialplan(list, Metrics())
 
         async def holds(_: AmiClient, places: Sequence[DialplanEntry]) -> Sequence[bool | None]:
-            assert places == (OVER,)
-            return (True,)
+            assert places == PLACES
+            return (True,) * len(places)
 
         monkeypatch.setattr(ami_site, "dialplan_holds", holds)
         house.lists.append(list)

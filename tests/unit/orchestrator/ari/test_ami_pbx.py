@@ -3,35 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import cast
 
 import pytest
 from orchestrator.ari.ami import AmiClient
-from orchestrator.ari.ami_pbx import OVER, AmiTelephony
-from orchestrator.errors import NotFound, PbxError, Unreachable
+from orchestrator.ari.ami_pbx import MENU, MUSIC, OVER, AmiTelephony
+from orchestrator.ari.ami_wire import AmiMessage
+from orchestrator.ari.endpoints import endpoint_of
+from orchestrator.errors import NotFound, PbxError, Unprocessable, Unreachable
+from orchestrator.handoff.names import PlaybackId
 from orchestrator.handoff.ports import ChannelGone
-from orchestrator.model import ChannelId, DialplanEntry, NodeName
+from orchestrator.model import (
+    BridgeId,
+    ChannelId,
+    DialplanEntry,
+    Endpoint,
+    NodeName,
+    Queue,
+    SipUri,
+    Target,
+)
 
 CALLER, NODE, QUEUE = ChannelId("1.1"), NodeName("old"), DialplanEntry("queues", "support")
+AGENT, OUTSIDE = ChannelId("vf-h1-agent-1"), SipUri("sip:centre@example.org")
 
 
 class Actions:
     """An AMI that takes everything; `failing` by the variable, or the action."""
 
-    def __init__(self) -> None:
+    def __init__(self, extension: str = "support") -> None:
+        self.extension = extension  # at which the caller is
         self.failing: dict[str, PbxError] = {}
         self.asked: list[tuple[str, str]] = []
 
-    async def action(self, name: str, fields: Mapping[str, str]) -> None:
+    async def action(self, name: str, fields: Mapping[str, str]) -> AmiMessage:
         what = fields.get("Variable") or name
         if what in self.failing:
             raise self.failing[what]
-        self.asked.append((what, fields.get("Value", fields.get("Exten", ""))))
+        if name != "Getvar":
+            self.asked.append((what, fields.get("Value", fields.get("Exten", ""))))
+        return AmiMessage((("Response", "Success"), ("Value", self.extension)))
+
+
+def opened(ami: Actions, left: list[ChannelId] | None = None) -> AmiTelephony:
+    told = [] if left is None else left
+    endpoint = partial(endpoint_of, context="phones", trunk="carrier")
+    return AmiTelephony(cast(AmiClient, ami), told.append, lambda _: True, endpoint=endpoint)
 
 
 async def send(ami: Actions, entry: DialplanEntry | None = QUEUE) -> list[ChannelId]:
     left: list[ChannelId] = []
-    telephony = AmiTelephony(cast(AmiClient, ami), left.append)
+    telephony = opened(ami, left)
     variables = {"VOICEFORK_INTENT": "dispute\r\nAction: Logoff", "VOICEFORK_LANGUAGE": "de"}
     await telephony.continue_in_dialplan(NODE, CALLER, entry, variables=variables, music="jazz")
     return left
@@ -75,3 +98,70 @@ async def test_without_a_place_the_queue_is_over() -> None:
     ami = Actions()
     await send(ami, None)
     assert ami.asked[-1] == ("Redirect", OVER.extension)
+
+
+# --- somebody is called, or the caller asked --------------------------------------------------
+
+
+async def dial(ami: Actions, target: Target = OUTSIDE) -> None:
+    variables = {"VOICEFORK_LANGUAGE": "de"}
+    await opened(ami).dial(
+        NODE, AGENT, target, caller=CALLER, ring_seconds=19.6, variables=variables
+    )
+
+
+async def test_who_is_called_is_called_by_the_callers_own_dialplan() -> None:
+    ami = Actions()
+    await dial(ami)
+    assert ami.asked == [
+        ("VOICEFORK_LANGUAGE", "de"),
+        ("VOICEFORK_DIAL", "PJSIP/carrier/sip:centre@example.org"),
+        ("VOICEFORK_DIAL_SECONDS", "20"),
+        ("Redirect", AGENT),
+    ]
+
+
+async def test_who_is_being_called_is_not_called_again() -> None:
+    ami = Actions(extension=AGENT)
+    await dial(ami)
+    assert not ami.asked
+
+
+@pytest.mark.parametrize("target", [Endpoint("PJSIP/a,1,g"), Endpoint("PJSIP/a&PJSIP/b")])
+async def test_a_target_brings_no_arguments_of_its_own(target: Target) -> None:
+    ami = Actions()
+    with pytest.raises(PbxError):
+        await dial(ami, target)
+    assert not ami.asked
+
+
+async def test_a_queue_is_not_called() -> None:
+    with pytest.raises(Unprocessable):
+        await dial(Actions(), Queue("support"))
+
+
+async def test_a_caller_who_is_gone_has_nobody_called() -> None:
+    ami = Actions()
+    ami.failing["EXTEN"] = NotFound("AMI", "Getvar", 404, "No such channel")
+    with pytest.raises(ChannelGone):
+        await dial(ami)
+
+
+async def test_a_menu_is_announced_by_the_dialplan() -> None:
+    ami = Actions()
+    await opened(ami).play(NODE, CALLER, PlaybackId("p"), "sound:menus/first")
+    assert ami.asked == [("VOICEFORK_ANNOUNCEMENT", "menus/first"), ("Redirect", MENU.extension)]
+
+
+@pytest.mark.parametrize("media", ["tone:busy", "sound:a,m", "sound:a&b"])
+async def test_what_the_dialplan_cannot_play_is_refused(media: str) -> None:
+    ami = Actions()
+    with pytest.raises(PbxError):
+        await opened(ami).play(NODE, CALLER, PlaybackId("p"), media)
+    assert not ami.asked
+
+
+async def test_a_caller_is_held_by_leaving_whom_they_are_with() -> None:
+    ami = Actions()
+    await opened(ami).hold(NODE, CALLER, BridgeId("vf-h1-hold"))
+    assert ami.asked == [("Redirect", MUSIC.extension)]

@@ -46,7 +46,7 @@ from orchestrator.model import (
     Queue,
 )
 
-from tests.builders.handoffs import BOB, PLACE, QUEUE, Driven, request
+from tests.builders.handoffs import PLACE, QUEUE, Driven, request
 
 VOICEMAIL, CALLBACK = DialplanEntry("mail", "2000"), DialplanEntry("callback", "s")
 ALONE = replace(PLACE, bot=ChannelId(""), bridge=BridgeId(""), dialplan_only=True)
@@ -151,11 +151,8 @@ def test_a_queue_that_gives_up_leads_to_the_next_way_out(status: str, outcome: O
 
 
 def test_ways_that_need_a_bridge_are_none() -> None:
-    ways = (
-        *(Fallback.NEXT_TARGET, Fallback.BACKUP_CENTRE, Fallback.HOLDING_MENU),
-        *(Fallback.RETURN_TO_BOT, Fallback.CALLBACK),
-    )
-    driven = queueing(fallbacks=ways, backup=BOB, callback=CALLBACK)
+    ways = (Fallback.NEXT_TARGET, Fallback.RETURN_TO_BOT, Fallback.CALLBACK)
+    driven = queueing(fallbacks=ways, callback=CALLBACK)
     driven.feed(QueueGaveUp(160.0, "FULL"))
     assert not driven.ever(DialAgent)
     assert driven.wants(ContinueInDialplan)[0].entry == CALLBACK
