@@ -14,6 +14,7 @@ import pytest
 from orchestrator.bus.handoff_store import RedisHandoffStore
 from orchestrator.errors import PeerError
 from orchestrator.fleet.inheritance import always
+from orchestrator.handoff import endings
 from orchestrator.handoff.ports import Ports
 from orchestrator.handoff.refusals import InProgress, TooLate, UnknownHandoff
 from orchestrator.handoff.registry import Registry
@@ -29,6 +30,11 @@ from tests.fakes.telephony import FakePbx, Phone
 
 SEEDS = range(12)
 FINAL = {Outcome.CONNECTED, Outcome.CANCELLED}
+
+
+@pytest.fixture(autouse=True)
+def a_short_look_at_the_caller_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endings, "WATCH_AFTER", 0.05)  # `settled` waits for its end
 
 
 @dataclass(slots=True)
