@@ -17,9 +17,9 @@ python:
 demo: setup ## one call: bot, escalation, music, agent (ARGS="--help" shows more)
 	@$(BIN)/voicefork demo $(ARGS)
 
-# Most tests wait for real time to pass, so two run side by side; more would be in each other's way.
+# Most tests wait for real time to pass: three side by side keep two cores less than half busy.
 # Those marked `alone` have the machine to themselves, after the others (exit 5: none was chosen).
-JOBS := 2
+JOBS := 3
 test: setup ## every test: unit, integration, and end to end with real programs
 	@$(BIN)/python -m pytest -q -raR -n $(JOBS) --dist loadfile -m 'not alone' $(ARGS); crowd=$$?; \
 	$(BIN)/python -m pytest -q -raR -m alone $(ARGS); alone=$$?; \
