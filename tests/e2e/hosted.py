@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import grpc
@@ -22,6 +23,7 @@ from voicefork_cli.lab.ours import (
 from voicefork_cli.lab.processes import Lab
 from voicefork_cli.lab.redis import open_redis
 from voicefork_cli.lab.rtpengine import open_rtpengine
+from voicefork_cli.lab.tones import write_tone
 from voicefork_cli.measure.heard import hear
 from voicefork_cli.measure.tones import tone_timeline
 from voicefork_cli.sim.caller import CarrierCaller, open_caller
@@ -29,7 +31,7 @@ from voicefork_cli.sim.edge import Edge
 from voicefork_cli.sim.phone import AgentPhone, Behaviour, PhoneCall, open_phone
 from voicefork_cli.sim.source import Tone
 
-from tests.e2e.ears import BOT, CALLER, TONES, until_hears
+from tests.e2e.ears import BOT, CALLER, INTRO, TONES, until_hears
 from tests.e2e.stage import Stage
 from tests.e2e.watch import Handoffs
 from tests.fakes.puppet_agent import open_puppet
@@ -123,7 +125,9 @@ async def open_house(  # noqa: PLR0913 - keywords, most of them
             await opened.enter_async_context(aiohttp.ClientSession()),
         )
         routing = lab.folder / "routing.yaml"
-        routing.write_text(json.dumps(_rules(centre)))  # JSON is YAML
+        announcement = lab.folder / "announcement"
+        write_tone(announcement.with_suffix(".wav"), INTRO, seconds=1)
+        routing.write_text(json.dumps(_rules(centre, announcement)))  # JSON is YAML
         options = (
             *("--refers", refers, "--routing", str(routing), "--trunk", TRUNK),
             *("--ami-nodes", json.dumps({AMI_NODE: f"127.0.0.1:{stage.asterisk.ami_port}"})),
@@ -151,7 +155,7 @@ async def open_house(  # noqa: PLR0913 - keywords, most of them
         )
 
 
-def _rules(centre: AgentPhone) -> dict[str, object]:
+def _rules(centre: AgentPhone, announcement: Path) -> dict[str, object]:
     backup = {
         "name": "backup",
         "when": {"intent": ["backup"]},
@@ -159,7 +163,18 @@ def _rules(centre: AgentPhone) -> dict[str, object]:
         "fallbacks": ["backup_centre", "voicemail"],
         "ring_seconds": 2,
     }
-    return {**RULES, "rules": [backup]}
+    menu = {
+        "name": "menu",
+        "when": {"intent": ["menu"]},
+        "fallbacks": ["holding_menu", "voicemail"],
+        "menu": {
+            "announcement": f"sound:{announcement}",
+            "keys": {"1": "next_target", "2": "voicemail"},
+            "every_seconds": 3,
+            "lasts_seconds": 4,
+        },
+    }
+    return {**RULES, "rules": [backup, menu]}
 
 
 async def told(bot: PhoneCall, status: int) -> None:

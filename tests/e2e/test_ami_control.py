@@ -15,7 +15,7 @@ from voicefork_cli.lab.processes import Lab
 from voicefork_cli.measure.heard import hear
 from voicefork_cli.sim.phone import Behaviour
 
-from tests.e2e.ears import AGENT, BOT, MUSIC, until_hears
+from tests.e2e.ears import AGENT, BOT, INTRO, MUSIC, until_hears
 from tests.e2e.hosted import AMI, SOON, House, assert_seamless, open_house, order
 from tests.e2e.old_asterisk import GENERATIONS, generation
 from tests.e2e.watch import Watch
@@ -23,6 +23,7 @@ from tests.e2e.watch import Watch
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 AGENTS = ("RINGING", "ACCEPTED", "CONNECTED")  # the context comes between them
+CENTRES = ("DIALLING", "RINGING", "ACCEPTED", "MERGING", "CONNECTED")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=GENERATIONS)
@@ -132,8 +133,7 @@ async def test_the_backup_centre_outside_talks_to_whom_the_queue_gave_up(house: 
             assert (final.phase, final.outcome) == (pb.PHASE_CONNECTED, pb.OUTCOME_BACKUP_CENTRE)
             await until_hears(caller, AGENT)
             handoff = await watch.settled()
-        steps = ("RINGING", "DIALLING", "RINGING", "ACCEPTED", "MERGING", "CONNECTED")
-        assert watch.phases[-6:] == [*steps]
+        assert [phase for phase in watch.phases if phase in CENTRES][-5:] == list(CENTRES)
         assert handoff.target.sip_uri == house.centre.uri
         assert 400 <= handoff.timing.ring_ms <= 1900
         assert_seamless(caller, begun)
@@ -161,6 +161,43 @@ async def test_a_backup_centre_that_does_not_take_the_call_says_why_and_the_next
         async with escalated(house, intent="backup") as watch:
             await watch.because_of(pb.OUTCOME_NO_ANSWER)
             await watch.because_of(outcome)
+            final = await watch.final()
+        assert (final.phase, final.outcome) == (pb.PHASE_QUEUED, pb.OUTCOME_VOICEMAIL)
+        assert hear(caller.heard, begun, final.changed_at.ToNanoseconds()).silent_ms == 0
+
+
+async def test_a_caller_on_hold_chooses_to_try_again(house: House) -> None:
+    house.agent.behaviour = Behaviour(status=None)
+    async with an_impatient_queue(house, 1), house.talking(AMI) as (caller, _):
+        begun = time.time_ns()
+        async with escalated(house, intent="menu") as watch:
+            await until_hears(caller, INTRO)
+            await until_hears(caller, MUSIC)
+            house.agent.behaviour = Behaviour(ring_seconds=0.3)
+            await caller.press("9")  # leads nowhere
+            await caller.press("1")
+            final = await watch.final()
+            assert (final.phase, final.outcome) == (pb.PHASE_CONNECTED, pb.OUTCOME_CONNECTED)
+            await until_hears(caller, AGENT)
+        assert_seamless(caller, begun)
+
+
+async def test_who_chooses_during_the_announcement_need_not_hear_it_out(house: House) -> None:
+    house.agent.behaviour = Behaviour(status=None)
+    async with an_impatient_queue(house, 1), house.talking(AMI) as (caller, _):
+        async with escalated(house, intent="menu") as watch:
+            await until_hears(caller, INTRO)
+            await caller.press("2")
+            final = await watch.final()
+        assert (final.phase, final.outcome) == (pb.PHASE_QUEUED, pb.OUTCOME_VOICEMAIL)
+
+
+async def test_a_menu_in_which_nobody_chooses_gives_way_to_the_next(house: House) -> None:
+    house.agent.behaviour = Behaviour(status=None)
+    async with an_impatient_queue(house, 1), house.talking(AMI) as (caller, _):
+        begun = time.time_ns()
+        async with escalated(house, intent="menu") as watch:
+            await watch.because_of(pb.OUTCOME_TIMED_OUT)
             final = await watch.final()
         assert (final.phase, final.outcome) == (pb.PHASE_QUEUED, pb.OUTCOME_VOICEMAIL)
         assert hear(caller.heard, begun, final.changed_at.ToNanoseconds()).silent_ms == 0
