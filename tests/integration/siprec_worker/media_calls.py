@@ -99,7 +99,7 @@ class _Quiet:
     ) -> None:
         """Nobody is told."""
 
-    def fork_ended(self, call_id: str, reason: str) -> None:
+    def fork_ended(self, call_id: str, tenant: str, reason: str) -> None:
         """Nobody is told."""
 
     def fork_moved(self, call_id: str, from_worker: str) -> None:

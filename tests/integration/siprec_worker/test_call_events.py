@@ -185,7 +185,7 @@ async def test_a_cry_that_was_withdrawn_is_told_to_nobody(lab: Lab) -> None:
         line.escalate("r1", "c1")
         line.client.report("c1", fx.BotFailed("lost"))
         line.escalate("r2", "c2")
-        line.client.fork_ended("c1", "bye")
+        line.client.fork_ended("c1", "default", "bye")
         line.client.withdraw("c1")
         async with open_desk(port) as desk:
             await until(lambda: len(desk.reports) == 2)

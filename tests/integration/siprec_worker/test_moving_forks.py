@@ -38,9 +38,8 @@ async def begin(pooled: Pooled, worker: str, calls: int = CALLS, **settings: obj
 
 async def empty(pooled: Pooled) -> bool:
     """Nothing is left in Redis of forks that ended."""
-    return not any(
-        [await pooled.client.keys(f"*{name}:*") for name in (":fork", ":forks", "fork:owner")]
-    )
+    names = (":fork", ":forks", "fork:owner", ":call")
+    return not any([await pooled.client.keys(f"*{name}:*") for name in names])
 
 
 async def heard_without_a_break(pooled: Pooled) -> None:
@@ -294,6 +293,14 @@ async def test_a_caller_who_is_gone_leaves_no_fork_where_the_bye_was_lost(lab: L
             while "BYE" not in [one.method for one in fork.client.requests]:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         await until(lambda: empty(pooled), 3)
+
+
+async def test_nothing_is_left_in_redis_of_a_fork_that_nobody_could_adopt(lab: Lab) -> None:
+    async with open_pooled(lab, "w1", "w2") as pooled:
+        await begin(pooled, "w1", 2, reinvite_status=488)
+        assert len(await pooled.client.keys("voicefork:v1:*:call:*")) == 2
+        pooled.kill("w1")
+        await until(lambda: empty(pooled), 8)
 
 
 async def test_a_client_that_follows_no_reinvite_keeps_its_worker_until_it_ends(lab: Lab) -> None:

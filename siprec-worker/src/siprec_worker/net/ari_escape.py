@@ -109,7 +109,7 @@ class AriEscape:
     def fork_moved(self, call_id: str, from_worker: str) -> None:
         """The orchestrator names the call's channel with its new leg."""
 
-    def fork_ended(self, call_id: str, reason: str) -> None:
+    def fork_ended(self, call_id: str, tenant: str, reason: str) -> None:
         self.left_bot(call_id)
 
     def report(self, call_id: str, news: fx.News) -> None:

@@ -87,7 +87,7 @@ class CallEventsClient:
             ),
         )
 
-    def fork_ended(self, call_id: str, reason: str) -> None:
+    def fork_ended(self, call_id: str, tenant: str, reason: str) -> None:
         self._put(call_id, fork_ended=worker_pb2.ForkEnded(reason=reason))
 
     def fork_moved(self, call_id: str, from_worker: str) -> None:
@@ -248,7 +248,7 @@ class NoOrchestrator:
     ) -> None:
         log.debug("fork started", call_id=call_id)
 
-    def fork_ended(self, call_id: str, reason: str) -> None:
+    def fork_ended(self, call_id: str, tenant: str, reason: str) -> None:
         log.debug("fork ended", call_id=call_id, reason=reason)
 
     def fork_moved(self, call_id: str, from_worker: str) -> None:

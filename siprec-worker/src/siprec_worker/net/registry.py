@@ -53,7 +53,6 @@ class RedisRegistry:
         self._metrics = metrics
         self._queue: deque[_Half] = deque()
         self._news = asyncio.Event()
-        self._tenants: dict[str, str] = {}
 
     def fork_started(
         self, call_id: str, tenant: str, sip_call_id: str, talkback: tuple[str, int], direction: str
@@ -68,11 +67,10 @@ class RedisRegistry:
             "tenant": tenant,
             "direction": direction,
         }
-        self._tenants[call_id] = tenant
         self._put(_Half(tenant, call_id, json.dumps(fork)))
 
-    def fork_ended(self, call_id: str, reason: str) -> None:
-        self._put(_Half(self._tenants.pop(call_id, ""), call_id, ""))
+    def fork_ended(self, call_id: str, tenant: str, reason: str) -> None:
+        self._put(_Half(tenant, call_id, ""))
 
     def fork_moved(self, call_id: str, from_worker: str) -> None:
         """The registry has our half by fork_started."""
@@ -144,9 +142,9 @@ class Reporters:
         for reporter in self._reporters:
             reporter.fork_started(call_id, tenant, sip_call_id, talkback, direction)
 
-    def fork_ended(self, call_id: str, reason: str) -> None:
+    def fork_ended(self, call_id: str, tenant: str, reason: str) -> None:
         for reporter in self._reporters:
-            reporter.fork_ended(call_id, reason)
+            reporter.fork_ended(call_id, tenant, reason)
 
     def fork_moved(self, call_id: str, from_worker: str) -> None:
         for reporter in self._reporters:

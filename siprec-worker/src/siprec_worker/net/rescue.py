@@ -22,7 +22,7 @@ from siprec_worker.net.lease import SURE_SECONDS, Dead, Lease
 from siprec_worker.net.pool import Pool, heed_cancellation
 from siprec_worker.session.adoption import Adoption
 from siprec_worker.session.call import RecordedCall
-from siprec_worker.session.stored_fork import parse_stored_fork
+from siprec_worker.session.stored_fork import StoredFork, parse_stored_fork
 from siprec_worker.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
@@ -129,12 +129,15 @@ class Rescue:
             if not answered.done():
                 answered.set_result(status)
 
+        fork = None
         try:
             fork = parse_stored_fork(state)
             call = self._adoption.begin(fork, from_worker, since, loop.time(), done)
         except (ValueError, PeerError, NoPorts) as error:
             log.warning("not adopted", sip_call_id=name, why=str(error))
             self._failed(name, fence)
+            if fork is not None:
+                self._adoption.missed(fork, f"not adopted: {error}")
             return
         self._store.take(call, fence)
         status = 408
@@ -146,15 +149,15 @@ class Rescue:
         if status >= 300:  # noqa: PLR2004 - SIP's classes
             log.error("not adopted", call_id=fork.identity.call_id, status=status)
             self._metrics.adopted.labels(result="failed").inc()
-            self._end(call, f"not adopted: {status}", loop.time())
+            self._end(call, fork, f"not adopted: {status}", loop.time())
             return
         self._metrics.adopted.labels(result="ok").inc()
         log.info("adopted", call_id=fork.identity.call_id, of=from_worker)
 
-    def _end(self, call: RecordedCall, why: str, now: float) -> None:
+    def _end(self, call: RecordedCall, fork: StoredFork, why: str, now: float) -> None:
         """Of one that the orchestrator knows of, from its former worker: it is told of the end."""
         if call.ended_reason:  # while our re-INVITE was out, and before it was ours
-            call.around.reporter.fork_ended(call.identity.call_id, call.ended_reason)
+            self._adoption.missed(fork, call.ended_reason)
             return
         call.confirmed = True
         self._drop(call, why, now)

@@ -153,6 +153,11 @@ class Adoption:
                 self._carry_on(call, adopting, now)
         self._settle(event.dialog_id, status)
 
+    def missed(self, fork: StoredFork, reason: str) -> None:
+        """The fork of a dead worker is over: who knows of it from that worker is told so."""
+        identity = fork.identity
+        self._builder.around.reporter.fork_ended(identity.call_id, identity.tenant, reason)
+
     def give_up(self, call: RecordedCall) -> None:
         """The fork does not move here: in its dialog no more is said than an ACK, should the answer
         to our re-INVITE come after all.

@@ -262,7 +262,8 @@ class RecordedCall:
         finally:  # whatever a bug leaves unsaid, the ports are given back
             self._release()
             if self.confirmed:
-                self.around.reporter.fork_ended(self.identity.call_id, reason)
+                identity = self.identity
+                self.around.reporter.fork_ended(identity.call_id, identity.tenant, reason)
 
     def leave(self, reason: str) -> None:
         """The call is another worker's: nobody is told anything, sockets are given back."""

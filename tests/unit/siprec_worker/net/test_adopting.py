@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+from siprec_worker.errors import NoPorts
 from siprec_worker.net.lease import Dead
 from siprec_worker.net.receiving import NotAdopted, Receiving
 from siprec_worker.net.rescue import Rescue
@@ -40,6 +41,7 @@ class Around:
         self.fault = fault
         self.told: list[str] = []
         self.over: list[str] = []
+        self.ends: list[tuple[str, str, str]] = []
         self.given_up = 0
         self.begun, self.ended = asyncio.Event(), asyncio.Event()
         self.done: Callable[[int], None] = lambda status: None
@@ -65,6 +67,9 @@ class Around:
         self.done = given[-1]
         self.begun.set()
         return self
+
+    def missed(self, fork: StoredFork, reason: str) -> None:
+        self.ends.append((fork.identity.call_id, fork.identity.tenant, reason))
 
     def give_up(self, _: object) -> None:
         self.given_up += 1
@@ -121,3 +126,17 @@ async def test_a_fork_that_cannot_be_used_ends_alone(
         assert not task.done()
         task.cancel()
     assert around.over == [name.decode(errors="replace")]
+
+
+async def test_who_knows_of_a_fork_that_cannot_be_adopted_is_told_that_it_is_over() -> None:
+    around: Any = Around([b"a@b", 2, STATE], NoPorts("no port is free"))
+    rescue = Rescue(
+        *(around, around, around, around, Metrics(), lambda: True, lambda call, why, now: None),
+        grpc.aio.insecure_channel,
+    )
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(rescue.run())
+        rescue.found([Dead("w1", "")])
+        await around.ended.wait()
+        task.cancel()
+    assert around.ends == [("a", "default", "not adopted: no port is free")]
