@@ -46,6 +46,7 @@ class ForkStore:
         self._calls: dict[str, RecordedCall] = {}
         self._changed: dict[str, RecordedCall] = {}
         self._ended: dict[str, int] = {}
+        self._giving: set[str] = set()  # they are on their way to another worker
         self._news = asyncio.Event()
 
     def __len__(self) -> int:
@@ -62,6 +63,8 @@ class ForkStore:
         key = call.sip_call_id
         if call.ended_reason:
             self._end(key, call)
+        elif key in self._giving:
+            return  # refused, it would be taken for lost: its sockets closed, and what is in them
         elif call.confirmed and not call.suspended:
             self._calls[key] = self._changed[key] = call
             self._news.set()
@@ -72,12 +75,25 @@ class ForkStore:
         self._news.set()
 
     def take(self, call: RecordedCall, fence: int) -> None:
-        """The call is ours by now, with this fence."""
+        """The call is ours by now, or again, with this fence."""
+        self._giving.discard(call.sip_call_id)
         self._fences[call.sip_call_id] = fence
         self._calls[call.sip_call_id] = call
 
+    def give(self, sip_call_id: str) -> int:
+        """Another worker is to get the call: nothing of it is written, whatever becomes of it here,
+        until it is taken again or forgotten. Gives its fence.
+        """
+        fence = self.forget(sip_call_id)
+        self._giving.add(sip_call_id)
+        return fence
+
     def forget(self, sip_call_id: str) -> int:
-        """Another worker gets the call: nothing of it is written any more. Gives its fence."""
+        """The call is no more ours: nothing of it is written any more. Gives its fence."""
+        self._giving.discard(sip_call_id)
+        return self._drop(sip_call_id)
+
+    def _drop(self, sip_call_id: str) -> int:
         self._changed.pop(sip_call_id, None)
         self._calls.pop(sip_call_id, None)
         return self._fences.pop(sip_call_id, 0)
@@ -94,7 +110,7 @@ class ForkStore:
         """Others have these by now, as the heartbeat says."""
         for key in sip_call_ids:
             call = self._calls.get(key)
-            fence = self.forget(key)
+            fence = self._drop(key)  # one on its way stays so: its heir has it by now
             self._ended[key] = fence  # says that we know
             self._news.set()
             if call is not None:

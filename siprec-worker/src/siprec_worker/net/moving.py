@@ -179,7 +179,7 @@ class Moving:
         if dialog is None or call.ended_reason:
             return False
         state = stored_fork(call, dialog).encode()
-        fence = self._store.forget(key)
+        fence = self._store.give(key)
         call.audio.leave(True)
         request = worker_pb2.AdoptRequest(
             call_state=state,
@@ -189,9 +189,6 @@ class Moving:
         try:
             async with asyncio.timeout(ADOPT_SECONDS):
                 self._gone(key, (await stub.Adopt(request)).sip)
-        except asyncio.CancelledError:  # the other gives it up, too
-            self._take_back(call, fence)
-            raise
         except (grpc.aio.AioRpcError, TimeoutError) as error:
             self._metrics.moved.labels(result="failed").inc()
             self._take_back(call, fence)
@@ -199,6 +196,9 @@ class Moving:
                 await self._stays(call)
             elif _code(error) is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                 await self._pull_back(call)
+            raise
+        except BaseException:  # where we are cancelled the other gives it up, too
+            self._take_back(call, fence)
             raise
         return True
 
@@ -278,6 +278,7 @@ class Moving:
 
     def let_go(self, call: RecordedCall, why: str) -> None:
         """The call is another worker's: nothing is said of it or in its dialog any more."""
+        self._store.forget(call.sip_call_id)
         self._side.hand_over(call.dialog_id)
         call.leave(why)
         self._calls.remove(call)
