@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack, suppress
 
 import grpc
 import pytest
@@ -239,6 +240,31 @@ async def test_requests_to_the_former_worker_reach_the_owner(lab: Lab) -> None:
         assert await fork.client.refresh() == 488  # a 200 of w1 would pull the RTP back
         await heard_without_a_break(pooled)
         await hang_up_everything(pooled)
+
+
+async def test_a_call_that_changes_while_it_moves_is_not_taken_for_lost(lab: Lab) -> None:
+    async with open_pooled(lab, "w1", "w2") as pooled:
+        await begin(pooled, "w1", 1)
+        (fork,) = pooled.forks
+        w1, control = pooled.workers["w1"], pooled.control("w1")
+        change = worker_pb2.SetCallStateRequest(
+            call_id=fork.call_id, state=agent_pb2.CallState.STATE_ANSWERED
+        )
+        async with asyncio.TaskGroup() as group:
+            request = worker_pb2.HandOverRequest(call_id=fork.call_id)
+            moving = group.create_task(_asked(control.HandOver(request)))
+            while not moving.done():
+                with suppress(grpc.aio.AioRpcError):  # the call has left
+                    await control.SetCallState(change)
+                await asyncio.sleep(0.005)
+        await heard_without_a_break(pooled)
+        assert await pooled.owners() == {pooled.uri("w2")}
+        assert "another worker has it" not in w1.program.log_text()
+        await hang_up_everything(pooled)
+
+
+async def _asked(answer: Awaitable[object]) -> None:
+    await answer
 
 
 async def test_what_eight_ais_have_not_acknowledged_is_no_message_too_large(lab: Lab) -> None:
