@@ -161,8 +161,8 @@ def _rules(centre: AgentPhone, announcement: Path) -> dict[str, object]:
         "when": {"intent": ["backup"]},
         "backup": centre.uri,
         "fallbacks": ["backup_centre", "voicemail"],
-        "ring_seconds": 2,
     }
+    hasty = {**backup, "name": "hasty", "when": {"intent": ["hasty"]}, "ring_seconds": 1}
     menu = {
         "name": "menu",
         "when": {"intent": ["menu"]},
@@ -174,7 +174,7 @@ def _rules(centre: AgentPhone, announcement: Path) -> dict[str, object]:
             "lasts_seconds": 4,
         },
     }
-    return {**RULES, "rules": [backup, menu]}
+    return {**RULES, "rules": [backup, hasty, menu]}
 
 
 async def told(bot: PhoneCall, status: int) -> None:
