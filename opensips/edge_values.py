@@ -161,6 +161,7 @@ SCALARS: Final[Mapping[str, tuple[object, Check]]] = {
     "tls_key": (None, path),
     "tls_ca": (None, path),
     "tls_verify": (False, switch),
+    "tls_reload": (False, switch),
     "hide_topology": (True, switch),
     "relay_all": (False, switch),
     "redis": (None, redis),

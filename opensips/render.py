@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from edge_certificate import certificate_rows
 from edge_values import ValuesError, checked
 
 HERE = Path(__file__).resolve().parent
@@ -44,8 +45,15 @@ TABLES = {
     ),
     "dispatcher": DESTINATIONS,
     "workers": DESTINATIONS,
+    "tls_mgm": (
+        "id(int,auto) domain(string) match_ip_address(string,null) match_sip_domain(string,null) "
+        "type(int) method(string,null) verify_cert(int,null) require_cert(int,null) "
+        "certificate(blob,null) private_key(blob,null) crl_check_all(int,null) "
+        "crl_dir(string,null) ca_list(blob,null) ca_dir(string,null) cipher_list(string,null) "
+        "dh_params(blob,null) ec_curve(string,null)"
+    ),
 }
-VERSIONS = {"address": 5, "dispatcher": 9, "workers": 9}
+VERSIONS = {"address": 5, "dispatcher": 9, "workers": 9, "tls_mgm": 3}
 
 
 def fill(template: str, values: Mapping[str, str | None], name: str = "template") -> str:
@@ -103,6 +111,9 @@ def places(values: Mapping[str, Any]) -> dict[str, str | None]:
         "PUBLIC": values["advertised"] or values["sip"],
         "POOL_PICK": pool_call(str(values["redis_version"]), "vf_pick"),
         "POOL_OWNER": pool_call(str(values["redis_version"]), "vf_owner"),
+        "TLS_TABLE": "1" if renewable(values) else None,
+        "TLS_FILES": "1" if values["tls"] and not renewable(values) else None,
+        "TLS_FILES_CA": None if renewable(values) else values["tls_ca"],
     }
     return result
 
@@ -120,8 +131,17 @@ def pool_call(redis_version: str, function: str) -> str:
     return f"EVALSHA {hashlib.sha1(script).hexdigest()} 0 {function}"
 
 
+def renewable(values: Mapping[str, Any]) -> bool:
+    """Whether the certificate is in a table, which OpenSIPS can be told to read again."""
+    return bool(values["tls"]) and values["tls_reload"] == "1"
+
+
 def tables(values: Mapping[str, Any]) -> dict[str, str]:
-    """The text of the db_text tables: who may send, and where calls and forks can go."""
+    """The text of the db_text tables: who may send, where calls and forks can go, the certificate.
+
+    Raises:
+        ValuesError: the certificate is to be in a table, and its files are not usable.
+    """
     rows: dict[str, list[list[object]]] = {"address": [], "dispatcher": [], "workers": []}
     for node in values["pbx"]:
         host, _, _ = node["address"].rpartition(":")
@@ -136,6 +156,8 @@ def tables(values: Mapping[str, Any]) -> dict[str, str]:
             rows["dispatcher"].append([TRUNKS, trunk["out"], "", 0, probe, 1, priority, attrs, ""])
     for worker in values["workers"]:
         rows["workers"].append([WORKERS, worker["value"], "", 0, 1, 1, 0, "", ""])
+    if renewable(values):
+        rows["tls_mgm"] = certificate_rows(values)
     text = {name: _table(name, ([i, *row] for i, row in enumerate(rows[name], 1))) for name in rows}
     return {**text, "version": _table("version", ([n, v] for n, v in VERSIONS.items()))}
 
@@ -146,8 +168,12 @@ def _attrs(trunk: Mapping[str, Any]) -> str:
 
 
 def _table(name: str, rows: Iterable[Iterable[object]]) -> str:
-    lines = [":".join(str(cell).replace(":", "\\:") for cell in row) for row in rows]
+    lines = [":".join(_cell(value) for value in row) for row in rows]
     return "\n".join([TABLES[name], *lines]) + "\n"
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("\\", "\\\\").replace(":", "\\:").replace("\n", "\\n")
 
 
 def render(given: Mapping[str, object], into: Path) -> Path:
@@ -165,9 +191,26 @@ def render(given: Mapping[str, object], into: Path) -> Path:
     for name, text in files.items():
         target = into / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.touch(mode=0o600)  # passwords of Redis and the database are in it
+        # Passwords of Redis and the database are in it, and the certificate's key.
+        target.touch(mode=0o600)
         target.write_text(text)
     return into / "opensips.cfg"
+
+
+def given_by(argv: list[str]) -> dict[str, object]:
+    """The values of a command line: file, folder, settings; and of the environment.
+
+    Raises:
+        ValueError, OSError: the file, or a setting, cannot be read.
+    """
+    given: dict[str, object] = json.loads(Path(argv[0]).read_text())
+    given |= {n: os.environ[e] for n, e in SECRETS.items() if os.environ.get(e)}
+    for setting in argv[2:]:
+        name, is_set, value = setting.partition("=")
+        if not is_set:
+            raise ValuesError(f"{setting}: is not name=value")
+        given[name] = value
+    return given
 
 
 def main(argv: list[str]) -> int:
@@ -175,14 +218,7 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(f"{__doc__}\n")
         return 2
     try:
-        given = json.loads(Path(argv[0]).read_text())
-        given |= {n: os.environ[e] for n, e in SECRETS.items() if os.environ.get(e)}
-        for setting in argv[2:]:
-            name, is_set, value = setting.partition("=")
-            if not is_set:
-                raise ValuesError(f"{setting}: is not name=value")
-            given[name] = value
-        render(given, Path(argv[1]))
+        render(given_by(argv), Path(argv[1]))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"render.py: {argv[0]}: {error}\n")
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -97,7 +98,8 @@ def test_a_certificate_for_one_side_alone_is_refused(one: str) -> None:
 def test_without_mtls_the_workers_keep_sip_over_tls() -> None:
     rendered = template("everything-values.yaml", settings=("certificates.mtls=false",))
 
-    assert [c["metadata"]["name"] for c in rendered.all("Certificate")] == ["x-voicefork-worker"]
+    names = {c["metadata"]["name"] for c in rendered.all("Certificate")}
+    assert names == {"x-voicefork-worker", "x-voicefork-edge"}
     assert "sip_tls" in said(rendered, "worker")
     for service in SERVICES:
         assert not any(key.startswith("grpc_c") for key in said(rendered, service))
@@ -134,3 +136,57 @@ def test_agents_may_be_shown_a_certificate_of_their_own() -> None:
     assert {settings[f"agent_{part}"] for part in ("cert", "key", "ca")} == {
         f"/etc/voicefork/agent-tls/{name}" for name in ("tls.crt", "tls.key", "ca.crt")
     }
+
+
+EDGE_TLS = ("edge.tls.existingSecret=carriers",)
+
+
+def containers(*settings: str, values: str = "minimal-values.yaml") -> dict[str, Manifest]:
+    """The edge's, by name."""
+    pod = pod_of(template(values, settings=settings), "edge")
+    return {one["name"]: one for one in [*pod["initContainers"], *pod["containers"]]}
+
+
+def test_carriers_see_a_renewed_certificate_without_a_restart() -> None:
+    found = containers(*EDGE_TLS)
+    rotating = found["certificate"]
+
+    assert rotating["command"][1] == "/etc/voicefork/edge/rotate.py"
+    # What the one has rendered the other keeps: the same values, the same folder.
+    assert rotating["args"] == found["render"]["args"]
+    assert rotating["volumeMounts"] == found["render"]["volumeMounts"]
+    assert not any("subPath" in mount for mount in rotating["volumeMounts"])
+    assert {entry["name"] for entry in rotating["env"]} == {"EDGE_ADDRESS"}
+    values = template(settings=EDGE_TLS).one("ConfigMap", "-edge")["data"]["values.json"]
+    assert json.loads(values)["tls_reload"] is True
+    # checkov is told to pass over the new container's.
+    assert {"livenessProbe", "readinessProbe", "startupProbe"} <= set(found["opensips"])
+
+
+def test_the_edges_key_is_on_no_disk() -> None:
+    volumes = {v["name"]: v for v in pod_of(template(settings=EDGE_TLS), "edge")["volumes"]}
+
+    assert volumes["run"]["emptyDir"]["medium"] == "Memory"
+    assert volumes["tls"]["secret"]["secretName"] == "carriers"
+
+
+def test_an_edge_without_tls_rotates_nothing() -> None:
+    assert set(containers()) == {"render", "opensips"}
+
+
+def test_carriers_are_shown_a_certificate_of_an_issuer_of_its_own() -> None:
+    rendered = template("everything-values.yaml")
+    asked = rendered.one("Certificate", "-edge")["spec"]
+    services = rendered.one("Certificate", "-worker")["spec"]
+
+    volumes = {v["name"]: v for v in pod_of(rendered, "edge")["volumes"]}
+    assert volumes["tls"]["secret"]["secretName"] == asked["secretName"]
+    assert asked["dnsNames"] == ["sip.example.net"]
+    assert asked["issuerRef"] != services["issuerRef"]
+    assert "edge.tls.issuerRef" in refusal("edge.tls.dnsNames={sip.example.net}")
+
+
+def test_a_secret_of_your_own_takes_the_place_of_the_edges_certificate() -> None:
+    rendered = template("everything-values.yaml", settings=EDGE_TLS)
+
+    assert rendered.all("Certificate", "-edge") == []

@@ -16,7 +16,8 @@ from orchestrator.config import load as load_orchestrator
 from siprec_worker.config import load as load_worker
 from siprec_worker.net.routes_file import read_routes
 
-from tests.chart.conftest import CHART, ROOT, VALUES, Rendered, template
+from tests.builders.certificates import Authority
+from tests.chart.conftest import CHART, ROOT, VALUES, Manifest, Rendered, template
 
 SECRETS = {"VOICEFORK_REDIS": "redis://:x@redis:6379/0", "VOICEFORK_ARI_PASSWORD": "x"}
 
@@ -98,18 +99,22 @@ def test_the_edge_renders_its_configuration(values: str, tmp_path: Path) -> None
         )
         path.write_text(text)
     pod = next(spec for name, spec in rendered.pods() if name.endswith("-edge"))
+    init = pod["initContainers"][0]
     command = [
         part.replace("/etc/voicefork/edge", str(mounted))
         .replace("/run/opensips/etc", str(tmp_path / "etc"))
         .replace("$(EDGE_ADDRESS)", "192.0.2.1")
-        for part in pod["initContainers"][0]["command"]
+        for part in [*init["command"], *init["args"]]
     ]
+    with_tls = "/etc/voicefork/tls" in mounts(init)
+    if with_tls:
+        put_certificate(mounted)
 
     environ = {
         entry["name"]: entry["value"]
         .replace("$(REDIS_PASSWORD)", "x")
         .replace("$(DB_PASSWORD)", "y")
-        for entry in pod["initContainers"][0]["env"]
+        for entry in init["env"]
         if "value" in entry
     }
     done = subprocess.run(
@@ -123,6 +128,22 @@ def test_the_edge_renders_its_configuration(values: str, tmp_path: Path) -> None
     assert "redis:pool://:x@" in configuration
     assert "PASSWORD" not in "".join(command)
     assert ("opensips:y@db" in configuration) == ("EDGE_DATABASE" in environ)
+    assert (tmp_path / "etc/tables/tls_mgm").exists() is with_tls
+    assert ("socket=tls:192.0.2.1:5061" in configuration) is with_tls
+
+
+def mounts(container: Manifest) -> set[str]:
+    return {mount["mountPath"] for mount in container["volumeMounts"]}
+
+
+def put_certificate(edge: Path) -> None:
+    """The Secret's files, and values.json with the place where they are."""
+    authority = Authority(edge)
+    certificate, key = authority.own
+    certificate.rename(edge / "tls.crt")
+    key.rename(edge / "tls.key")
+    values = edge / "values.json"
+    values.write_text(values.read_text().replace("/etc/voicefork/tls", str(edge)))
 
 
 def test_the_configmap_holds_the_repositorys_files() -> None:
@@ -130,7 +151,8 @@ def test_the_configmap_holds_the_repositorys_files() -> None:
 
     for path in (ROOT / "opensips").glob("routes/*.cfg"):
         assert data[f"routes.{path.name}"].rstrip() == path.read_text().rstrip()
-    for name in ("opensips.cfg.tmpl", "render.py", "edge_values.py", "pool.lua", "drain.sh"):
+    programs = [*(ROOT / "opensips").glob("*.py"), *(ROOT / "opensips").glob("*.sh")]
+    for name in ("opensips.cfg.tmpl", "pool.lua", *(path.name for path in programs)):
         assert data[name].rstrip() == (ROOT / "opensips" / name).read_text().rstrip()
     assert json.loads(data["values.json"])["trunks"][0]["name"] == "carrier"
     assert set(yaml.safe_load((CHART / "Chart.yaml").read_text())) >= {"kubeVersion", "appVersion"}

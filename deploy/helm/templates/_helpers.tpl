@@ -221,6 +221,20 @@ grpc://{{ include "voicefork.name" (dict "root" . "component" "vendor") }}:{{ .V
 {{- end -}}
 {{- end -}}
 
+{{/* Name of the Secret with the edge's certificate, if it has one: carriers see it, so it is not signed
+     by whom the services believe. */}}
+{{- define "voicefork.edge.tls" -}}
+{{- $tls := .Values.edge.tls -}}
+{{- if $tls.existingSecret -}}
+{{- $tls.existingSecret -}}
+{{- else if $tls.dnsNames -}}
+{{- if not $tls.issuerRef -}}
+{{- fail "edge.tls.issuerRef: who signs the certificate for edge.tls.dnsNames, as in {name: letsencrypt, kind: ClusterIssuer, group: cert-manager.io}" -}}
+{{- end -}}
+{{- include "voicefork.certificate" (dict "root" . "component" "edge") -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Is gRPC spoken with certificates? Both sides, or neither. */}}
 {{- define "voicefork.mtls" -}}
 {{- if .Values.certificates.mtls -}}

@@ -17,10 +17,14 @@ _PATTERN = re.compile(r"\{re\.subst,[^}]*\}")
 _STRING = re.compile(r'"(?:\\.|[^"\\])*"')
 
 
-@pytest.fixture(params=[MINIMAL, MAXIMAL, REDIS_7], ids=["minimal", "maximal", "redis-7"])
-def files(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+@pytest.fixture(
+    params=[MINIMAL, MAXIMAL, REDIS_7, None], ids=["minimal", "maximal", "redis-7", "renewable"]
+)
+def files(
+    request: pytest.FixtureRequest, renewable: Mapping[str, object], tmp_path: Path
+) -> dict[str, str]:
     """The text of each file that is rendered, without comments."""
-    values: Mapping[str, object] = request.param
+    values: Mapping[str, object] = request.param or renewable
     config = render(values, tmp_path)
     found = [config, *sorted((tmp_path / "routes").iterdir())]
     return {str(path): uncommented(path.read_text()) for path in found}
@@ -133,6 +137,8 @@ TRAPS = {
     "drain.cfg": ["abort"],
     "database.cfg": ["kill -9", "sqlite"],
     "dialog.cfg": ["never a shared one", "Refer-Sub"],
+    "tables.cfg": ["whole seconds", "4096"],
+    "transport.cfg": ["tls_reload passes over"],
 }
 
 
