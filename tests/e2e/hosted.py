@@ -177,6 +177,17 @@ def _rules(centre: AgentPhone, announcement: Path) -> dict[str, object]:
     return {**RULES, "rules": [backup, hasty, menu]}
 
 
+@asynccontextmanager
+async def an_impatient_queue(house: House, seconds: int = 2) -> AsyncIterator[None]:
+    """Callers are given up after as long."""
+    name = "dialplan set global VOICEFORK_QUEUE_SECONDS"
+    await house.stage.asterisk.cli(f"{name} {seconds}")
+    try:
+        yield
+    finally:
+        await house.stage.asterisk.cli(f"{name} 600")
+
+
 async def told(bot: PhoneCall, status: int) -> None:
     """The bot's REFER has come to this."""
     async with asyncio.timeout(SOON):

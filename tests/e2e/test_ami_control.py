@@ -14,9 +14,18 @@ from voicefork.handoff.v1 import handoff_pb2 as pb
 from voicefork_cli.lab.processes import Lab
 from voicefork_cli.measure.heard import hear
 from voicefork_cli.sim.phone import Behaviour
+from voicefork_cli.sim.source import Mute
 
 from tests.e2e.ears import AGENT, BOT, INTRO, MUSIC, until_hears
-from tests.e2e.hosted import AMI, SOON, House, assert_seamless, open_house, order
+from tests.e2e.hosted import (
+    AMI,
+    SOON,
+    House,
+    an_impatient_queue,
+    assert_seamless,
+    open_house,
+    order,
+)
 from tests.e2e.old_asterisk import GENERATIONS, generation
 from tests.e2e.watch import Watch
 
@@ -61,17 +70,6 @@ async def escalated(house: House, **fields: Any) -> AsyncIterator[Watch]:
 async def handed_over(house: House, pattern: pb.Pattern.ValueType) -> pb.Handoff:
     async with escalated(house, pattern=pattern) as watch:
         return await watch.settled()
-
-
-@asynccontextmanager
-async def an_impatient_queue(house: House, seconds: int = 2) -> AsyncIterator[None]:
-    """Callers are given up after as long."""
-    name = "dialplan set global VOICEFORK_QUEUE_SECONDS"
-    await house.stage.asterisk.cli(f"{name} {seconds}")
-    try:
-        yield
-    finally:
-        await house.stage.asterisk.cli(f"{name} 600")
 
 
 @pytest.mark.parametrize("pattern", [pb.PATTERN_DIALPLAN, pb.PATTERN_ATTENDED])
@@ -145,17 +143,17 @@ async def test_the_backup_centre_outside_talks_to_whom_the_queue_gave_up(house: 
 
 
 @pytest.mark.parametrize(
-    ("intent", "status", "outcome"),
+    ("intent", "behaviour", "outcome"),
     [
-        ("backup", 603, pb.OUTCOME_DECLINED),
-        ("hasty", None, pb.OUTCOME_NO_ANSWER),
+        ("backup", Behaviour(status=603, ring_seconds=0.2), pb.OUTCOME_DECLINED),
+        ("hasty", Behaviour(status=None), pb.OUTCOME_NO_ANSWER),
     ],
 )
-async def test_a_backup_centre_that_does_not_take_the_call_says_why_and_the_next_way_is_taken(
-    house: House, intent: str, status: int | None, outcome: pb.Outcome.ValueType
+async def test_a_backup_centre_that_does_not_answer_says_why_and_the_next_way_is_taken(
+    house: House, intent: str, behaviour: Behaviour, outcome: pb.Outcome.ValueType
 ) -> None:
     house.agent.behaviour = Behaviour(status=None)
-    house.centre.behaviour = Behaviour(status=status, ring_seconds=0.2)
+    house.centre.behaviour = behaviour
     async with an_impatient_queue(house, 1), house.talking(AMI) as (caller, _):
         begun = time.time_ns()
         async with escalated(house, intent=intent) as watch:
@@ -164,6 +162,17 @@ async def test_a_backup_centre_that_does_not_take_the_call_says_why_and_the_next
         assert [each.outcome for each in watch.seen if each.phase != final.phase][-1] == outcome
         assert (final.phase, final.outcome) == (pb.PHASE_QUEUED, pb.OUTCOME_VOICEMAIL)
         assert hear(caller.heard, begun, final.changed_at.ToNanoseconds()).silent_ms == 0
+
+
+async def test_a_backup_centre_that_is_not_heard_is_left_for_the_next_way(house: House) -> None:
+    house.agent.behaviour = Behaviour(status=None)
+    house.centre.behaviour = Behaviour(ring_seconds=0.2, source=Mute())
+    async with an_impatient_queue(house, 1), house.talking(AMI):
+        async with escalated(house, intent="backup") as watch:
+            await watch.because_of(pb.OUTCOME_ONE_WAY_AUDIO)
+            final = await watch.final()
+        assert (final.phase, final.outcome) == (pb.PHASE_QUEUED, pb.OUTCOME_VOICEMAIL)
+        assert house.centre.calls[-1].ended.is_set()
 
 
 async def test_a_caller_on_hold_chooses_to_try_again(house: House) -> None:

@@ -17,7 +17,14 @@ from voicefork_cli.sim.caller import CarrierCaller
 from voicefork_cli.sim.phone import Behaviour
 
 from tests.e2e.ears import AGENT, until_hears
-from tests.e2e.hosted import AMI, SOON, House, assert_seamless, open_house
+from tests.e2e.hosted import (
+    AMI,
+    SOON,
+    House,
+    an_impatient_queue,
+    assert_seamless,
+    open_house,
+)
 from tests.e2e.old_asterisk import GENERATIONS, generation
 from tests.e2e.watch import Watch
 
@@ -47,9 +54,10 @@ async def call_at(house: House, orchestrator: Service | None) -> str:
 
 
 @asynccontextmanager
-async def escalated(house: House, call_id: str) -> AsyncIterator[Watch]:
+async def escalated(house: House, call_id: str, intent: str = "") -> AsyncIterator[Watch]:
     """Asked for, and followed, at the replica that does not drive the node at first."""
-    request = pb.EscalateRequest(request_id=f"r-{time.time_ns()}", call_id=call_id)
+    request_id = f"r-{time.time_ns()}"
+    request = pb.EscalateRequest(request_id=request_id, call_id=call_id, intent=intent)
     answer: Any = house.service.Escalate(request)
     watch = Watch((await answer).handoff.handoff_id)
     async with asyncio.TaskGroup() as work:
@@ -109,6 +117,23 @@ async def test_who_dies_while_the_queue_has_the_caller_leaves_no_handoff_open(
             await house.agent.next_call()
             await killed(house)
             await connected(caller, watch, begun)
+        await house.stage.forget()  # the dead one's half of the rendezvous
+
+
+async def test_who_dies_while_the_backup_centre_rings_has_called_it_once(house: House) -> None:
+    """It answers before the heir is there."""
+    house.agent.behaviour = Behaviour(status=None)
+    house.centre.behaviour = Behaviour(ring_seconds=0.6)
+    async with an_impatient_queue(house, 1), house.talking(AMI) as (caller, _):
+        begun = time.time_ns()
+        call_id = await call_at(house, house.orchestrator)
+        async with escalated(house, call_id, intent="backup") as watch:
+            await house.centre.next_call()
+            await killed(house)
+            await until_hears(caller, AGENT)
+            assert (await watch.final()).outcome == pb.OUTCOME_BACKUP_CENTRE
+            assert_seamless(caller, begun)
+        assert len(house.centre.calls) == 1
         await house.stage.forget()  # the dead one's half of the rendezvous
 
 
