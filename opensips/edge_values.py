@@ -224,6 +224,8 @@ def checked(given: Mapping[str, object]) -> dict[str, Value]:
         errors.append("tls: is required where a trunk or a PBX node is reached by TLS")
     if result["tls"] and not (result["tls_certificate"] and result["tls_key"]):
         errors.append("tls: needs tls_certificate and tls_key, too")
+    if result["tls_reload"] == "1" and result["release"] == "4.0":
+        errors.append("tls_reload: OpenSIPS 4.0.1 aborts at it, with all its calls: restart it")
     if errors:
         raise ValuesError("\n".join(errors))
     return result

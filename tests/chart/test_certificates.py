@@ -163,6 +163,15 @@ def test_carriers_see_a_renewed_certificate_without_a_restart() -> None:
     assert {"livenessProbe", "readinessProbe", "startupProbe"} <= set(found["opensips"])
 
 
+def test_opensips_4_is_never_told_to_read_its_certificate_again() -> None:
+    """4.0.1 aborts."""
+    settings = (*EDGE_TLS, "edge.config.release=4.0")
+
+    assert "certificate" not in containers(*settings)
+    values = template(settings=settings).one("ConfigMap", "-edge")["data"]["values.json"]
+    assert json.loads(values)["tls_reload"] is False
+
+
 def test_the_edges_key_is_on_no_disk() -> None:
     volumes = {v["name"]: v for v in pod_of(template(settings=EDGE_TLS), "edge")["volumes"]}
 

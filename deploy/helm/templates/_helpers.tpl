@@ -235,6 +235,13 @@ grpc://{{ include "voicefork.name" (dict "root" . "component" "vendor") }}:{{ .V
 {{- end -}}
 {{- end -}}
 
+{{/* Is it put into use without a restart? OpenSIPS 4.0.1 aborts at that (docs/edge.md). */}}
+{{- define "voicefork.edge.tls.live" -}}
+{{- if and (include "voicefork.edge.tls" .) (ne (toString .Values.edge.config.release) "4.0") -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{/* Is gRPC spoken with certificates? Both sides, or neither. */}}
 {{- define "voicefork.mtls" -}}
 {{- if .Values.certificates.mtls -}}

@@ -123,6 +123,7 @@ BAD: list[tuple[Mapping[str, object], str]] = [
         "tls: is required where a trunk",
     ),
     ({"pbx": [{"address": "192.0.2.9:5061", "transport": "tls"}]}, "tls: is required where"),
+    ({"tls_reload": True, "release": "4.0"}, "tls_reload: OpenSIPS 4.0.1 aborts"),
     ({"database": "oracle://x"}, "database: is not sqlite"),
 ]
 
