@@ -198,8 +198,8 @@ async def told(bot: PhoneCall, status: int) -> None:
 def assert_seamless(caller: CarrierCaller, from_ns: int) -> None:
     """No silent frame, and no gap that is longer than a switch may make it."""
     heard = hear(caller.heard, from_ns, time.time_ns())
-    assert heard.silent_ms == 0
-    assert heard.longest_gap_ms <= SWITCH_GAP_MS + 20
+    assert heard.silent_ms == 0, heard
+    assert heard.longest_gap_ms <= SWITCH_GAP_MS + 20, heard
 
 
 def order(caller: CarrierCaller) -> list[set[float]]:
