@@ -312,7 +312,7 @@ class PbxModel:
             case AddAgent(_, channel) if channel in self.agents_up:
                 self._mixed.add(channel)
                 return AgentJoined(101.0, channel)
-            case HoldCaller(_, move, _, bridge) if not gone:
+            case HoldCaller(_, move, _, bridge, _) if not gone:
                 self._caller = bridge
                 return CallerHeld(101.0, move)
             case MoveCaller(_, move, _, bridge) if not gone:

@@ -217,10 +217,11 @@ async def test_a_caller_who_hangs_up_in_the_menu_leaves_nothing_behind(board: Sw
 
 async def test_an_agent_who_is_not_heard_is_followed_by_the_next(board: Switchboard) -> None:
     board.behave(ring_seconds=0.3, source=Mute())
-    board.behave("agent-2", ring_seconds=0.3)
+    board.behave("agent-2", ring_seconds=1.0)
     async with board.calling() as scene:
         watch = await scene.escalate(wanting("next"))
         await watch.because_of(pb.OUTCOME_ONE_WAY_AUDIO)
+        await until_hears(scene.caller, MUSIC)
         final = await watch.final()
         assert final.outcome == pb.OUTCOME_CONNECTED
         assert final.target.endpoint == "PJSIP/agent-2"

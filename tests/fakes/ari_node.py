@@ -51,6 +51,19 @@ class FakeAriNode:
                 return web.json_response(found)
             case "DELETE", ["bridges", name]:
                 return _gone() if self.bridges.pop(name, None) is None else web.Response(status=204)
+            case "POST", ["bridges", name]:
+                self.bridges[name] = []
+                return web.json_response({"id": name})
+            case _, ["bridges", name, *_] if name not in self.bridges:
+                return _gone()
+            case "GET", ["bridges", name]:
+                return web.json_response({"id": name, "channels": self.bridges[name]})
+            case "POST", ["bridges", name, "addChannel"]:
+                self._leave_bridges(request.query["channel"])
+                self.bridges[name].append(request.query["channel"])
+                return _done()
+            case "POST", ["bridges", _, "moh"]:
+                return _done()
             case "DELETE", ["channels", name]:
                 return _gone() if self.channels.pop(name, None) is None else _done()
             case "POST", ["channels", "create"]:
@@ -65,15 +78,18 @@ class FakeAriNode:
                 return web.json_response({"value": "1" if asked in self.places else "0"})
             case "POST", ["channels", name, "continue"]:
                 self.requests[-1] += f" {request.query['extension']}@{request.query['context']}"
-                for who in self.bridges.values():
-                    if name in who:
-                        who.remove(name)
+                self._leave_bridges(name)
                 return _done()
             case "POST", ["channels", name, "dial"]:
                 return self._dial(name)
             case ("POST", ["channels", _, "moh" | "variable"]) | ("DELETE", ["channels", _, "moh"]):
                 return _done()
         return _gone()
+
+    def _leave_bridges(self, channel: str) -> None:
+        for who in self.bridges.values():
+            if channel in who:
+                who.remove(channel)
 
     def _dial(self, name: str) -> web.Response:
         """As res_ari_channels of Asterisk 22.10 words it."""

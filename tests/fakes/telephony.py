@@ -84,7 +84,7 @@ class FakePbx:
         await self._step("make_holding", bridge)
         self.bridges.setdefault(bridge, set())
 
-    async def hold(self, node: NodeName, caller: ChannelId, bridge: BridgeId) -> None:
+    async def hold(self, node: NodeName, caller: ChannelId, bridge: BridgeId, music: str) -> None:
         await self._step("hold", caller)
         self._move(caller, bridge)
 

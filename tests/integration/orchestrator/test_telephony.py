@@ -10,7 +10,7 @@ from orchestrator.ari.rest import open_rest
 from orchestrator.ari.telephony import AriTelephony
 from orchestrator.errors import Conflict, NoSuchPlace, Unreachable
 from orchestrator.handoff.ports import ChannelGone
-from orchestrator.model import ChannelId, DialplanEntry, Endpoint, NodeName
+from orchestrator.model import BridgeId, ChannelId, DialplanEntry, Endpoint, NodeName
 from orchestrator.telemetry import Metrics
 
 from tests.fakes.ari_node import PASSWORD, USER, FakeAriNode, open_ari_node
@@ -18,6 +18,7 @@ from tests.fakes.ari_node import PASSWORD, USER, FakeAriNode, open_ari_node
 NODE = NodeName("asterisk")
 CALLER = ChannelId("caller")
 AGENT = ChannelId("agent")
+HOLD = BridgeId("hold")
 QUEUE = DialplanEntry("voicefork-queue", "support")
 
 
@@ -115,3 +116,41 @@ async def test_a_place_that_is_not_verified_is_asked_for_first(node: FakeAriNode
         node.places.add("voicefork-queue,support,1")
         await queue(telephony)
     assert node.asked("continue support@voicefork-queue") == 1
+
+
+async def held(node: FakeAriNode, telephony: AriTelephony) -> list[str]:
+    """What Asterisk is asked for, but to stop the caller's own music."""
+    await telephony.hold(NODE, CALLER, HOLD, "default")
+    return [request for request in node.requests if not request.startswith("DELETE")]
+
+
+async def test_a_new_bridge_has_music_before_the_caller_comes(
+    node: FakeAriNode, telephony: AriTelephony
+) -> None:
+    await telephony.make_holding(NODE, HOLD, "default")
+    steps = ["POST bridges/hold", "POST bridges/hold/moh", "POST bridges/hold/addChannel"]
+    assert await held(node, telephony) == steps
+
+
+async def test_who_is_held_again_hears_music_again(
+    node: FakeAriNode, telephony: AriTelephony
+) -> None:
+    """It has ended with the last who left the bridge."""
+    await telephony.make_holding(NODE, HOLD, "default")
+    await held(node, telephony)
+    await telephony.move_caller(NODE, CALLER, BridgeId("b1"))
+    node.requests.clear()
+    assert await held(node, telephony) == [
+        "GET bridges/hold",
+        "POST bridges/hold/addChannel",
+        "POST bridges/hold/moh",
+        "POST bridges/hold/moh",
+    ]
+
+
+async def test_whom_a_predecessor_has_held_stays_where_they_are(
+    node: FakeAriNode, telephony: AriTelephony
+) -> None:
+    """Who leaves, and be it to come back, ends the music."""
+    node.bridges["hold"] = ["caller"]
+    assert await held(node, telephony) == ["GET bridges/hold"]

@@ -115,7 +115,7 @@ class AmiTelephony:
     async def make_holding(self, node: NodeName, bridge: BridgeId, music: str) -> None:
         raise _bridgeless("bridge")
 
-    async def hold(self, node: NodeName, caller: ChannelId, bridge: BridgeId) -> None:
+    async def hold(self, node: NodeName, caller: ChannelId, bridge: BridgeId, music: str) -> None:
         """Away from whoever the dialplan has called: their call ends with that."""
         await self._send(caller, MUSIC)
 

@@ -84,6 +84,9 @@ class AriClient(Legs, Bridges):
         listed = await self._rest.request("GET", "bridges")
         return [parse_bridge(each) for each in listed] if isinstance(listed, list) else []
 
+    async def bridge(self, bridge_id: str) -> Bridge:
+        return parse_bridge(await self._rest.request("GET", "bridges", bridge_id))
+
     # --- channels ---------------------------------------------------------------------------
 
     async def answer(self, channel_id: str) -> None:

@@ -42,6 +42,7 @@ _NO_SUCH_CHANNEL = 400  # of addChannel; 404 there is the bridge
 _NOT_MADE = 500  # the phone is unknown or not registered
 _NOT_IN_STASIS = "not in Stasis"
 _PAUSES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_LONELY_SECONDS = 0.1
 _SUBSCRIBER_ABSENT = 20  # ITU-T Q.850
 
 # The agent's leg must not be forked, or it would get an AI of its own.
@@ -67,17 +68,34 @@ class AriTelephony:
         self._context = context
         self._trunk = trunk
         self._voice = AriVoice(client)
+        self._unused: set[BridgeId] = set()  # holding bridges of ours in which nobody was yet
 
     async def make_holding(self, node: NodeName, bridge: BridgeId, music: str) -> None:
         await self._make(bridge, HOLDING)
         # Without it a holding bridge sends no RTP at all.
         await self._client.start_bridge_music(bridge, music)
+        self._unused.add(bridge)
 
-    async def hold(self, node: NodeName, caller: ChannelId, bridge: BridgeId) -> None:
-        await self._move(caller, bridge)
+    async def hold(self, node: NodeName, caller: ChannelId, bridge: BridgeId, music: str) -> None:
+        if bridge in self._unused:
+            self._unused.discard(bridge)
+            await self._move(caller, bridge)
+        else:
+            await self._hold_again(caller, bridge, music)
         # Music of the channel's own, from a bot that was lost, would follow it out of the hold.
         async with _present(caller):
             await self._client.stop_music(caller)
+
+    async def _hold_again(self, caller: ChannelId, bridge: BridgeId, music: str) -> None:
+        """The music of a bridge ends with the last who leaves it (main/bridge_channel.c,
+        AST_BRIDGE_CHANNEL_FLAG_LONELY), some ms later: begun too early it is nobody's.
+        """
+        if caller in (await self._client.bridge(bridge)).channels:
+            return  # our predecessor has moved it
+        await self._move(caller, bridge)
+        await self._client.start_bridge_music(bridge, music)
+        await asyncio.sleep(_LONELY_SECONDS)
+        await self._client.start_bridge_music(bridge, music)
 
     async def make_mix(self, node: NodeName, bridge: BridgeId) -> None:
         await self._make(bridge, MIXING)
@@ -212,6 +230,7 @@ class AriTelephony:
             await self._client.hang_up(channel)
 
     async def destroy_bridge(self, node: NodeName, bridge: BridgeId) -> None:
+        self._unused.discard(bridge)
         with suppress(NotFound):
             await self._client.destroy_bridge(bridge)
 

@@ -54,6 +54,7 @@ class HoldCaller:
     move: int
     caller: ChannelId
     bridge: BridgeId
+    music: str
     lane: ClassVar = Lane.TELEPHONY
 
 

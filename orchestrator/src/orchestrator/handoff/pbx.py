@@ -101,8 +101,8 @@ class Pbx:
             case MakeHolding(_, bridge, music):
                 await pbx.make_holding(node, bridge, music)
                 return HoldReady(now())
-            case HoldCaller(_, move, caller, bridge):
-                await pbx.hold(node, caller, bridge)
+            case HoldCaller(_, move, caller, bridge, music):
+                await pbx.hold(node, caller, bridge, music)
                 return CallerHeld(now(), move)
             case MakeMix(_, bridge):
                 await pbx.make_mix(node, bridge)

@@ -75,8 +75,10 @@ class Telephony(Protocol):
     async def make_holding(self, node: NodeName, bridge: BridgeId, music: str) -> None:
         """Bridge type `holding`, then POST /bridges/{id}/moh: without it there is no RTP."""
 
-    async def hold(self, node: NodeName, caller: ChannelId, bridge: BridgeId) -> None:
-        """addChannel moves the channel out of its bridge in the same step."""
+    async def hold(self, node: NodeName, caller: ChannelId, bridge: BridgeId, music: str) -> None:
+        """addChannel moves the channel out of its bridge in the same step. Also once more: after
+        an agent who was lost, or by an heir who cannot know that it was done.
+        """
 
     async def make_mix(self, node: NodeName, bridge: BridgeId) -> None:
         """Bridge type `mixing,dtmf_events,proxy_media`."""

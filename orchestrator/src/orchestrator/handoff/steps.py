@@ -220,10 +220,12 @@ def meet(state: State, at: float) -> Step:
 
 
 def hold(state: State) -> Step:
-    move = state.moves + 1
-    bridge = names.holding_bridge(state.request.handoff_id)
+    request, move = state.request, state.moves + 1
+    bridge = names.holding_bridge(request.handoff_id)
     return replace(state, caller=Holding(move), moves=move), (
-        HoldCaller(effect_id(state, "move", move), move, state.request.caller, bridge),
+        HoldCaller(
+            effect_id(state, "move", move), move, request.caller, bridge, request.plan.music
+        ),
     )
 
 

@@ -163,5 +163,5 @@ async def test_what_the_dialplan_cannot_play_is_refused(media: str) -> None:
 
 async def test_a_caller_is_held_by_leaving_whom_they_are_with() -> None:
     ami = Actions()
-    await opened(ami).hold(NODE, CALLER, BridgeId("vf-h1-hold"))
+    await opened(ami).hold(NODE, CALLER, BridgeId("vf-h1-hold"), "default")
     assert ami.asked == [("Redirect", MUSIC.extension)]

@@ -17,7 +17,7 @@ from orchestrator.handoff.events import CallerHeld, Deadline, DeadlinePassed
 from orchestrator.handoff.owed import NOTHING, Debts, Owed
 from orchestrator.model import BridgeId, ChannelId, Outcome
 
-HOLD = HoldCaller("h1:move:1", 1, ChannelId("c"), BridgeId("b"))
+HOLD = HoldCaller("h1:move:1", 1, ChannelId("c"), BridgeId("b"), "default")
 RING = SetDeadline(Deadline.RING, 30.0)
 
 
