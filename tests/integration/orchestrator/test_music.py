@@ -59,6 +59,23 @@ async def test_a_caller_who_hangs_up_meanwhile_is_no_error(
     assert node.requests == [STOP, STOP]
 
 
+async def test_music_that_does_not_play_is_not_stopped_again(
+    node: FakeAriNode, client: AriClient
+) -> None:
+    await client.stop_music("caller")
+    await client.stop_music("caller")
+    assert node.requests == [STOP, STOP]
+
+
+async def test_music_that_was_started_again_is_stopped_again(
+    node: FakeAriNode, client: AriClient
+) -> None:
+    await client.stop_music("caller")
+    await client.start_music("caller")
+    await client.stop_music("caller")
+    assert node.requests == [STOP, STOP, START, STOP, STOP]
+
+
 async def test_music_of_a_caller_who_is_gone_cannot_be_stopped(
     node: FakeAriNode, client: AriClient
 ) -> None:

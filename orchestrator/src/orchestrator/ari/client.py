@@ -20,6 +20,7 @@ from orchestrator.ari.rest import AriRest
 from orchestrator.errors import Conflict, NotFound, PbxError, Unprocessable, Unreachable
 
 _BETWEEN_FRAMES_SECONDS = 0.03  # one is made every 20 ms
+_MOST_QUIET = 10_000
 
 
 class HangupReason(Enum):
@@ -48,6 +49,7 @@ class AriClient(Legs, Bridges):
         self._rest = rest
         self.app = app
         self._stopping: set[str] = set()  # channels whose music is being stopped
+        self._quiet: dict[str, None] = {}  # those of which we know that it is, the oldest first
 
     # --- the node ---------------------------------------------------------------------------
 
@@ -103,16 +105,19 @@ class AriClient(Legs, Bridges):
     async def start_music(self, channel_id: str, music_class: str = "") -> None:
         """Music on hold; an unknown class is the default one. Survives bridging and `resume`."""
         self._stopping.discard(channel_id)
+        self._quiet.pop(channel_id, None)
         params = {"mohClass": music_class} if music_class else None
         await self._rest.request("POST", "channels", channel_id, "moh", params=params)
 
     async def stop_music(self, channel_id: str) -> None:
-        """Twice, as once does not always do.
+        """Nothing is asked where it was stopped before; else twice, as once does not always do.
 
         Of a channel in a bridge another thread makes the music's frames. A stop that comes while
         it makes one finds no music to stop, and the music goes on (main/channel.c,
         `generator_force`): one stop in a few thousand. No event tells either.
         """
+        if channel_id in self._quiet:
+            return
         self._stopping.add(channel_id)
         try:
             await self._rest.request("DELETE", "channels", channel_id, "moh")
@@ -120,8 +125,14 @@ class AriClient(Legs, Bridges):
             if channel_id in self._stopping:  # nobody has started it anew meanwhile
                 with suppress(NotFound, Conflict):  # it has hung up, or left Stasis
                     await self._rest.request("DELETE", "channels", channel_id, "moh")
+                    self._note_quiet(channel_id)
         finally:
             self._stopping.discard(channel_id)
+
+    def _note_quiet(self, channel_id: str) -> None:
+        self._quiet[channel_id] = None
+        if len(self._quiet) > _MOST_QUIET:  # who is forgotten is asked about once more
+            del self._quiet[next(iter(self._quiet))]
 
     async def send_dtmf(self, channel_id: str, digits: str, length_ms: int = 100) -> None:
         params = {"dtmf": digits, "duration": str(length_ms)}
