@@ -28,9 +28,9 @@ async def client(node: FakeAriNode) -> AsyncIterator[AriClient]:
         yield AriClient(rest, "voicefork-0")
 
 
-async def asked_once(node: FakeAriNode) -> None:
+async def asked(node: FakeAriNode, requests: int = 1) -> None:
     async with asyncio.timeout(2.0):
-        while not node.requests:  # noqa: ASYNC110 - the node is in the same loop
+        while len(node.requests) < requests:  # noqa: ASYNC110 - the node is in the same loop
             await asyncio.sleep(0)
 
 
@@ -43,7 +43,7 @@ async def test_music_that_is_started_meanwhile_plays_on(
     node: FakeAriNode, client: AriClient
 ) -> None:
     stopping = asyncio.ensure_future(client.stop_music("caller"))
-    await asked_once(node)
+    await asked(node)
     await client.start_music("caller")
     await stopping
     assert node.requests == [STOP, START]
@@ -53,7 +53,7 @@ async def test_a_caller_who_hangs_up_meanwhile_is_no_error(
     node: FakeAriNode, client: AriClient
 ) -> None:
     stopping = asyncio.ensure_future(client.stop_music("caller"))
-    await asked_once(node)
+    await asked(node)
     node.refuse["moh"] = 404
     await stopping
     assert node.requests == [STOP, STOP]
@@ -72,6 +72,17 @@ async def test_music_that_was_started_again_is_stopped_again(
 ) -> None:
     await client.stop_music("caller")
     await client.start_music("caller")
+    await client.stop_music("caller")
+    assert node.requests == [STOP, STOP, START, STOP, STOP]
+
+
+async def test_music_that_is_started_before_the_second_answer_is_stopped_again(
+    node: FakeAriNode, client: AriClient
+) -> None:
+    stopping = asyncio.ensure_future(client.stop_music("caller"))
+    await asked(node, 2)
+    await client.start_music("caller")
+    await stopping
     await client.stop_music("caller")
     assert node.requests == [STOP, STOP, START, STOP, STOP]
 

@@ -125,7 +125,8 @@ class AriClient(Legs, Bridges):
             if channel_id in self._stopping:  # nobody has started it anew meanwhile
                 with suppress(NotFound, Conflict):  # it has hung up, or left Stasis
                     await self._rest.request("DELETE", "channels", channel_id, "moh")
-                    self._note_quiet(channel_id)
+                    if channel_id in self._stopping:  # as above, while this was answered
+                        self._note_quiet(channel_id)
         finally:
             self._stopping.discard(channel_id)
 
