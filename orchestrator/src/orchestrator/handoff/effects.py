@@ -54,7 +54,7 @@ class HoldCaller:
     move: int
     caller: ChannelId
     bridge: BridgeId
-    music: str
+    music: str = ""  # the default class; replicas of before 2026-11-23 owe it without
     lane: ClassVar = Lane.TELEPHONY
 
 

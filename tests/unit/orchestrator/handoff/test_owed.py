@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from orchestrator.handoff.codec import dump, load
 from orchestrator.handoff.effects import (
     ClearDeadline,
@@ -32,6 +34,14 @@ def test_an_effect_is_owed_until_its_answer_is_heard() -> None:
     assert kept.owed().effects == (HOLD,)
     kept.heard(CallerHeld(1.0, 1), HOLD.id)
     assert kept.owed() == NOTHING
+
+
+def test_a_hold_that_an_older_replica_owes_is_read() -> None:
+    """It did not say what music."""
+    written = dump(Owed((HOLD,)))
+    older = written.replace(',"music":"default"', "")
+    assert older != written
+    assert load(Owed, older) == Owed((replace(HOLD, music=""),))
 
 
 def test_news_that_answer_nothing_pay_for_nothing() -> None:
