@@ -164,8 +164,10 @@ class AmiSite:
         call, handoffs = self._callers.get(channel), self.handoffs
         if call is not None and handoffs is not None:
             agent = ChannelId(event.get("Queue"))
-            if agent_of(agent) is not None and handoffs.agent_of_call(call) == agent:
-                handoffs.agent_lost(agent, q850_cause=cause_of_dial(status, event.number("Cause")))
+            if agent_of(agent) is not None:
+                if handoffs.agent_of_call(call) == agent:  # else it was given up before
+                    cause = cause_of_dial(status, event.number("Cause"))
+                    handoffs.agent_lost(agent, q850_cause=cause)
                 return
             if handoffs.queue_gave_up(call, status):
                 return

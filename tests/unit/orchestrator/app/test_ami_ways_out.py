@@ -85,6 +85,22 @@ async def test_who_was_not_reached_is_followed_by_the_menu_and_its_keys(
         await eventually(lambda: house.lab.pbx.in_dialplan.get(CALLER) == AWAY.voicemail)
 
 
+async def test_an_end_that_is_told_late_ends_no_menu(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with calling_the_centre(monkeypatch) as (house, agent):
+        house.site.heard(gave_up(queue=agent, status="BUSY"))
+        menu = await told(house, Phase.FALLBACK)
+        house.site.heard(gave_up(queue=agent, status="NOANSWER"))
+        key = {"UserEvent": "VoiceforkKey", "Caller": CALLER, "Key": "2"}
+        house.site.heard(event("UserEvent", **key))
+        outcomes = set()
+        async for change in house.lab.registry.follow(menu.handoff_id, 0, menu.tenant):
+            outcomes.add(change.outcome)
+            if change.phase is Phase.QUEUED:
+                break
+    assert Outcome.VOICEMAIL in outcomes
+    assert Outcome.TIMED_OUT not in outcomes
+
+
 async def test_a_menu_of_which_the_dialplan_has_had_enough_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
