@@ -221,11 +221,18 @@ class AmiTelephony:
             raise NoSuchPlace("Redirect", where, 0, "the dialplan lacks it")
 
     async def _is_at(self, caller: ChannelId, place: DialplanEntry) -> bool:
+        """By the context, too: what follows a Dial() that has ended has its extension."""
+        return (
+            await self._get(caller, "EXTEN") == place.extension
+            and await self._get(caller, "CONTEXT") == place.context
+        )
+
+    async def _get(self, caller: ChannelId, name: str) -> str:
         try:
-            fields = {"Channel": caller, "Variable": "EXTEN"}
-            return (await self._client.action("Getvar", fields)).get("Value") == place.extension
+            answer = await self._client.action("Getvar", {"Channel": caller, "Variable": name})
         except NotFound as error:
             raise ChannelGone(caller) from error
+        return answer.get("Value")
 
     async def _set(self, caller: ChannelId, name: str, value: str) -> None:
         """Of the variables none may bar the way to the queue."""

@@ -32,8 +32,8 @@ AGENT, OUTSIDE = ChannelId("vf-h1-agent-1"), SipUri("sip:centre@example.org")
 class Actions:
     """An AMI that takes everything; `failing` by the variable, or the action."""
 
-    def __init__(self, extension: str = "support") -> None:
-        self.extension = extension  # at which the caller is
+    def __init__(self, context: str = "queues", extension: str = "support") -> None:
+        self.at = {"CONTEXT": context, "EXTEN": extension}  # where the caller is
         self.failing: dict[str, PbxError] = {}
         self.asked: list[tuple[str, str]] = []
 
@@ -43,7 +43,7 @@ class Actions:
             raise self.failing[what]
         if name != "Getvar":
             self.asked.append((what, fields.get("Value", fields.get("Exten", ""))))
-        return AmiMessage((("Response", "Success"), ("Value", self.extension)))
+        return AmiMessage((("Response", "Success"), ("Value", self.at.get(what, ""))))
 
 
 def opened(ami: Actions, left: list[ChannelId] | None = None) -> AmiTelephony:
@@ -122,9 +122,16 @@ async def test_who_is_called_is_called_by_the_callers_own_dialplan() -> None:
 
 
 async def test_who_is_being_called_is_not_called_again() -> None:
-    ami = Actions(extension=AGENT)
+    ami = Actions("voicefork-dial", AGENT)
     await dial(ami)
     assert not ami.asked
+
+
+async def test_who_was_called_in_vain_is_called_again_by_an_heir() -> None:
+    """What follows the Dial() has its extension."""
+    ami = Actions("voicefork-queue-ended", AGENT)
+    await dial(ami)
+    assert ami.asked[-1] == ("Redirect", AGENT)
 
 
 @pytest.mark.parametrize("target", [Endpoint("PJSIP/a,1,g"), Endpoint("PJSIP/a&PJSIP/b")])
