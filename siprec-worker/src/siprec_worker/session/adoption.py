@@ -154,8 +154,13 @@ class Adoption:
         self._settle(event.dialog_id, status)
 
     def missed(self, fork: StoredFork, reason: str) -> None:
-        """The fork of a dead worker is over: who knows of it from that worker is told so."""
-        identity = fork.identity
+        """The fork of a dead worker is over: who knows of it from that worker is told so.
+
+        Not of one that was given to us before, while Redis was away, and lives.
+        """
+        here, identity = self._calls.by_dialog(fork.dialog.id), fork.identity
+        if here is not None and not here.ended_reason:
+            return
         self._builder.around.reporter.fork_ended(identity.call_id, identity.tenant, reason)
 
     def give_up(self, call: RecordedCall) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from siprec_worker.media.carried import Carried, Reached, Tie
 from siprec_worker.session.adoption import Adoption, Remainder, Told
 from siprec_worker.session.model import Resume
@@ -42,6 +43,28 @@ def test_two_ais_at_one_address_do_not_take_each_others() -> None:
 def test_of_whom_nothing_is_said_goes_on_where_it_was() -> None:
     assert gone(arrived("grpc://a"), None) == [Resume("token 0", 0)]
     assert gone(arrived("grpc://a"), {"grpc://b": [Remainder(7)]}) == [Resume("token 0", 0)]
+
+
+@pytest.mark.parametrize(
+    ("here", "told"),
+    [
+        (None, [("c1", "acme", "why")]),
+        (SimpleNamespace(ended_reason="bye"), [("c1", "acme", "why")]),
+        (SimpleNamespace(ended_reason=""), []),
+    ],
+)
+def test_the_end_of_a_fork_is_told_unless_it_lives_here(
+    here: object, told: list[tuple[str, str, str]]
+) -> None:
+    ends: list[tuple[str, str, str]] = []
+    reporter = SimpleNamespace(fork_ended=lambda *said: ends.append(said))
+    builder: Any = SimpleNamespace(around=SimpleNamespace(reporter=reporter))
+    calls: Any = SimpleNamespace(by_dialog=lambda _: here)
+    fork: Any = SimpleNamespace(
+        dialog=SimpleNamespace(id="d"), identity=SimpleNamespace(call_id="c1", tenant="acme")
+    )
+    Adoption(NOBODY, calls, builder, NOBODY).missed(fork, "why")
+    assert ends == told
 
 
 def legs_after(told: Told | None, ties: dict[int, Tie]) -> dict[int, Carried]:
