@@ -113,7 +113,7 @@ def places(values: Mapping[str, Any]) -> dict[str, str | None]:
         "POOL_OWNER": pool_call(str(values["redis_version"]), "vf_owner"),
         "TLS_TABLE": "1" if renewable(values) else None,
         "TLS_FILES": "1" if values["tls"] and not renewable(values) else None,
-        "TLS_FILES_CA": None if renewable(values) else values["tls_ca"],
+        "TLS_FILES_CA": values["tls_ca"] if values["tls"] and not renewable(values) else None,
     }
     return result
 

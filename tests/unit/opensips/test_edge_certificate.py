@@ -48,11 +48,11 @@ def test_both_ways_have_the_files_as_they_are(renewable: Values, tmp_path: Path)
 def test_the_files_are_named_in_the_configuration_or_are_in_the_table(renewable: Values) -> None:
     in_table = places(with_defaults(renewable))
     in_files = places(with_defaults({**renewable, "tls_reload": False}))
-    names = ("TLS_TABLE", "TLS_FILES")
-    assert [in_table[name] for name in names] == ["1", None]
-    assert [in_files[name] for name in names] == [None, "1"]
+    names = ("TLS_TABLE", "TLS_FILES", "TLS_FILES_CA")
+    assert [in_table[name] for name in names] == ["1", None, None]
+    assert [in_files[name] for name in names] == [None, "1", renewable["tls_ca"]]
     without_tls = places(with_defaults({**renewable, "trunks": [{"name": "a"}], "tls": None}))
-    assert [without_tls[name] for name in names] == [None, None]
+    assert [without_tls[name] for name in names] == [None, None, None]
 
 
 def test_what_stands_around_the_pem_is_left_out(renewable: Values, tmp_path: Path) -> None:
