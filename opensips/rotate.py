@@ -50,6 +50,11 @@ class Rotation:
         self._told = ""  # at first OpenSIPS is told in any case: it may have begun with older files
         self._refused = ""
 
+    @property
+    def owner(self) -> int:
+        """The user who reads the table: OpenSIPS'."""
+        return self._table.stat().st_uid
+
     def once(self) -> str | None:
         """Brings the files of now into use; their certificate's fingerprint, None where they were.
 
@@ -70,8 +75,8 @@ class Rotation:
         except RotationError as error:
             self._write(self._good)  # what an OpenSIPS that starts will read
             if isinstance(error, RefusedError):
-                self._refused = wanted
                 self._tell()
+                self._refused = wanted  # not before: TLS may be over, and all is tried again
             raise
         self._good = self._told = wanted
         return fingerprint(wanted)
@@ -120,9 +125,9 @@ def ask(mi: Path, method: str) -> Any:
             opened.callback(reply.unlink)
             wire = os.open(reply, os.O_RDWR | os.O_NONBLOCK)
             opened.callback(os.close, wire)
+            os.write(fifo, request.encode())
         except OSError as error:
             raise RotationError(f"no OpenSIPS answers at {mi}: {error.strerror}") from error
-        os.write(fifo, request.encode())
         answer = _answer(wire, time.monotonic() + ANSWER_SECONDS)
     if "result" not in answer:
         raise RefusedError(f"OpenSIPS says to {method}: {answer.get('error')}")
@@ -184,6 +189,8 @@ def main(argv: list[str]) -> int:
         if not renewable(values):
             raise ValuesError("tls, tls_reload: are off, so OpenSIPS reads its files at its start")
         rotation = Rotation(values, folder)
+        if (owner := rotation.owner) != os.geteuid():
+            raise ValuesError(f"run this as OpenSIPS' user (uid {owner}): it reads what is written")
     except (OSError, ValueError) as error:
         _say(f"{argv[0]}: {error}")
         return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 from collections.abc import Mapping
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edge_certificate import certificate_rows
+import rotate
+from edge_certificate import DOMAINS, certificate_rows
 from edge_values import ValuesError, checked
 from render import TABLES, places, render
 from rotate import fingerprint, main
@@ -101,3 +103,51 @@ def test_a_certificate_that_is_not_in_a_table_is_not_rotated(
     (tmp_path / "values.json").write_text(json.dumps({**renewable, "tls_reload": False}))
     assert main([f"{tmp_path}/values.json", f"{tmp_path}/out"]) == 1
     assert "tls_reload: are off" in capsys.readouterr().err
+
+
+def test_a_table_that_opensips_could_not_read_is_not_written(
+    renewable: Values,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Hooks of who renews certificates run as root."""
+    (tmp_path / "values.json").write_text(json.dumps(renewable))
+    render(renewable, tmp_path / "out")
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    assert main([f"{tmp_path}/values.json", f"{tmp_path}/out"]) == 1
+    assert f"run this as OpenSIPS' user (uid {owner})" in capsys.readouterr().err
+
+
+class Unable:
+    """An OpenSIPS that can use no certificate for a while, and says OK to all."""
+
+    def __init__(self, tables: Path) -> None:
+        self.table = tables / "tls_mgm"
+        self.is_able = False
+        self.read: list[str] = []
+
+    def ask(self, _: Path, method: str) -> object:
+        if method == "tls_reload":
+            self.read.append(self.table.read_text())
+            return "OK"
+        return [{"name": name} for name in DOMAINS] if self.is_able else []
+
+
+def test_an_opensips_that_does_not_take_the_old_one_back_either_is_asked_again(
+    renewable: Values, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render(renewable, tmp_path)
+    opensips = Unable(tmp_path / "tables")
+    monkeypatch.setattr(rotate, "ask", opensips.ask)
+    new = authority.sign("renewed")
+    files = {"tls_certificate": str(new.certificate), "tls_key": str(new.key)}
+    rotation = rotate.Rotation(with_defaults({**renewable, **files}), tmp_path)
+    before = opensips.table.read_text()
+    with pytest.raises(rotate.RefusedError):
+        rotation.once()
+    assert opensips.table.read_text() == before == opensips.read[-1]
+    opensips.is_able = True
+    assert rotation.once() == fingerprint(opensips.table.read_text())
+    assert opensips.read[-1] != before
