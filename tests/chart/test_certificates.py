@@ -163,9 +163,10 @@ def test_carriers_see_a_renewed_certificate_without_a_restart() -> None:
     assert {"livenessProbe", "readinessProbe", "startupProbe"} <= set(found["opensips"])
 
 
-def test_opensips_4_is_never_told_to_read_its_certificate_again() -> None:
-    """4.0.1 aborts."""
-    settings = (*EDGE_TLS, "edge.config.release=4.0")
+@pytest.mark.parametrize("setting", ["release=4.0", "tls_reload=false"])
+def test_opensips_4_and_who_does_not_want_it_read_a_certificate_at_the_start(setting: str) -> None:
+    """4.0.1 aborts when it is told to."""
+    settings = (*EDGE_TLS, f"edge.config.{setting}")
 
     assert "certificate" not in containers(*settings)
     values = template(settings=settings).one("ConfigMap", "-edge")["data"]["values.json"]

@@ -237,7 +237,8 @@ grpc://{{ include "voicefork.name" (dict "root" . "component" "vendor") }}:{{ .V
 
 {{/* Is it put into use without a restart? OpenSIPS 4.0.1 aborts at that (docs/edge.md). */}}
 {{- define "voicefork.edge.tls.live" -}}
-{{- if and (include "voicefork.edge.tls" .) (ne (toString .Values.edge.config.release) "4.0") -}}
+{{- $config := .Values.edge.config -}}
+{{- if and (include "voicefork.edge.tls" .) (ne (toString $config.release) "4.0") (ne (toString $config.tls_reload) "false") -}}
 true
 {{- end -}}
 {{- end -}}
