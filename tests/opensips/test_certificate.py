@@ -82,6 +82,9 @@ async def test_callers_see_the_new_certificate_and_calls_go_on(
         await caller.dial(f"sip:901@{site.tls};transport=tls", Tone(440))
         call, fork = await pbx.next_call(), await recorder.fork()
         assert caller.shown == "old"
+        async with asyncio.timeout(SECONDS):  # its first look is at the old one
+            while "SHA-256" not in watching.log_text():  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.1)
 
         site.put(site.authority.sign("new"))
         async with asyncio.timeout(SECONDS):
