@@ -42,6 +42,7 @@ class EdgePlan:
     pick: PickWorkers  # SRS URIs for a call, best first
     carrier: str = ""  # URI: calls of the PBX go there
     tenant: str = "default"
+    trunk: str = "carrier"
     fork: bool = True
     allow_transcoding: bool = True  # as our script: the worker may answer fewer codecs
     plain_metadata: bool = False  # caller and callee as OpenSIPS writes them by itself, unescaped
@@ -99,8 +100,12 @@ class EdgeCall:
         """`$siprec(headers)`."""
         dialled = self.invite.uri.partition(":")[2].partition("@")[0]
         asked = self.invite.get("X-Voicefork-Route") if self.side is Side.PBX else ""
-        route = [("X-Voicefork-Route", asked)] if asked else []
-        return [*self.identity_headers(), *route, ("X-Voicefork-DID", dialled)]
+        return [
+            *self.identity_headers(),
+            ("X-Voicefork-Trunk", self.plan.trunk),
+            ("X-Voicefork-Route", asked),
+            ("X-Voicefork-DID", dialled),
+        ]
 
     async def relayed(self, message: Message, source: Address) -> bytes:
         """The body to send on: SDP through rtpengine, anything else as it is.

@@ -52,7 +52,7 @@ class SrcSettings:
 
     drops_answers_before_ms: float = 0.0
     reinvite_status: int | None = None
-    no_answer_seconds: float = 1.0  # $T_fr_timeout, as our script sets it for these INVITEs
+    no_answer_seconds: float = 1.0  # what our script's $T_fr_timeout of 2 is at least
     after_trying_seconds: float = 30.0  # tm's fr_inv_timeout
     bye_seconds: float = 2.0
     owner: Owner | None = None  # what local_route asks Redis: who has this dialog now?
