@@ -67,6 +67,16 @@ async def test_music_that_does_not_play_is_not_stopped_again(
     assert node.requests == [STOP, STOP]
 
 
+@pytest.mark.parametrize("forgotten", ["caller", ""], ids=["it came in", "a new connection"])
+async def test_music_that_others_may_have_begun_is_stopped(
+    node: FakeAriNode, client: AriClient, forgotten: str
+) -> None:
+    await client.stop_music("caller")
+    client.forget_quiet(forgotten)
+    await client.stop_music("caller")
+    assert node.requests == [STOP, STOP, STOP, STOP]
+
+
 async def test_music_that_was_started_again_is_stopped_again(
     node: FakeAriNode, client: AriClient
 ) -> None:

@@ -88,6 +88,7 @@ class Node:
             case ari.StasisStart(channel, (first, status, sip, *_)) if first == REFERRED:
                 self._referred(channel, status, sip)
             case ari.StasisStart(channel, args):
+                self._client.forget_quiet(channel.id)
                 if not channel.variable(ari.OWNER):
                     self._calls.spawn(self._mark(channel.id))
                 self._callers.note(channel.id, channel.caller)
@@ -237,6 +238,7 @@ class Node:
 
     async def compare(self) -> None:
         """After a connect: what has become of our calls meanwhile? Raises PbxError."""
+        self._client.forget_quiet()
         if not self._succeeded and self._heir is not None:
             # Before anybody is judged to be without an owner: our predecessor's calls are ours.
             if calls := await self._heir.take_over(self._client.app):

@@ -143,7 +143,7 @@ class AmiTelephony:
             return
         seconds = str(max(1, round(ring_seconds)))
         dialling = {"VOICEFORK_DIAL": endpoint, "VOICEFORK_DIAL_SECONDS": seconds}
-        await self._send(caller, place, {**variables, **dialling})
+        await self._send(caller, place, variables, dialling)
 
     async def play(
         self, node: NodeName, channel: ChannelId, playback: PlaybackId, media: str
@@ -152,7 +152,7 @@ class AmiTelephony:
         sound = media.removeprefix(_SOUND)
         if sound == media or _PARTED & set(sound):
             raise PbxError("AMI", "play", 0, f"{media}: a dialplan's menu is one sound:")
-        await self._send(channel, MENU, {"VOICEFORK_ANNOUNCEMENT": sound})
+        await self._send(channel, MENU, needed={"VOICEFORK_ANNOUNCEMENT": sound})
 
     async def stop_playing(self, node: NodeName, playback: PlaybackId) -> None: ...
 
@@ -201,12 +201,18 @@ class AmiTelephony:
         await self._send(caller, entry or OVER, {**variables, "CHANNEL(musicclass)": music})
 
     async def _send(
-        self, caller: ChannelId, place: DialplanEntry, variables: Mapping[str, str] = _NOTHING
+        self,
+        caller: ChannelId,
+        place: DialplanEntry,
+        variables: Mapping[str, str] = _NOTHING,
+        needed: Mapping[str, str] = _NOTHING,
     ) -> None:
-        """Raises NoSuchPlace, ChannelGone, PbxError."""
+        """`needed`: what `place` cannot do without. Raises NoSuchPlace, ChannelGone, PbxError."""
         await self._look_for(ANYBODY if place.context == ANYBODY.context else place)
         try:
             for name, value in variables.items():
+                await self._adorn(caller, name, value)
+            for name, value in needed.items():
                 await self._set(caller, name, value)
             await redirect(self._client, caller, place)
         except NotFound as error:
@@ -235,10 +241,13 @@ class AmiTelephony:
         return answer.get("Value")
 
     async def _set(self, caller: ChannelId, name: str, value: str) -> None:
-        """Of the variables none may bar the way to the queue."""
         fields = {"Channel": caller, "Variable": name, "Value": _one_line(value)}
+        await self._client.action("Setvar", fields)
+
+    async def _adorn(self, caller: ChannelId, name: str, value: str) -> None:
+        """Of the variables none may bar the way to the queue."""
         try:
-            await self._client.action("Setvar", fields)
+            await self._set(caller, name, value)
         except (NotFound, Unreachable):
             raise
         except PbxError as error:

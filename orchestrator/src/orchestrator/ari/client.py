@@ -16,11 +16,11 @@ from enum import Enum
 from orchestrator.ari.bridges import Bridges
 from orchestrator.ari.events import Bridge, Channel, parse_bridge, parse_channel
 from orchestrator.ari.legs import Legs
+from orchestrator.ari.recent import Recent
 from orchestrator.ari.rest import AriRest
 from orchestrator.errors import Conflict, NotFound, PbxError, Unprocessable, Unreachable
 
 _BETWEEN_FRAMES_SECONDS = 0.03  # one is made every 20 ms
-_MOST_QUIET = 10_000
 
 
 class HangupReason(Enum):
@@ -49,7 +49,7 @@ class AriClient(Legs, Bridges):
         self._rest = rest
         self.app = app
         self._stopping: set[str] = set()  # channels whose music is being stopped
-        self._quiet: dict[str, None] = {}  # those of which we know that it is, the oldest first
+        self._quiet = Recent()  # those of which we know that it is
 
     # --- the node ---------------------------------------------------------------------------
 
@@ -105,7 +105,7 @@ class AriClient(Legs, Bridges):
     async def start_music(self, channel_id: str, music_class: str = "") -> None:
         """Music on hold; an unknown class is the default one. Survives bridging and `resume`."""
         self._stopping.discard(channel_id)
-        self._quiet.pop(channel_id, None)
+        self._quiet.discard(channel_id)
         params = {"mohClass": music_class} if music_class else None
         await self._rest.request("POST", "channels", channel_id, "moh", params=params)
 
@@ -126,14 +126,16 @@ class AriClient(Legs, Bridges):
                 with suppress(NotFound, Conflict):  # it has hung up, or left Stasis
                     await self._rest.request("DELETE", "channels", channel_id, "moh")
                     if channel_id in self._stopping:  # as above, while this was answered
-                        self._note_quiet(channel_id)
+                        self._quiet.add(channel_id)
         finally:
             self._stopping.discard(channel_id)
 
-    def _note_quiet(self, channel_id: str) -> None:
-        self._quiet[channel_id] = None
-        if len(self._quiet) > _MOST_QUIET:  # who is forgotten is asked about once more
-            del self._quiet[next(iter(self._quiet))]
+    def forget_quiet(self, channel_id: str = "") -> None:
+        """Others may have begun music since: on this channel, or anywhere."""
+        if channel_id:
+            self._quiet.discard(channel_id)
+        else:
+            self._quiet.clear()
 
     async def send_dtmf(self, channel_id: str, digits: str, length_ms: int = 100) -> None:
         params = {"dtmf": digits, "duration": str(length_ms)}

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from orchestrator.ari.bridges import HOLDING, MIXING
 from orchestrator.ari.client import AriClient, Place
 from orchestrator.ari.endpoints import endpoint_of
+from orchestrator.ari.recent import Recent
 from orchestrator.ari.transfers import AriTransfers
 from orchestrator.ari.voice import AriVoice
 from orchestrator.errors import (
@@ -68,7 +69,7 @@ class AriTelephony:
         self._context = context
         self._trunk = trunk
         self._voice = AriVoice(client)
-        self._unused: set[BridgeId] = set()  # holding bridges of ours in which nobody was yet
+        self._unused = Recent()  # holding bridges of ours in which nobody was yet
 
     async def make_holding(self, node: NodeName, bridge: BridgeId, music: str) -> None:
         await self._make(bridge, HOLDING)
