@@ -178,13 +178,14 @@ def watch(rotation: Rotation, every: float) -> None:
 
 def main(argv: list[str]) -> int:
     every = None
-    if argv[:1] == ["--every"]:
-        every, argv = float(argv[1]), argv[2:]
-    if len(argv) < 2:  # noqa: PLR2004 - values and folder
+    try:
+        if argv[:1] == ["--every"]:
+            every, argv = float(argv[1]), argv[2:]
+        folder = Path(argv[1])
+    except (IndexError, ValueError):
         sys.stderr.write(f"{__doc__}\n")
         return 2
     try:
-        folder = Path(argv[1])
         values = checked({"folder": str(folder.absolute()), **given_by(argv)})
         if not renewable(values):
             raise ValuesError("tls, tls_reload: are off, so OpenSIPS reads its files at its start")

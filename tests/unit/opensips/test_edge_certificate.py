@@ -151,3 +151,9 @@ def test_an_opensips_that_does_not_take_the_old_one_back_either_is_asked_again(
     opensips.is_able = True
     assert rotation.once() == fingerprint(opensips.table.read_text())
     assert opensips.read[-1] != before
+
+
+@pytest.mark.parametrize("argv", [[], ["values.json"], ["--every"], ["--every", "x", "v", "f"]])
+def test_who_asks_wrongly_is_told_how(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 2
+    assert "rotate.py [--every SECONDS]" in capsys.readouterr().err
