@@ -36,6 +36,7 @@ log = structlog.stdlib.get_logger(__name__)
 # RFC 4733 section 2.5.1.4: a key's last packet is sent three times. Until then the phone sends no
 # audio, and a caller who was brought to it at once would hear none.
 KEY_TAIL_SECONDS = 0.06
+BYE_SECONDS = 5.0
 REFERRED = "referred"
 """First argument of Stasis() for a caller whom `voicefork-refer` gives back, with its result."""
 TRANSFER_STATUS = "TRANSFERSTATUS"  # of Asterisk's Transfer()
@@ -212,6 +213,12 @@ class Node:
         """A hosted bot's REFER that Asterisk did itself: another leg is in its place."""
         if (call_id := self._pbx.replace_leg(bot, by)) is not None:
             log.info("hosted bot has transferred the caller", call_id=call_id)
+            self._calls.spawn(self._end_bot(bot))
+
+    async def _end_bot(self, bot: str) -> None:
+        """It hangs up when it has heard that the transfer is done (RFC 5589 section 6), or is."""
+        await asyncio.sleep(BYE_SECONDS)
+        await self._pbx.hang_up(bot)
 
     def _leg_gone(self, channel_id: str) -> None:
         if (hosted := self._pbx.hosted_call(channel_id)) is not None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from orchestrator.app import node as node_module
 from orchestrator.app.callers import Callers
 from orchestrator.app.node import Node
 from orchestrator.ari.client import AriClient, Place
@@ -54,7 +55,13 @@ class Listing(AriClient):
 
 
 class Door(AriPbx):
-    """Nobody asks who a channel is: every caller is the first call's."""
+    """Nobody asks who a channel is: every caller is the first call's, and so is "bot-1"."""
+
+    def hosted_call(self, channel_id: str) -> str | None:
+        return "c1" if channel_id == "bot-1" else None
+
+    def replace_leg(self, old: str, new: str) -> str | None:
+        return self.hosted_call(old)
 
     async def identity(self, channel_id: str, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple("c1" if "CALL" in name.upper() else "" for name in names)
@@ -104,6 +111,18 @@ async def test_a_claimed_caller_is_marked_as_ours_once_it_is_here(owner: str, ma
         node.heard(StasisStart(caller, ("inbound",)))
         await stage.workers.attached.get()
     assert ("POST channels/ch1/variable" in client.asked) is marked
+
+
+async def test_a_bot_that_has_transferred_the_caller_and_stays_is_hung_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(node_module, "BYE_SECONDS", 0.0)
+    client = Listing([])
+    async with node_of(client) as (node, _):
+        node.heard(StasisStart(Channel("local-1"), replaces="bot-1"))
+        async with asyncio.timeout(2.0):
+            while "DELETE channels/bot-1" not in client.asked:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.001)
 
 
 async def test_the_bridge_of_a_call_that_is_just_being_made_is_kept() -> None:
