@@ -10,12 +10,16 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 import pytest_asyncio
+from orchestrator.ari.client import AriClient
+from orchestrator.ari.rest import open_rest
+from orchestrator.telemetry import Metrics
 from voicefork_cli.lab.asterisk import Asterisk, AsteriskPlan, open_asterisk
 from voicefork_cli.lab.errors import MissingProgramError
 from voicefork_cli.lab.ours import OrchestratorPlan, Service, open_orchestrator
 from voicefork_cli.lab.processes import Lab, open_lab
 from voicefork_cli.lab.redis import open_redis
 
+from tests.fakes.ari_node import PASSWORD, USER, FakeAriNode, open_ari_node
 from tests.fakes.worker_control import FakeWorker, open_fake_worker
 
 # A member that cannot be reached: callers stay in the queue, with its music.
@@ -127,3 +131,16 @@ async def start(asterisk: Asterisk, redis_url: str) -> AsyncIterator[Start]:
             return await stack.enter_async_context(open_orchestrator(lab, plan))
 
         yield start
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[FakeAriNode]:
+    """No real Asterisk: one that refuses what it is told to refuse."""
+    async with open_ari_node() as node:
+        yield node
+
+
+@pytest.fixture
+async def client(node: FakeAriNode) -> AsyncIterator[AriClient]:
+    async with open_rest(node.url, USER, PASSWORD, limit_seconds=2.0, metrics=Metrics()) as rest:
+        yield AriClient(rest, "voicefork-0")

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from orchestrator.ari.client import AriClient
-from orchestrator.ari.rest import open_rest
 from orchestrator.errors import NotFound
-from orchestrator.telemetry import Metrics
 
-from tests.fakes.ari_node import PASSWORD, USER, FakeAriNode, open_ari_node
+from tests.fakes.ari_node import FakeAriNode
 
 START, STOP = "POST channels/caller/moh", "DELETE channels/caller/moh"
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[FakeAriNode]:
-    async with open_ari_node() as node:
-        yield node
-
-
-@pytest.fixture
-async def client(node: FakeAriNode) -> AsyncIterator[AriClient]:
-    async with open_rest(node.url, USER, PASSWORD, limit_seconds=2.0, metrics=Metrics()) as rest:
-        yield AriClient(rest, "voicefork-0")
 
 
 async def asked(node: FakeAriNode, requests: int = 1) -> None:
     async with asyncio.timeout(2.0):
         while len(node.requests) < requests:  # noqa: ASYNC110 - the node is in the same loop
             await asyncio.sleep(0)
+
+
+async def begun_to_stop(node: FakeAriNode, client: AriClient) -> asyncio.Future[None]:
+    """Asterisk has been asked once."""
+    stopping = asyncio.ensure_future(client.stop_music("caller"))
+    await asked(node)
+    return stopping
 
 
 async def test_music_is_stopped_twice(node: FakeAriNode, client: AriClient) -> None:
@@ -42,8 +34,7 @@ async def test_music_is_stopped_twice(node: FakeAriNode, client: AriClient) -> N
 async def test_music_that_is_started_meanwhile_plays_on(
     node: FakeAriNode, client: AriClient
 ) -> None:
-    stopping = asyncio.ensure_future(client.stop_music("caller"))
-    await asked(node)
+    stopping = await begun_to_stop(node, client)
     await client.start_music("caller")
     await stopping
     assert node.requests == [STOP, START]
@@ -52,8 +43,7 @@ async def test_music_that_is_started_meanwhile_plays_on(
 async def test_a_caller_who_hangs_up_meanwhile_is_no_error(
     node: FakeAriNode, client: AriClient
 ) -> None:
-    stopping = asyncio.ensure_future(client.stop_music("caller"))
-    await asked(node)
+    stopping = await begun_to_stop(node, client)
     node.refuse["moh"] = 404
     await stopping
     assert node.requests == [STOP, STOP]

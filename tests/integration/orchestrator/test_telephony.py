@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from orchestrator.ari.client import AriClient
 from orchestrator.ari.rest import open_rest
@@ -13,7 +11,7 @@ from orchestrator.handoff.ports import ChannelGone
 from orchestrator.model import BridgeId, ChannelId, DialplanEntry, Endpoint, NodeName
 from orchestrator.telemetry import Metrics
 
-from tests.fakes.ari_node import PASSWORD, USER, FakeAriNode, open_ari_node
+from tests.fakes.ari_node import PASSWORD, USER, FakeAriNode
 
 NODE = NodeName("asterisk")
 CALLER = ChannelId("caller")
@@ -23,15 +21,8 @@ QUEUE = DialplanEntry("voicefork-queue", "support")
 
 
 @pytest.fixture
-async def node() -> AsyncIterator[FakeAriNode]:
-    async with open_ari_node() as node:
-        yield node
-
-
-@pytest.fixture
-async def telephony(node: FakeAriNode) -> AsyncIterator[AriTelephony]:
-    async with open_rest(node.url, USER, PASSWORD, limit_seconds=2.0, metrics=Metrics()) as rest:
-        yield AriTelephony(AriClient(rest, "voicefork-0"), context="internal")
+def telephony(client: AriClient) -> AriTelephony:
+    return AriTelephony(client, context="internal")
 
 
 async def queue(telephony: AriTelephony) -> None:

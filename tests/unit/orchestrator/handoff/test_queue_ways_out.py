@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from orchestrator.handoff.effects import (
     ContinueInDialplan,
     DialAgent,
     DropBot,
-    Finish,
     HoldCaller,
 )
 from orchestrator.handoff.events import (
@@ -32,14 +30,9 @@ from orchestrator.handoff.events import (
     QueueEntered,
     QueueGaveUp,
     QueueMerged,
-    Requested,
     WitnessReported,
 )
-from orchestrator.handoff.machine import begin
 from orchestrator.model import (
-    BridgeId,
-    ChannelId,
-    DialplanEntry,
     Fallback,
     Menu,
     Outcome,
@@ -47,25 +40,8 @@ from orchestrator.model import (
     Witness,
 )
 
-from tests.builders.handoffs import BOB, PLACE, QUEUE, Driven, agent, both_heard, request
-
-VOICEMAIL, CALLBACK = DialplanEntry("mail", "2000"), DialplanEntry("callback", "s")
-ALONE = replace(PLACE, bot=ChannelId(""), bridge=BridgeId(""), dialplan_only=True)
-
-
-def asked(**changes: Any) -> Driven:
-    return Driven(begin(request(place=ALONE, **changes), 100.0)).feed(Requested(100.0))
-
-
-def queueing(**changes: Any) -> Driven:
-    driven = asked(**changes)
-    return driven.feed(QueueEntered(100.1, driven.state.moves))
-
-
-def ends(driven: Driven) -> tuple[Phase, Outcome]:
-    assert len(driven.ever(Finish)) == 1
-    return driven.state.phase, driven.state.outcome
-
+from tests.builders.handoffs import BOB, QUEUE, Driven, agent, both_heard
+from tests.builders.queueing import CALLBACK, VOICEMAIL, asked, ends, queueing
 
 # --- the backup centre ----------------------------------------------------------------------
 

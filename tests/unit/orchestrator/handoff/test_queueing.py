@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import pytest
 from orchestrator.handoff.codec import dump, load
 from orchestrator.handoff.effects import (
@@ -36,9 +33,6 @@ from orchestrator.handoff.machine import begin
 from orchestrator.handoff.state import State
 from orchestrator.handoff.tracks import InQueue, Left, Queueing
 from orchestrator.model import (
-    BridgeId,
-    ChannelId,
-    DialplanEntry,
     Fallback,
     Outcome,
     Pattern,
@@ -46,24 +40,8 @@ from orchestrator.model import (
     Queue,
 )
 
-from tests.builders.handoffs import PLACE, QUEUE, Driven, request
-
-VOICEMAIL, CALLBACK = DialplanEntry("mail", "2000"), DialplanEntry("callback", "s")
-ALONE = replace(PLACE, bot=ChannelId(""), bridge=BridgeId(""), dialplan_only=True)
-
-
-def asked(**changes: Any) -> Driven:
-    return Driven(begin(request(place=ALONE, **changes), 100.0)).feed(Requested(100.0))
-
-
-def queueing(**changes: Any) -> Driven:
-    driven = asked(**changes)
-    return driven.feed(QueueEntered(100.1, driven.state.moves))
-
-
-def ends(driven: Driven) -> tuple[Phase, Outcome]:
-    assert len(driven.ever(Finish)) == 1
-    return driven.state.phase, driven.state.outcome
+from tests.builders.handoffs import QUEUE, Driven, request
+from tests.builders.queueing import CALLBACK, VOICEMAIL, asked, ends, queueing
 
 
 @pytest.mark.parametrize("pattern", list(Pattern))

@@ -79,6 +79,20 @@ def receiving(around: Any) -> Receiving:
     return Receiving(around, around, around, around, Metrics(), lambda: "")
 
 
+async def rescued(around: Any) -> None:
+    """A worker has died; until its fork is given up, which the rescue outlives."""
+    rescue = Rescue(
+        *(around, around, around, around, Metrics(), lambda: True, lambda call, why, now: None),
+        grpc.aio.insecure_channel,
+    )
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(rescue.run())
+        rescue.found([Dead("w1", "")])
+        await around.ended.wait()
+        assert not task.done()
+        task.cancel()
+
+
 async def test_who_asked_and_is_gone_leaves_no_call_behind() -> None:
     around = Around()
     async with asyncio.TaskGroup() as group:
@@ -115,28 +129,11 @@ async def test_a_fork_that_cannot_be_used_ends_alone(
     name: bytes, state: bytes | None, fault: Exception | None
 ) -> None:
     around: Any = Around([name, 2, state or STATE], fault)
-    rescue = Rescue(
-        *(around, around, around, around, Metrics(), lambda: True, lambda call, why, now: None),
-        grpc.aio.insecure_channel,
-    )
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(rescue.run())
-        rescue.found([Dead("w1", "")])
-        await around.ended.wait()
-        assert not task.done()
-        task.cancel()
+    await rescued(around)
     assert around.over == [name.decode(errors="replace")]
 
 
 async def test_who_knows_of_a_fork_that_cannot_be_adopted_is_told_that_it_is_over() -> None:
     around: Any = Around([b"a@b", 2, STATE], NoPorts("no port is free"))
-    rescue = Rescue(
-        *(around, around, around, around, Metrics(), lambda: True, lambda call, why, now: None),
-        grpc.aio.insecure_channel,
-    )
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(rescue.run())
-        rescue.found([Dead("w1", "")])
-        await around.ended.wait()
-        task.cancel()
+    await rescued(around)
     assert around.ends == [("a", "default", "not adopted: no port is free")]
