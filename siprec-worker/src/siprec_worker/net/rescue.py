@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import grpc
 import structlog
@@ -108,20 +109,6 @@ class Rescue:
         self, from_worker: str, name: str, fence: int, state: bytes, since: float
     ) -> None:
         """One fork. What cannot be adopted is over: the PBX's side has its caller. Never raises."""
-        try:
-            await self._go_on_with(from_worker, name, fence, state, since)
-        except Exception:
-            # What nobody expected of what is stored costs this fork, and no other.
-            log.exception("not adopted", sip_call_id=name)
-            self._failed(name, fence)
-
-    def _failed(self, name: str, fence: int) -> None:
-        self._metrics.adopted.labels(result="failed").inc()
-        self._store.is_over(name, fence)
-
-    async def _go_on_with(
-        self, from_worker: str, name: str, fence: int, state: bytes, since: float
-    ) -> None:
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[int] = loop.create_future()
 
@@ -129,30 +116,47 @@ class Rescue:
             if not answered.done():
                 answered.set_result(status)
 
-        fork = None
+        fork = call = None
         try:
             fork = parse_stored_fork(state)
             call = self._adoption.begin(fork, from_worker, since, loop.time(), done)
+            self._store.take(call, fence)
+            await self._wait(call, fork, from_worker, answered)
         except (ValueError, PeerError, NoPorts) as error:
             log.warning("not adopted", sip_call_id=name, why=str(error))
-            self._failed(name, fence)
-            if fork is not None:
-                self._adoption.missed(fork, f"not adopted: {error}")
-            return
-        self._store.take(call, fence)
+            self._failed(name, fence, fork, str(error))
+        except Exception as error:
+            # What nobody expected of what is stored costs this fork, and no other.
+            log.exception("not adopted", sip_call_id=name)
+            if call is not None:
+                self._store.forget(name)
+                self._adoption.give_up(call)
+            self._failed(name, fence, fork, type(error).__name__)
+
+    def _failed(self, name: str, fence: int, fork: StoredFork | None, why: str) -> None:
+        """Redis is told, and who knows of the fork, where it can be read."""
+        self._metrics.adopted.labels(result="failed").inc()
+        self._store.is_over(name, fence)
+        if fork is not None:
+            self._adoption.missed(fork, f"not adopted: {why}")
+
+    async def _wait(
+        self, call: RecordedCall, fork: StoredFork, from_worker: str, answered: asyncio.Future[int]
+    ) -> None:
+        """For the recording client's answer: it follows, or the fork is over."""
         status = 408
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS):
                 status = await answered
-        except TimeoutError:
-            pass
+        call_id = fork.identity.call_id
         if status >= 300:  # noqa: PLR2004 - SIP's classes
-            log.error("not adopted", call_id=fork.identity.call_id, status=status)
+            log.error("not adopted", call_id=call_id, status=status)
             self._metrics.adopted.labels(result="failed").inc()
-            self._end(call, fork, f"not adopted: {status}", loop.time())
+            now = asyncio.get_running_loop().time()
+            self._end(call, fork, f"not adopted: {status}", now)
             return
         self._metrics.adopted.labels(result="ok").inc()
-        log.info("adopted", call_id=fork.identity.call_id, of=from_worker)
+        log.info("adopted", call_id=call_id, of=from_worker)
 
     def _end(self, call: RecordedCall, fork: StoredFork, why: str, now: float) -> None:
         """Of one that the orchestrator knows of, from its former worker: it is told of the end."""

@@ -133,8 +133,12 @@ class Adoption:
         call.suspended = since is None
         self._calls.add(call)
         self._adopting[dialog_id] = _Adopting(fork, from_worker, since, done)
-        if not self._side.reinvite(dialog_id, offer):
-            self._settle(dialog_id, REFUSED_HERE)
+        try:
+            if not self._side.reinvite(dialog_id, offer):
+                self._settle(dialog_id, REFUSED_HERE)
+        except BaseException:
+            self.give_up(call)
+            raise
         return call
 
     def answered(self, event: sip.ReinviteAnswered, now: float) -> None:

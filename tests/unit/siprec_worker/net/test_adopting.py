@@ -43,6 +43,8 @@ class Around:
         self.over: list[str] = []
         self.ends: list[tuple[str, str, str]] = []
         self.given_up = 0
+        self.late_fault: Exception | None = None  # once the call is there
+        self.forgotten: list[str] = []
         self.begun, self.ended = asyncio.Event(), asyncio.Event()
         self.done: Callable[[int], None] = lambda status: None
         self.sip_call_id = "a@b"
@@ -73,6 +75,13 @@ class Around:
 
     def give_up(self, _: object) -> None:
         self.given_up += 1
+
+    def take(self, *_: object) -> None:
+        if self.late_fault is not None:
+            raise self.late_fault
+
+    def forget(self, name: str) -> None:
+        self.forgotten.append(name)
 
 
 def receiving(around: Any) -> Receiving:
@@ -137,3 +146,17 @@ async def test_who_knows_of_a_fork_that_cannot_be_adopted_is_told_that_it_is_ove
     around: Any = Around([b"a@b", 2, STATE], NoPorts("no port is free"))
     await rescued(around)
     assert around.ends == [("a", "default", "not adopted: no port is free")]
+
+
+async def test_who_knows_of_a_fork_that_is_given_up_for_a_fault_of_ours_is_told_too() -> None:
+    around: Any = Around([b"a@b", 2, STATE], TypeError("a CSeq that is none"))
+    await rescued(around)
+    assert around.ends == [("a", "default", "not adopted: TypeError")]
+
+
+async def test_a_fault_after_the_call_was_begun_leaves_none_behind() -> None:
+    around: Any = Around([b"a@b", 2, STATE])
+    around.late_fault = KeyError("a leg that nobody knows")
+    await rescued(around)
+    assert (around.forgotten, around.given_up, around.over) == (["a@b"], 1, ["a@b"])
+    assert around.ends == [("a", "default", "not adopted: KeyError")]
