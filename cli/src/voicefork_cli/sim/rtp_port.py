@@ -83,23 +83,26 @@ class RtpPort:
         if audio is None:
             self._fresh = True
             return
-        self._send(self._fresh, PAYLOAD_TYPES[self.codec], timestamp, audio)
-        self._fresh = False
+        # What could not be sent begins no talk spurt: whoever hears the next one hears the first.
+        self._fresh = not self._send(self._fresh, PAYLOAD_TYPES[self.codec], timestamp, audio)
 
-    def _send(self, marker: bool, kind: int, timestamp: int, payload: bytes) -> None:
-        if self.remote is None:
-            return
+    def _send(self, marker: bool, kind: int, timestamp: int, payload: bytes) -> bool:
+        """Whether the packet has left."""
+        remote = self.remote  # once: another thread may take it away meanwhile
+        if remote is None:
+            return False
         header = struct.pack("!BBHII", 0x80, marker << 7 | kind, self._seq, timestamp, self.ssrc)
         now = time.time_ns()
         try:
-            self.socket.sendto(header + payload, self.remote)
+            self.socket.sendto(header + payload, remote)
         except OSError:  # no buffer, or ICMP unreachable from the last packet
             self.dropped += 1
-            return
+            return False
         self.sent += 1
         if self._keep and len(self.said) < KEPT:
             self.said.append(Sent(now, self._seq, timestamp, kind, payload))
         self._seq = (self._seq + 1) & 0xFFFF
+        return True
 
     def receive_ready(self) -> None:
         """On the loop: reads all that has come."""
