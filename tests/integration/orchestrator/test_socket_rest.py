@@ -1,13 +1,10 @@
-"""Requests on the events' websocket of a real Asterisk, beside those by HTTP."""
+"""Requests on the websocket of a real Asterisk: what it takes, refuses, and leaves to HTTP."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from statistics import median, quantiles
 
 import pytest
 from orchestrator.ari.bridges import HOLDING
@@ -18,7 +15,7 @@ from orchestrator.errors import Conflict, NotFound
 from orchestrator.telemetry import Metrics
 from voicefork_cli.lab.asterisk import Asterisk
 
-REQUESTS = 300
+LIMIT_SECONDS = 20.0
 
 
 @pytest.fixture
@@ -27,7 +24,7 @@ async def rest(asterisk: Asterisk) -> AsyncIterator[AriRest]:
         asterisk.http_url,
         asterisk.ari_user,
         asterisk.ari_password,
-        limit_seconds=2.0,
+        limit_seconds=LIMIT_SECONDS,
         metrics=Metrics(),
     ) as rest:
         yield rest
@@ -53,7 +50,7 @@ async def connection(rest: AriRest) -> AsyncIterator[AriConnection]:
         work = await stack.enter_async_context(asyncio.TaskGroup())
         running = work.create_task(connection.run())
         stack.callback(running.cancel)
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(LIMIT_SECONDS):
             await compared.wait()
         yield connection
 
@@ -96,23 +93,3 @@ async def test_a_websocket_that_breaks_leaves_http(
     assert rest.socket is not None
     rest.socket.close()
     assert await AriClient(rest, "voicefork-socket").version()
-
-
-async def spent_ms(rest: AriRest) -> list[float]:
-    spent = []
-    for _ in range(REQUESTS):
-        begun = time.perf_counter()
-        await rest.request("GET", "asterisk", "ping")
-        spent.append((time.perf_counter() - begun) * 1000)
-    return spent
-
-
-async def test_the_websocket_is_quicker(rest: AriRest, connection: AriConnection) -> None:
-    by_socket, socket = await spent_ms(rest), rest.socket
-    rest.socket = None
-    by_http = await spent_ms(rest)
-    rest.socket = socket
-    for name, spent in (("websocket", by_socket), ("HTTP", by_http)):
-        tail = quantiles(spent, n=20)[-1]
-        sys.stdout.write(f"ping by {name}: p50 {median(spent):.2f} ms, p95 {tail:.2f} ms\n")
-    assert median(by_socket) < median(by_http)

@@ -1,7 +1,7 @@
 """REST requests on the events' own websocket (Asterisk 20.14, 21.9, 22.4 and newer).
 
-A request costs a third of what it costs by HTTP. Asterisk performs those of one websocket one
-after the other, so only a few are put on it at a time: the rest goes by HTTP.
+A request is answered sooner than by HTTP (bench/ari_requests.py). Asterisk performs those of one
+websocket one after the other, so only a few are put on it at a time: the rest goes by HTTP.
 
     {"type": "RESTRequest", "request_id", "method", "uri", "content_type", "message_body"}
     {"type": "RESTResponse", "request_id", "status_code", "message_body", ...}
