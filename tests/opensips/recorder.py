@@ -63,6 +63,7 @@ class Recorder:
         self.answer_seconds = ANSWER_SECONDS
         self.refuses_with = 0  # 503 and the like; 0 answers
         self.requests: list[Message] = []
+        self.answered: dict[str, float] = {}  # by X-Voicefork-Call: when, on the loop's clock
         self._endpoint = endpoint
         self._pacer = pacer
         self._resources = resources
@@ -114,7 +115,12 @@ class Recorder:
         tag = f"srs{next(self._tags)}"
         answer = invite.reply(200, "OK", to_tag=tag, headers=headers, body=sdp)
         loop = asyncio.get_running_loop()
-        loop.call_later(self.answer_seconds, self._endpoint.reply, invite, flow, answer)
+
+        def send() -> None:
+            self._endpoint.reply(invite, flow, answer)
+            self.answered.setdefault(invite.get("X-Voicefork-Call"), loop.time())
+
+        loop.call_later(self.answer_seconds, send)
 
 
 def _answer_sdp(fork: Fork) -> bytes:
