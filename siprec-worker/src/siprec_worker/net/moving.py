@@ -9,14 +9,12 @@
                                            then what came meanwhile
     the call is forgotten
 
-A recording client that does not follow a re-INVITE keeps its worker; which do is remembered, by
-all workers. One of whom any call has followed is no such client: what it refuses is that call.
+A recording client that does not follow a re-INVITE keeps its worker (see followers.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -24,6 +22,7 @@ import grpc
 import structlog
 from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
 
+from siprec_worker.net.followers import Followers
 from siprec_worker.net.fork_store import AWAY, ForkStore
 from siprec_worker.net.grpc_tls import Dial
 from siprec_worker.net.lease import Lease
@@ -45,9 +44,6 @@ ACKNOWLEDGED_SECONDS = 1.2  # what is not by then goes along; the new inbox hold
 QUIET_SECONDS = 5.0  # the bot may end what it is saying
 RETRY_SECONDS = 1.0
 AT_ONCE = 8
-REMEMBERED_SECONDS = 24 * 3600.0
-MAX_PEERS = 1000
-MAX_REFUSED = 10_000
 _LOOK_SECONDS = 0.02
 
 
@@ -76,16 +72,13 @@ class Moving:
         self._flush = flush
         self._gone = gone
         self._dial = dial
-        self._stay: dict[str, float] = {}  # peers that follow no re-INVITE, until when
-        self._follow: set[str] = set()  # peers that have followed one
-        self._refused: set[str] = set()  # Call-IDs of forks that did not
+        self._followers = Followers(pool)
         self._moving: set[str] = set()
 
     async def move_all(self, at_once: asyncio.Event) -> None:
         """Moves every call that can be moved, until there is none or the task is cancelled."""
         places = asyncio.Semaphore(AT_ONCE)
-        with suppress(*AWAY):
-            await self._learn("")
+        await self._followers.learn()
         while self._calls and not at_once.is_set():
             async with asyncio.TaskGroup() as group:
                 for call in self._calls.live():
@@ -99,9 +92,7 @@ class Moving:
         """Is it set up, does its client follow, and would its AIs know it again?"""
         if not call.confirmed or call.suspended or call.ended_reason:
             return False
-        if call.sip_call_id in self._refused:
-            return False
-        if time.monotonic() < self._stay.get(call.peer_host, 0.0):
+        if not self._followers.may_follow(call.sip_call_id, call.peer_host):
             return False
         return all(
             seat.stage in (Stage.WAITING, Stage.OVER)
@@ -158,7 +149,7 @@ class Moving:
             finally:  # also when our time is over: a BYE of ours would end it at its new worker
                 self.let_go(call, "moved")
         self._metrics.moved.labels(result="ok").inc()
-        await self._follows(call.peer_host)
+        await self._followers.followed(call.peer_host)
         return True
 
     async def _carry_on(
@@ -193,7 +184,7 @@ class Moving:
             self._metrics.moved.labels(result="failed").inc()
             self._take_back(call, fence)
             if _code(error) is grpc.StatusCode.FAILED_PRECONDITION:
-                await self._stays(call)
+                await self._followers.refused(call.sip_call_id, call.peer_host)
             elif _code(error) is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                 await self._pull_back(call)
             raise
@@ -212,40 +203,6 @@ class Moving:
         """Nobody knows where its RTP goes by now: here, if it is still ours."""
         if await self._store.write(call) and call.local_sdp is not None:
             self._side.reinvite(call.dialog_id, call.local_sdp.encode())
-
-    async def _stays(self, call: RecordedCall) -> None:
-        """The call stays; so do the others of its peer, unless one of them has followed."""
-        peer = call.peer_host
-        if len(self._refused) >= MAX_REFUSED:
-            self._refused.clear()
-        self._refused.add(call.sip_call_id)
-        if peer in self._follow or time.monotonic() < self._stay.get(peer, 0.0):
-            return
-        self._remember(peer)
-        log.info("follows no re-INVITE: its calls stay", peer=peer)
-        with suppress(*AWAY):
-            await self._learn(peer)
-
-    async def _follows(self, peer: str) -> None:
-        if peer in self._follow:
-            return
-        if len(self._follow) >= MAX_PEERS:
-            self._follow.clear()
-        self._follow.add(peer)
-        if self._stay.pop(peer, None) is not None:
-            with suppress(*AWAY):
-                await self._pool.call("vf_stays", peer, 0)  # for no time: forgotten by all
-
-    async def _learn(self, peer: str) -> None:
-        """All workers share what they know of recording clients. Raises as Pool.call does."""
-        told = await self._pool.call("vf_stays", peer or "-", int(REMEMBERED_SECONDS))
-        for known in {name.decode() for name in told} - self._follow:
-            self._remember(known)
-
-    def _remember(self, peer: str) -> None:
-        if len(self._stay) >= MAX_PEERS:
-            del self._stay[next(iter(self._stay))]
-        self._stay[peer] = time.monotonic() + REMEMBERED_SECONDS
 
     async def _finish(self, call: RecordedCall) -> None:
         """Says what we still have of the call, and waits until the AIs have taken it."""
