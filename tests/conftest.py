@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from voicefork_cli.lab.processes import Lab, open_lab
 
 TESTS = Path(__file__).parent
@@ -24,6 +25,11 @@ PURE = {"unit", "chart"}
 """Folders whose tests know no clock. The others run real programs in real time, on machines that
 others use, too: a test that fails there has a second chance, and the summary shows it as R."""
 FAILED = pytest.StashKey[bool]()
+
+# How long an example takes says what else the machine does: hypothesis would fail a test that was
+# stopped for 0.2 s, and one whose inputs were slow to make.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
