@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import math
 
-from voicefork_cli.sim.pacer import GRID_NS, PERIOD_NS, Pacer
+from voicefork_cli.sim.pacer import PERIOD_NS, Pacer
 
 
 class Port:
@@ -16,9 +16,12 @@ class Port:
 
 
 def paced() -> tuple[Pacer, Port, int]:
+    """A port, and the moment after its first packet is due."""
     pacer, port = Pacer(), Port()
     pacer.add(port)
-    return pacer, port, time.monotonic_ns() + GRID_NS
+    left = pacer.step(0)
+    assert left is not None
+    return pacer, port, math.ceil(left * 1e9) + 1
 
 
 def run_until(pacer: Pacer, now: int) -> float:
