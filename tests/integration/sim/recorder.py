@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ from voicefork_cli.sim.message import Message, tag_of
 from voicefork_cli.sim.pacer import Pacer
 from voicefork_cli.sim.rtp_port import RtpPort, open_rtp_port
 from voicefork_cli.sim.sdp import audio_lines
+
+from tests.builders.virtual_time import eventually
+
+FAILURE_SECONDS = 20.0  # for what is there in milliseconds, unless something is wrong
 
 
 @dataclass
@@ -32,6 +37,7 @@ class Recording:
     invite: Message
     dialog: Dialog
     flow: Flow
+    invited_ns: int = field(default_factory=time.time_ns)
     ports: dict[str, RtpPort] = field(default_factory=dict)
     requests: list[Message] = field(default_factory=list)
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -42,6 +48,14 @@ class Recording:
     @property
     def methods(self) -> list[str]:
         return [request.method for request in self.requests]
+
+    async def acknowledged(self, times: int = 1) -> None:
+        """So many INVITEs have been answered 200 and acknowledged: nothing is under way."""
+        await eventually(lambda: self.methods.count("ACK") >= times, FAILURE_SECONDS)
+
+    async def ended(self) -> None:
+        async with asyncio.timeout(FAILURE_SECONDS):
+            await self.over.wait()
 
 
 class Recorder:
@@ -59,7 +73,7 @@ class Recorder:
         return self._endpoint.uri("srs", transport)
 
     async def recording(self) -> Recording:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(FAILURE_SECONDS):
             await self.invited.wait()
         return self.recordings[-1]
 
@@ -89,7 +103,7 @@ class Recorder:
         via = f"{recording.flow.transport} 127.0.0.1:{self._endpoint.port}"
         request = recording.dialog.request("INVITE", via, body=self.answer_sdp(recording))
         transaction = self._endpoint.begin(request, recording.flow)
-        answer = await transaction.final(2)
+        answer = await transaction.final(FAILURE_SECONDS)
         if answer.status == 200:
             ack = recording.dialog.request("ACK", via, cseq=answer.cseq)
             recording.flow.send(ack.encode())
@@ -98,7 +112,7 @@ class Recorder:
     async def request(self, recording: Recording, method: str) -> Message:
         via = f"{recording.flow.transport} 127.0.0.1:{self._endpoint.port}"
         request = recording.dialog.request(method, via)
-        return await self._endpoint.begin(request, recording.flow).final(2)
+        return await self._endpoint.begin(request, recording.flow).final(FAILURE_SECONDS)
 
     def _requested(self, request: Message, flow: Flow) -> None:
         known = next((r for r in self.recordings if r.invite.call_id == request.call_id), None)

@@ -62,6 +62,13 @@ class LoadProgress:
     def failed(self) -> int:
         return sum(self.reasons.values())
 
+    def count(self, media: DirectMedia) -> None:
+        """Of a call that has ended, and whose ports are closed: none of them is sending still."""
+        self.media.discard(media)
+        for port in (media.caller, media.callee):
+            self.packets += port.sent
+            self.unsent += port.dropped
+
 
 async def run_load(plan: LoadPlan, progress: LoadProgress) -> None:
     """Runs the whole plan; `progress` is filled while it goes on. Failed calls are counted."""
@@ -81,20 +88,17 @@ async def _call(
     legs = Tone(plan.tone_hz), Tone(plan.tone_hz * 3 // 2)
     progress.begun += 1
     progress.running += 1
+    media: DirectMedia | None = None
     try:
         with open_direct_media(pacer, *legs, host=plan.host, codec=plan.codec) as media:
             progress.media.add(media)
-            try:
-                await _recorded(plan, progress, endpoint, media)
-            finally:
-                progress.media.discard(media)
-                for port in (media.caller, media.callee):
-                    progress.packets += port.sent
-                    progress.unsent += port.dropped
+            await _recorded(plan, progress, endpoint, media)
     except SimError as error:
         progress.reasons[str(error)] += 1
     finally:
         progress.running -= 1
+        if media is not None:
+            progress.count(media)
 
 
 async def _recorded(
