@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -69,14 +68,13 @@ async def held_call(uri: str, pacer: Pacer, recorder: Recorder) -> list[Message]
     async with open_caller(pacer=pacer) as caller:
         await caller.dial(uri, Tone(440))
         recording = await recorder.recording()
-        await asyncio.sleep(0.3)
+        await recording.acknowledged()
         await caller.hold()
-        await asyncio.sleep(0.3)
+        await recording.acknowledged(2)
         await caller.resume()
-        await asyncio.sleep(0.3)
+        await recording.acknowledged(3)
         await caller.hang_up()
-        async with asyncio.timeout(3):
-            await recording.over.wait()
+        await recording.ended()
     return recording.requests
 
 

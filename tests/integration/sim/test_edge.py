@@ -13,7 +13,7 @@ import pytest
 from voicefork_cli.lab.rtpengine import Rtpengine
 from voicefork_cli.measure.heard import hear
 from voicefork_cli.measure.packets import Packet
-from voicefork_cli.measure.tones import share_of
+from voicefork_cli.measure.tones import first_heard, share_of
 from voicefork_cli.sim.caller import CarrierCaller, Identity, open_caller
 from voicefork_cli.sim.edge import Edge, open_edge
 from voicefork_cli.sim.edge_call import EdgePlan
@@ -23,9 +23,10 @@ from voicefork_cli.sim.pacer import Pacer
 from voicefork_cli.sim.phone import AgentPhone, Behaviour, open_phone
 from voicefork_cli.sim.sdp import audio_lines
 from voicefork_cli.sim.source import Mute, Tone
-from voicefork_cli.sim.src import ForkState
+from voicefork_cli.sim.src import ForkState, SrcSettings
 
-from tests.integration.sim.recorder import Recorder
+from tests.builders.virtual_time import eventually
+from tests.integration.sim.recorder import FAILURE_SECONDS, Recorder
 
 CALLER, AGENT = 440, 600
 BOTH = (440.0, 600.0)
@@ -73,6 +74,7 @@ async def opened(
                 tenant="t42",
                 allow_transcoding=as_shipped,
                 plain_metadata=not as_shipped,
+                src=SrcSettings(no_answer_seconds=FAILURE_SECONDS),
             ),
             (rtpengine.host, rtpengine.port),
         ) as edge,
@@ -81,31 +83,38 @@ async def opened(
         yield Scene(caller, edge, phone)
 
 
-def tail(packets: list[Packet], seconds: float) -> list[Packet]:
-    begin = time.time_ns() - int(seconds * 1e9)
-    return [packet for packet in packets if packet.arrival_ns > begin]
+async def heard_from_now(packets: list[Packet], hz: int, count: int = 10) -> list[Packet]:
+    """What arrives from the first packet of that tone on, until it is so many."""
+    now = time.time_ns()
+
+    def since() -> list[Packet]:
+        begun = first_heard(packets, hz, BOTH, now)
+        return [packet for packet in packets if begun is not None and packet.arrival_ns >= begun]
+
+    await eventually(lambda: len(since()) >= count, FAILURE_SECONDS)
+    return since()
 
 
 async def test_both_parties_hear_each_other_without_dead_air(scene: Scene) -> None:
     await scene.dial()
     call = await scene.phone.next_call()
-    await asyncio.sleep(0.3)
-    began = time.time_ns()
-    await asyncio.sleep(1.0)
-    ended = time.time_ns()
-    assert share_of(tail(scene.caller.heard, 1), AGENT, BOTH) == 1
-    assert share_of(tail(call.heard, 1), CALLER, BOTH) == 1
-    assert hear(scene.caller.heard, began, ended).silent_ms == 0
+    agent, caller = await asyncio.gather(
+        heard_from_now(scene.caller.heard, AGENT, 50), heard_from_now(call.heard, CALLER, 50)
+    )
+    assert share_of(agent, AGENT, BOTH) == 1
+    assert share_of(caller, CALLER, BOTH) == 1
+    assert hear(agent, agent[0].arrival_ns, agent[-1].arrival_ns).silent_ms == 0
 
 
 async def test_each_leg_arrives_on_its_own_label(scene: Scene, recorder: Recorder) -> None:
     await scene.dial()
     recording = await recorder.recording()
-    await asyncio.sleep(1.0)
-    assert share_of(tail(recording.heard("1"), 0.6), CALLER, BOTH) == 1
-    assert share_of(tail(recording.heard("0"), 0.6), AGENT, BOTH) == 1
-    assert share_of(tail(recording.heard("1"), 0.6), AGENT, BOTH) == 0
-    assert len(tail(recording.heard("0"), 0.6)) > 20
+    caller, agent = await asyncio.gather(
+        heard_from_now(recording.heard("1"), CALLER, 20),
+        heard_from_now(recording.heard("0"), AGENT, 20),
+    )
+    assert (share_of(caller, CALLER, BOTH), share_of(caller, AGENT, BOTH)) == (1, 0)
+    assert (share_of(agent, AGENT, BOTH), share_of(agent, CALLER, BOTH)) == (1, 0)
 
 
 async def test_pbx_and_recorder_learn_the_same_identity(scene: Scene, recorder: Recorder) -> None:
@@ -127,10 +136,10 @@ async def test_the_recorder_gets_bye_when_the_caller_hangs_up(
     await scene.dial()
     recording = await recorder.recording()
     call = await scene.phone.next_call()
-    await asyncio.sleep(0.2)
+    await recording.acknowledged()
     await scene.caller.hang_up()
-    async with asyncio.timeout(3):
-        await recording.over.wait()
+    await recording.ended()
+    async with asyncio.timeout(FAILURE_SECONDS):
         await call.ended.wait()
     assert recording.methods == ["INVITE", "ACK", "BYE"]
     assert recording.requests[-1].cseq == 3
@@ -143,9 +152,9 @@ async def test_the_recorder_gets_bye_when_the_agent_hangs_up(
     scene.phone.behaviour = Behaviour(hang_up_after_seconds=0.3)
     await scene.dial()
     recording = await recorder.recording()
-    async with asyncio.timeout(3):
+    await recording.ended()
+    async with asyncio.timeout(FAILURE_SECONDS):
         await scene.caller.ended.wait()
-        await recording.over.wait()
 
 
 async def test_hold_and_resume_reinvite_the_recorder_without_the_identity(
@@ -153,25 +162,25 @@ async def test_hold_and_resume_reinvite_the_recorder_without_the_identity(
 ) -> None:
     await scene.dial()
     recording = await recorder.recording()
-    await asyncio.sleep(0.2)
+    await recording.acknowledged()
     await scene.caller.hold()
-    await asyncio.sleep(0.2)
+    await recording.acknowledged(2)
     await scene.caller.resume()
-    await asyncio.sleep(0.5)
+    await recording.acknowledged(3)
     invites = [request for request in recording.requests if request.method == "INVITE"]
     assert [invite.cseq for invite in invites] == [2, 3, 4]
     assert [invite.get("X-Voicefork-Call") != "" for invite in invites] == [True, False, False]
     sessions = [invite.body.split(b"session_id=")[1][:26] for invite in invites]
     assert sessions[0] == sessions[1] == sessions[2]
-    assert share_of(tail(recording.heard("1"), 0.2), CALLER, BOTH) == 1
+    assert share_of(await heard_from_now(recording.heard("1"), CALLER), CALLER, BOTH) == 1
 
 
 async def test_a_leg_that_is_held_is_offered_inactive(scene: Scene, recorder: Recorder) -> None:
     await scene.dial()
     recording = await recorder.recording()
-    await asyncio.sleep(0.2)
+    await recording.acknowledged()
     await scene.caller.hold()
-    await asyncio.sleep(0.3)
+    await recording.acknowledged(2)
     lines = audio_lines(recording.requests[-2].body)
     assert [(line.label, line.direction) for line in lines] == [
         ("1", "sendonly"),
@@ -185,13 +194,14 @@ async def test_a_leg_that_is_held_is_offered_inactive(scene: Scene, recorder: Re
 async def test_early_media_starts_the_fork_before_the_answer(
     scene: Scene, recorder: Recorder
 ) -> None:
-    scene.phone.behaviour = Behaviour(ring_seconds=1.0, early_media=True)
+    scene.phone.behaviour = Behaviour(ring_seconds=2.0, early_media=True)
     uri = scene.edge.uri.replace("sip:", "sip:+14155550199@")
     await scene.caller.start(uri, Tone(CALLER))
     recording = await recorder.recording()
-    assert scene.caller.answered_ns is None
-    await scene.caller.until_answered(5)
-    await asyncio.sleep(0.2)
+    await scene.caller.until_answered(FAILURE_SECONDS)
+    assert scene.caller.answered_ns is not None
+    assert recording.invited_ns < scene.caller.answered_ns
+    await heard_from_now(recording.heard("0"), AGENT)  # the fork has gone on since
     assert recording.methods == ["INVITE", "ACK"]  # nothing tells the recorder of the answer
 
 
@@ -200,10 +210,9 @@ async def test_a_cancelled_early_call_ends_the_fork(scene: Scene, recorder: Reco
     uri = scene.edge.uri.replace("sip:", "sip:+14155550199@")
     await scene.caller.start(uri, Tone(CALLER))
     recording = await recorder.recording()
-    await asyncio.sleep(0.1)
+    await recording.acknowledged()
     await scene.caller.cancel()
-    async with asyncio.timeout(3):
-        await recording.over.wait()
+    await recording.ended()
     assert (await scene.phone.next_call()).cancelled
     assert scene.caller.progress[-1] == 487
 
@@ -220,10 +229,11 @@ async def test_a_refusal_reaches_the_caller_and_nothing_is_forked(
 
 async def test_an_unanswered_call_is_cancelled(scene: Scene) -> None:
     scene.phone.behaviour = Behaviour(status=None)
-    uri = scene.edge.uri.replace("sip:", "sip:1@")
+    await scene.caller.start(scene.edge.uri.replace("sip:", "sip:1@"), Mute())
+    call = await scene.phone.next_call(FAILURE_SECONDS)
     with pytest.raises(CallTimeout):
-        await scene.caller.dial(uri, Mute(), limit_seconds=0.5)
-    assert (await scene.phone.next_call()).cancelled
+        await scene.caller.until_answered(0.2)
+    assert call.cancelled
 
 
 async def test_keys_arrive_as_events_at_phone_and_recorder(
@@ -232,10 +242,11 @@ async def test_keys_arrive_as_events_at_phone_and_recorder(
     await scene.dial()
     recording = await recorder.recording()
     call = await scene.phone.next_call()
-    await asyncio.sleep(0.2)
+    ears = (call.heard, recording.heard("1"))
+    await asyncio.gather(*(heard_from_now(packets, CALLER) for packets in ears))
     await scene.caller.press("5#")
-    await asyncio.sleep(0.1)
-    for packets in (call.heard, recording.heard("1")):
+    await asyncio.gather(*(heard_from_now(packets, CALLER) for packets in ears))
+    for packets in ears:
         events = [packet.payload[0] for packet in packets if packet.payload_type == 101]
         assert list(dict.fromkeys(events)) == [5, 11]
 
@@ -248,10 +259,10 @@ async def test_the_next_worker_gets_the_fork_when_the_first_refuses(
         await scene.dial()
         recording = await recorder.recording()
         (fork,) = scene.edge.calls[scene.caller.call_id].forks
-        await asyncio.sleep(0.3)
+        heard = await heard_from_now(recording.heard("1"), CALLER)
         assert fork.tried == [nobody, recorder.uri("udp")]
         assert fork.state is ForkState.RECORDING
-        assert share_of(recording.heard("1"), CALLER, BOTH) > 0.9
+        assert share_of(heard, CALLER, BOTH) == 1
 
 
 async def test_without_transcoding_an_answer_of_fewer_codecs_ends_in_bye_at_once(
@@ -261,8 +272,7 @@ async def test_without_transcoding_an_answer_of_fewer_codecs_ends_in_bye_at_once
     async with opened(rtpengine, [recorder.uri()], pacer, as_shipped=False) as scene:
         await scene.dial()
         recording = await recorder.recording()
-        async with asyncio.timeout(2):
-            await recording.over.wait()
+        await recording.ended()
         (fork,) = scene.edge.calls[scene.caller.call_id].forks
         assert fork.state is ForkState.REFUSED
         assert recording.methods == ["INVITE", "ACK", "BYE"]
@@ -273,18 +283,17 @@ async def test_with_transcoding_fewer_codecs_are_enough(scene: Scene, recorder: 
     recorder.manners = replace(recorder.manners, leave_out="telephone-event")
     await scene.dial()
     recording = await recorder.recording()
-    await asyncio.sleep(0.4)
+    heard = await heard_from_now(recording.heard("1"), CALLER)
+    assert share_of(heard, CALLER, BOTH) == 1
     assert recording.methods == ["INVITE", "ACK"]
-    assert share_of(tail(recording.heard("1"), 0.2), CALLER, BOTH) == 1
 
 
 async def test_a_call_goes_on_when_no_recorder_takes_it(scene: Scene, recorder: Recorder) -> None:
     recorder.manners = replace(recorder.manners, status=503)
     await scene.dial()
-    await asyncio.sleep(0.4)
-    (fork,) = scene.edge.calls[scene.caller.call_id].forks
-    assert fork.state is ForkState.REFUSED
-    assert share_of(tail(scene.caller.heard, 0.2), AGENT, BOTH) == 1
+    forks = scene.edge.calls[scene.caller.call_id].forks
+    await eventually(lambda: [fork.state for fork in forks] == [ForkState.REFUSED])
+    assert share_of(await heard_from_now(scene.caller.heard, AGENT), AGENT, BOTH) == 1
 
 
 async def test_the_recorder_moves_the_audio_by_its_own_reinvite(
@@ -292,15 +301,15 @@ async def test_the_recorder_moves_the_audio_by_its_own_reinvite(
 ) -> None:
     await scene.dial()
     recording = await recorder.recording()
-    await asyncio.sleep(0.3)
+    await heard_from_now(recording.heard("1"), CALLER)
     before = dict(recording.ports)
     recording.ports.clear()
     answer = await recorder.reinvite(recording)
     assert answer.status == 200
     assert answer.get("Contact").startswith("<<sip:")
-    await asyncio.sleep(0.4)
-    assert share_of(tail(recording.heard("1"), 0.2), CALLER, BOTH) == 1
-    assert tail(before["1"].heard, 0.2) == []
+    moved = await heard_from_now(recording.heard("1"), CALLER)
+    assert share_of(moved, CALLER, BOTH) == 1
+    assert before["1"].heard[-1].arrival_ns < recording.heard("1")[0].arrival_ns
 
 
 async def test_a_callers_name_goes_unescaped_into_plain_metadata(
@@ -330,8 +339,10 @@ async def test_a_call_of_the_pbx_keeps_its_identity_and_may_refuse_the_fork(
             told = {"X-Voicefork-Call": "placed-1"} | ({"X-Voicefork-Fork": fork} if fork else {})
             uri = edge.uri.replace("sip:", "sip:+14155550123@")
             await caller.dial(uri, Tone(CALLER), headers=told)
-            await asyncio.sleep(0.3)
             call = await carrier.next_call()
+            if forked:
+                await recorder.recording()
+            heard = await heard_from_now(call.heard, CALLER)
             assert call.invite.uri.startswith("sip:+14155550123@")
             assert call.invite.get("X-Voicefork-Call") == "placed-1"
             assert call.invite.get("X-Voicefork-Direction") == "out"
@@ -340,4 +351,4 @@ async def test_a_call_of_the_pbx_keeps_its_identity_and_may_refuse_the_fork(
                 invite = recorder.recordings[0].invite
                 assert invite.get("X-Voicefork-Direction") == "out"
                 assert invite.body.index(b"kind='pbx'") < invite.body.index(b"kind='customer'")
-            assert share_of(tail(call.heard, 0.2), CALLER, BOTH) == 1
+            assert share_of(heard, CALLER, BOTH) == 1

@@ -11,6 +11,10 @@ from voicefork_cli.sim.errors import CallTimeout, SetupMissing
 from voicefork_cli.sim.flows import Flow, UdpPort
 from voicefork_cli.sim.message import Message, parse_message
 
+from tests.builders.virtual_time import eventually
+
+LIMIT = 20.0
+
 
 def request_to(endpoint: SipEndpoint, method: str = "MESSAGE") -> Message:
     dialog = Dialog("c", "<sip:a>;tag=1", "<sip:b>", endpoint.uri("b"), "<sip:a>")
@@ -33,7 +37,7 @@ async def test_a_request_is_repeated_over_udp_until_it_is_answered() -> None:
         host, number = port.get_extra_info("sockname")
         request = request_to(one)
         transaction = one.begin(request, await one.flow_to(f"sip:{host}:{number}"))
-        assert (await transaction.final(3)).status == 200
+        assert (await transaction.final(LIMIT)).status == 200
         assert got == [request.encode()] * 2
         port.close()
 
@@ -50,8 +54,8 @@ async def test_a_repeated_request_gets_the_same_answer_and_is_seen_once() -> Non
         other.on_request = accept
         flow = await one.flow_to(other.uri())
         request = request_to(other)
-        first = await one.begin(request, flow).final(1)
-        again = await one.begin(request, flow).final(1)
+        first = await one.begin(request, flow).final(LIMIT)
+        again = await one.begin(request, flow).final(LIMIT)
         assert first.to_tag == again.to_tag == "tag1"
         assert len(seen) == 1
 
@@ -68,9 +72,8 @@ async def test_a_refused_invite_is_acknowledged_within_its_transaction(transport
 
         other.on_request = refuse
         flow = await one.flow_to(other.uri("b", transport))
-        await one.begin(request_to(other, "INVITE"), flow).final(1)
-        with pytest.raises(CallTimeout):
-            await one.begin(request_to(other), flow).final(0.2)
+        await one.begin(request_to(other, "INVITE"), flow).final(LIMIT)
+        await eventually(lambda: len(seen) >= 2)
         invite, ack = seen[:2]
         assert (ack.method, ack.branch, ack.to_tag) == ("ACK", invite.branch, "t")
 
@@ -78,8 +81,8 @@ async def test_a_refused_invite_is_acknowledged_within_its_transaction(transport
 async def test_a_request_of_no_call_is_refused_and_options_answered() -> None:
     async with open_sip() as one, open_sip() as other:
         flow = await one.flow_to(other.uri())
-        assert (await one.begin(request_to(other, "BYE"), flow).final(1)).status == 481
-        assert (await one.begin(request_to(other, "OPTIONS"), flow).final(1)).status == 200
+        assert (await one.begin(request_to(other, "BYE"), flow).final(LIMIT)).status == 481
+        assert (await one.begin(request_to(other, "OPTIONS"), flow).final(LIMIT)).status == 200
 
 
 async def test_nobody_at_the_tcp_port_is_a_timeout() -> None:
@@ -99,5 +102,5 @@ async def test_rubbish_is_counted_and_survived() -> None:
     async with open_sip() as one, open_sip() as other:
         flow = await one.flow_to(other.uri())
         flow.send(b"rubbish\r\n\r\n")
-        assert (await one.begin(request_to(other, "OPTIONS"), flow).final(1)).status == 200
+        assert (await one.begin(request_to(other, "OPTIONS"), flow).final(LIMIT)).status == 200
         assert other.unreadable == 1

@@ -6,9 +6,7 @@ sends no more, and what it sent is waited for. What is early or late is told by 
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
 from itertools import pairwise
 
 from voicefork_cli.measure.packets import Packet
@@ -16,20 +14,14 @@ from voicefork_cli.sim.pacer import PERIOD_NS, Pacer
 from voicefork_cli.sim.rtp_port import RtpPort, open_rtp_port
 from voicefork_cli.sim.source import Mute, Script, Tone
 
-FAILURE_SECONDS = 20.0
-
-
-async def until(fits: Callable[[], bool]) -> None:
-    async with asyncio.timeout(FAILURE_SECONDS):
-        while not fits():  # noqa: ASYNC110 - the pacer's thread tells no loop
-            await asyncio.sleep(0.005)
+from tests.builders.virtual_time import eventually
 
 
 async def heard_of(pacer: Pacer, sender: RtpPort, hearer: RtpPort, packets: int) -> list[Packet]:
     """All that `sender` has sent, once that is so many packets and it sends no more."""
-    await until(lambda: sender.sent >= packets)
+    await eventually(lambda: sender.sent >= packets)
     pacer.remove(sender)
-    await until(lambda: hearer.received >= sender.sent)
+    await eventually(lambda: hearer.received >= sender.sent)
     return list(hearer.heard)
 
 
@@ -53,7 +45,7 @@ async def test_arrival_is_the_kernels_time_even_when_the_loop_was_busy(pacer: Pa
     with open_rtp_port(pacer) as one, open_rtp_port(pacer) as other:
         one.play(Tone(440))
         one.remote = other.address
-        await until(lambda: other.received >= 5)  # the kernel has begun to stamp
+        await eventually(lambda: other.received >= 5)  # the kernel has begun to stamp
         while one.sent < 25:
             time.sleep(0.01)  # noqa: ASYNC251 - the loop stands still on purpose
         heard = await heard_of(pacer, one, other, 25)
@@ -69,7 +61,7 @@ async def test_the_first_packet_that_leaves_is_marked_however_late_it_is_known_w
         one.play(Tone(440))
         third.remote = other.address
         third.play(Tone(660))
-        await until(lambda: third.sent >= 3)  # the other was asked as often
+        await eventually(lambda: third.sent >= 3)  # the other was asked as often
         one.remote = third.address
         heard = await heard_of(pacer, one, third, 3)
     assert [packet.marker for packet in heard] == [True] + [False] * (len(heard) - 1)
@@ -105,7 +97,7 @@ async def test_a_closed_port_sends_no_more(pacer: Pacer) -> None:
         with open_rtp_port(pacer) as one:
             one.play(Tone(440))
             one.remote = other.address
-            await until(lambda: one.sent >= 3)
+            await eventually(lambda: one.sent >= 3)
         count = one.sent
         witness.play(Tone(660))
         witness.remote = other.address
