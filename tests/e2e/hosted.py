@@ -174,7 +174,8 @@ def _rules(centre: AgentPhone, announcement: Path) -> dict[str, object]:
             "lasts_seconds": 4,
         },
     }
-    return {**RULES, "rules": [backup, hasty, menu]}
+    mailbox = {"name": "mailbox", "when": {"intent": ["mailbox"]}, "fallbacks": ["voicemail"]}
+    return {**RULES, "rules": [backup, hasty, menu, mailbox]}
 
 
 @asynccontextmanager

@@ -120,6 +120,33 @@ async def test_who_dies_while_the_queue_has_the_caller_leaves_no_handoff_open(
         await house.stage.forget()  # the dead one's half of the rendezvous
 
 
+async def test_a_queue_that_gives_up_while_nobody_listens_is_heard_by_the_heir(
+    house: House,
+) -> None:
+    house.agent.behaviour = Behaviour(status=None)
+    async with an_impatient_queue(house, 1), house.talking(AMI):
+        call_id = await call_at(house, house.orchestrator)
+        async with escalated(house, call_id, intent="mailbox") as watch:
+            await house.agent.next_call()
+            await killed(house)
+            await given_up(house)
+            assert not await house.stage.calls_of_orchestrator(house.orchestrator)
+            await watch.because_of(pb.OUTCOME_NO_ANSWER)
+            final = await watch.final()
+        assert (final.phase, final.outcome) == (pb.PHASE_QUEUED, pb.OUTCOME_VOICEMAIL)
+        await house.stage.forget()  # the dead one's half of the rendezvous
+
+
+async def given_up(house: House) -> None:
+    """The dialplan has told it, and plays music."""
+    async with asyncio.timeout(SOON):
+        while True:
+            shown = await house.stage.asterisk.cli("core show channels concise")
+            if "!voicefork-queue-ended!" in shown:
+                return
+            await asyncio.sleep(0.02)
+
+
 async def test_who_dies_while_the_backup_centre_rings_has_called_it_once(house: House) -> None:
     """It answers before the heir is there."""
     house.agent.behaviour = Behaviour(status=None)

@@ -8,8 +8,9 @@ from functools import partial
 
 import structlog
 
+from orchestrator.app import ami_news
 from orchestrator.app.ami_early import CALL_EVENT, EarlyEvents
-from orchestrator.app.ami_listing import Listed, listed
+from orchestrator.app.ami_listing import Listed, QueueEnd, listed
 from orchestrator.app.dialplan import AMI, Dialplan
 from orchestrator.ari.ami import AmiAccount, AmiClient
 from orchestrator.ari.ami_pbx import OVER, PLACES, AmiPbx, AmiTelephony, redirect
@@ -21,8 +22,6 @@ from orchestrator.fleet.call import DEFAULT_TENANT, EnteredCall, Tenant, name_or
 from orchestrator.fleet.calls import Calls
 from orchestrator.fleet.dialplan_callers import DialplanCallers
 from orchestrator.fleet.guard import Guard
-from orchestrator.handoff.causes import cause_of_dial
-from orchestrator.handoff.names import agent_of
 from orchestrator.handoff.registry import Registry
 from orchestrator.model import CallId, ChannelId, DialplanEntry, Target
 from orchestrator.telemetry import Metrics
@@ -119,39 +118,14 @@ class AmiSite:
                 self._pressed(event.get("Caller"), event.get("Key"))
             case "Hangup":
                 self._hung_up(event.get("Uniqueid"))
-            case "AgentCalled" | "AgentConnect" | "BridgeEnter":
-                self._told_of_queue(event)
-            case "DialState" if event.get("DialStatus") == "RINGING":
-                self._rings(event.get("Uniqueid"))
+            case "AgentCalled" | "AgentConnect" | "BridgeEnter" | "DialState":
+                self._told(event)
 
-    def _told_of_queue(self, event: AmiMessage) -> None:
-        """Events of app_queue name the caller's channel as Uniqueid, as those of bridges do."""
+    def _told(self, event: AmiMessage) -> None:
+        """Events of app_queue and of Dial() name the caller's channel as those of bridges do."""
         call = self._callers.get(event.get("Uniqueid"))
-        if call is None or self.handoffs is None:
-            return
-        match event.event:
-            case "AgentCalled":
-                self.handoffs.queue_called(call, event.get("Queue"))
-            case "AgentConnect":
-                self.handoffs.queue_answered(call)
-            case _:
-                self._merged(call, self.handoffs)
-
-    def _merged(self, call: CallId, handoffs: Registry) -> None:
-        """In a bridge with whom a handoff has called, or else with whom the queue has found."""
-        agent = handoffs.agent_of_call(call)
-        if agent is None:
-            handoffs.queue_merged(call)
-        else:
-            handoffs.agent_answered(agent)
-
-    def _rings(self, channel: str) -> None:
-        """Queues call as well, and say so themselves."""
-        call = self._callers.get(channel)
-        if call is None or self.handoffs is None:
-            return
-        if (agent := self.handoffs.agent_of_call(call)) is not None:
-            self.handoffs.agent_ringing(agent)
+        if call is not None and self.handoffs is not None:
+            ami_news.told(self.handoffs, call, event)
 
     def _pressed(self, channel: str, key: str) -> None:
         call = self._callers.get(channel)
@@ -159,18 +133,11 @@ class AmiSite:
             self.handoffs.caller_key(call, key)
 
     def _queue_ended(self, event: AmiMessage) -> None:
-        """A queue, the menu, or Dial(), whose place has the name of whom it called."""
         channel, status = event.get("Caller"), event.get("Status")
+        end = QueueEnd(event.get("Queue"), status, event.number("Cause"))
         call, handoffs = self._callers.get(channel), self.handoffs
-        if call is not None and handoffs is not None:
-            agent = ChannelId(event.get("Queue"))
-            if agent_of(agent) is not None:
-                if handoffs.agent_of_call(call) == agent:  # else it was given up before
-                    cause = cause_of_dial(status, event.number("Cause"))
-                    handoffs.agent_lost(agent, q850_cause=cause)
-                return
-            if handoffs.queue_gave_up(call, status):
-                return
+        if call is not None and handoffs is not None and ami_news.given_up(handoffs, call, end):
+            return
         log.info("back from a queue, to the dialplan", channel=channel, status=status)
         if self.calls is not None:
             self.calls.spawn(self._let_go(channel))
@@ -253,8 +220,8 @@ class AmiSite:
             for each in there:
                 if each.channel not in self._callers:
                     await self._found(each)
-                if each.is_merged and self.handoffs is not None and each.channel in self._callers:
-                    self._merged(self._callers[each.channel], self.handoffs)
+                if self.handoffs is not None and each.channel in self._callers:
+                    ami_news.overtake(self.handoffs, self._callers[each.channel], each)
                 for event in self._early.of(each.channel):
                     self._take(event)
             for event in self._early.rest():

@@ -34,6 +34,7 @@ MENU = DialplanEntry("voicefork-held", "menu")
 
 _DIAL_CONTEXT = "voicefork-dial"
 _SOUND = "sound:"
+_HANDOFF = "VOICEFORK_HANDOFF"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _PARTED = frozenset(",&")  # what parts the arguments of Dial() and Background(), and more than one
 
@@ -196,9 +197,12 @@ class AmiTelephony:
         """Variables, then Redirect: the caller leaves the bot in the same step, Queue() has music.
 
         The bot's leg ends with its Dial(). No entry: the caller comes from the queue, and nothing
-        else is left to be done than what the dialplan does then.
+        else is left to be done than what the dialplan does then. Twice is once: an heir repeats
+        this, and an agent may have answered meanwhile.
         """
-        await self._send(caller, entry or OVER, {**variables, "CHANNEL(musicclass)": music})
+        place = entry or OVER
+        if not await self._is_there(caller, place, variables):
+            await self._send(caller, place, {**variables, "CHANNEL(musicclass)": music})
 
     async def _send(
         self,
@@ -231,6 +235,18 @@ class AmiTelephony:
         return (
             await self._get(caller, "EXTEN") == place.extension
             and await self._get(caller, "CONTEXT") == place.context
+        )
+
+    async def _is_there(
+        self, caller: ChannelId, place: DialplanEntry, variables: Mapping[str, str]
+    ) -> bool:
+        """Whether this handoff has sent them there. From its start, "s", a place goes on itself."""
+        mine = variables.get(_HANDOFF, "")
+        return (
+            bool(mine)
+            and await self._get(caller, "CONTEXT") == place.context
+            and place.extension in {"s", await self._get(caller, "EXTEN")}
+            and await self._get(caller, _HANDOFF) == mine
         )
 
     async def _get(self, caller: ChannelId, name: str) -> str:

@@ -177,6 +177,11 @@ class Registry(Following, News, QueueNews):
         attempt = None if runner is None else attempt_of(runner.state.agent)
         return None if runner is None or attempt is None else agent_channel(runner.state, attempt)
 
+    def owes_dial(self, call: CallId) -> bool:
+        """Whether an adopted handoff dials its agent once more: no end of that has been told."""
+        runner = self._roster.of_call(call)
+        return runner is not None and runner.owed_dial
+
     def found(self, call: CallId, channel_state: str | None, *, together: bool) -> None:
         """What the PBX has of an adopted handoff's agent: its channel's state, None = no channel.
 

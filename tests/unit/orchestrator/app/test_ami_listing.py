@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator.app.ami_listing import Listed, caller_of
+import pytest
+from orchestrator.app.ami_listing import Listed, QueueEnd, caller_of
 from orchestrator.ari.ami_wire import AmiMessage
 
 
@@ -52,3 +53,44 @@ def test_a_channel_of_somebody_elses_is_no_caller() -> None:
 
 def test_a_value_may_hold_what_parts_names_from_values() -> None:
     assert found("voicefork-queue", "", VOICEFORK_HANDOFF="a=b").handoff == "a=b"
+
+
+# --- whom a queue has given up ---------------------------------------------------------------
+
+
+def given_up(place: str, doing: str, bridge: str = "", handoff: str = "h1") -> QueueEnd | None:
+    """`place`: extension@context."""
+    extension, _, context = place.partition("@")
+    told = {"QUEUESTATUS": "TIMEOUT", "HANGUPCAUSE": "21", "VOICEFORK_HANDOFF": handoff}
+    of_the_rest = row(context, bridge, **told).fields
+    caller = caller_of(AmiMessage((*of_the_rest, ("Exten", extension), ("Application", doing))))
+    assert caller is not None
+    return caller.ended
+
+
+@pytest.mark.parametrize("queue", ["support", "menu", "vf-h1-agent-1"])
+def test_who_hears_music_after_it_was_given_up(queue: str) -> None:
+    assert given_up(f"{queue}@voicefork-queue-ended", "MusicOnHold") == QueueEnd(
+        queue, "TIMEOUT", 21
+    )
+
+
+def test_for_whom_nobody_came_in_time_has_been_given_up_by_something() -> None:
+    assert given_up("s@voicefork-queue-over", "Playback") == QueueEnd("", "TIMEOUT", 21)
+
+
+def test_what_the_dialplan_is_just_about_to_tell_itself_is_no_end_yet() -> None:
+    assert given_up("support@voicefork-queue-ended", "UserEvent") is None
+
+
+def test_no_end_of_a_handoff() -> None:
+    assert given_up("support@voicefork-queue", "Queue") is None
+    assert given_up("s@voicefork-queue-over", "Playback", handoff="(null)") is None
+    assert given_up("support@voicefork-queue-ended", "MusicOnHold", bridge="b1") is None
+
+
+def test_an_end_without_a_cause() -> None:
+    fields = row("voicefork-queue-over", "", VOICEFORK_HANDOFF="h1", HANGUPCAUSE="").fields
+    caller = caller_of(AmiMessage(fields))
+    assert caller is not None
+    assert caller.ended == QueueEnd("", "", None)

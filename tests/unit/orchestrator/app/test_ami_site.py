@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from orchestrator.app import ami_site
 from orchestrator.app.ami_listing import Listed
 from orchestrator.app.dialplan import Dialplan
+from orchestrator.ari import ami_pbx
 from orchestrator.ari.ami import AmiClient
-from orchestrator.ari.ami_pbx import OVER, PLACES
+from orchestrator.ari.ami_pbx import PLACES
 from orchestrator.ari.ami_wire import AmiMessage
 from orchestrator.errors import PbxError, Unreachable
 from orchestrator.model import (
@@ -124,7 +127,7 @@ async def test_where_callers_go_after_a_queue_is_asked_of_the_node_too(
         monkeypatch.setattr(ami_site, "dialplan_holds", holds)
         house.lists.append(list)
         await house.connect()
-        assert house.site.dialplan.has("asterisk", OVER)
+        assert house.site.dialplan.has("asterisk", ami_pbx.OVER)
 
 
 async def test_who_hangs_up_while_nobody_drives_the_node_leaves_no_handoff_open(
@@ -154,6 +157,68 @@ async def test_who_hangs_up_is_no_longer_remembered(monkeypatch: pytest.MonkeyPa
         await eventually(lambda: memory.callers == {CALLER: ("acme", CALL)})
         house.site.heard(event("Hangup", Uniqueid=CALLER))
         await eventually(lambda: not memory.callers)
+
+
+# --- what fell between a death and the adoption ---------------------------------------------------
+
+GIVEN_UP = replace(
+    QUEUED,
+    context="voicefork-queue-ended",
+    extension="support",
+    application="MusicOnHold",
+    status="FULL",
+)
+OVER = replace(GIVEN_UP, context="voicefork-queue-over", extension="s", application="Playback")
+
+
+@pytest.mark.parametrize("where", [GIVEN_UP, OVER], ids=lambda it: it.context)
+async def test_the_end_of_a_queue_that_nobody_heard_is_read_from_where_the_caller_is(
+    monkeypatch: pytest.MonkeyPatch, where: Listed
+) -> None:
+    store = FakeStore()
+    async with driving(monkeypatch, store) as dead:
+        handoff = await dead.in_queue()
+    async with driving(monkeypatch, store) as heir:
+        heir.lists.append(lambda: [where])
+        await heir.connect()
+        await heir.lab.until(handoff, lambda change: change.outcome is Outcome.QUEUE_FULL)
+
+
+async def test_an_end_that_is_told_and_listed_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FakeStore()
+    async with driving(monkeypatch, store) as dead:
+        handoff = await dead.in_queue()
+    async with driving(monkeypatch, store) as heir:
+        sent: list[str] = []
+
+        async def redirect(_: AmiClient, channel: str, __: DialplanEntry) -> None:
+            sent.append(channel)
+
+        monkeypatch.setattr(ami_site, "redirect", redirect)
+        heir.lists.append(lambda: [GIVEN_UP])
+        await heir.connect()
+        heir.lab.pbx.slow["continue"] = asyncio.Event()
+        await heir.lab.until(handoff, lambda change: change.outcome is Outcome.QUEUE_FULL)
+        heir.site.heard(gave_up(status="FULL"))
+        assert heir.lab.registry.in_progress(CALL)
+        heir.lab.pbx.slow["continue"].set()
+        await heir.lab.settled(handoff)
+        assert not sent
+
+
+async def test_who_is_in_the_dialplans_own_goodbye_is_nobodys_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with driving(monkeypatch, FakeStore()) as house:
+        sent: list[str] = []
+
+        async def redirect(_: AmiClient, channel: str, __: DialplanEntry) -> None:
+            sent.append(channel)
+
+        monkeypatch.setattr(ami_site, "redirect", redirect)
+        house.lists.append(lambda: [OVER])
+        await house.connect()
+        assert not sent
 
 
 # --- another replica drives the node --------------------------------------------------------------

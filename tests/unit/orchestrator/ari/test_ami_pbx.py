@@ -100,6 +100,29 @@ async def test_without_a_place_the_queue_is_over() -> None:
     assert ami.asked[-1] == ("Redirect", OVER.extension)
 
 
+@pytest.mark.parametrize(
+    ("extension", "wanted", "sent"),
+    [("support", "support", False), ("support", "s", False), ("sales", "support", True)],
+)
+async def test_who_is_sent_there_again_for_the_same_handoff_stays(
+    extension: str, wanted: str, sent: bool
+) -> None:
+    """As an heir does: an agent may talk to them by now."""
+    ami, place = Actions("queues", extension), DialplanEntry("queues", wanted)
+    ami.at["VOICEFORK_HANDOFF"] = "h1"
+    telephony, variables = opened(ami), {"VOICEFORK_HANDOFF": "h1"}
+    await telephony.continue_in_dialplan(NODE, CALLER, place, variables=variables, music="jazz")
+    assert bool(ami.asked) is sent
+
+
+async def test_who_is_sent_there_by_another_handoff_goes() -> None:
+    ami = Actions()
+    ami.at["VOICEFORK_HANDOFF"] = "h1"
+    variables = {"VOICEFORK_HANDOFF": "h2"}
+    await opened(ami).continue_in_dialplan(NODE, CALLER, QUEUE, variables=variables, music="jazz")
+    assert ami.asked[-1] == ("Redirect", "support")
+
+
 # --- somebody is called, or the caller asked --------------------------------------------------
 
 
