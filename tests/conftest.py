@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 from voicefork_cli.lab.processes import Lab, open_lab
 
 TESTS = Path(__file__).parent
+# An assertion outside of test_*.py says what it compared, too.
+pytest.register_assert_rewrite(*(f"tests.{each.name}" for each in TESTS.iterdir() if each.is_dir()))
 MARKERS = {
     "unit": "unit",
     "integration": "integration",
@@ -23,7 +25,7 @@ MARKERS = {
 }
 PURE = {"unit", "chart"}
 """Folders whose tests know no clock. The others run real programs in real time, on machines that
-others use, too: a test that fails there has a second chance, and the summary shows it as R."""
+others use, too: a test that fails there is run again, twice at most, and each time shows as R."""
 FAILED = pytest.StashKey[bool]()
 
 # How long an example takes says what else the machine does: hypothesis would fail a test that was
@@ -44,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.path}: a test lives in one of tests/{sorted(MARKERS)}")
         item.add_marker(MARKERS[folder])
         if folder not in PURE:
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
 
 
 @pytest.fixture(scope="session")
