@@ -52,6 +52,7 @@ class Heard:
 
     pieces: list[tuple[float, int, bytes]] = field(default_factory=list)  # wall, pts, PCM
     gaps: list[Gap] = field(default_factory=list)
+    told: list[object] = field(default_factory=list)  # every other event
     closed: Close | None = None
 
     @property
@@ -115,6 +116,8 @@ class CountingAgent:
                     heard.gaps.append(event)
                 case Close():
                     heard.closed = event
+                case _:
+                    heard.told.append(event)
 
 
 @dataclass

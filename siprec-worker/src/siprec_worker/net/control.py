@@ -24,12 +24,14 @@ from siprec_worker.net.ari_escape import AriEscape
 from siprec_worker.net.fork_store import AWAY
 from siprec_worker.net.grpc_tls import GrpcTls, is_open_to_strangers
 from siprec_worker.net.moving import Moving
+from siprec_worker.net.passing_on import PassingOn, passed_on
 from siprec_worker.net.receiving import NotAdopted, Receiving
 from siprec_worker.session import events as ev
 from siprec_worker.session.adoption import Remainder, Told
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.model import CallStatus, CloseReason, HandoffUpdate, Party
 from siprec_worker.session.registry import Calls
+from siprec_worker.session.stored_fork import StoredFork, parse_stored_fork
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +95,7 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
             self._escape.channel_known(request.call_id, request.ari_node, request.channel_id)
         return worker_pb2.AttachTalkbackResponse()
 
+    @passed_on
     async def DetachTalkback(  # noqa: N802
         self, request: worker_pb2.DetachTalkbackRequest, context: Context
     ) -> worker_pb2.DetachTalkbackResponse:
@@ -103,6 +106,7 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
         call.detach(ev.TalkbackDetached(reason), _now())
         return worker_pb2.DetachTalkbackResponse()
 
+    @passed_on
     async def SetCallState(  # noqa: N802
         self, request: worker_pb2.SetCallStateRequest, context: Context
     ) -> worker_pb2.SetCallStateResponse:
@@ -113,6 +117,7 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
         call.feed(ev.StatusChanged(status), _now())
         return worker_pb2.SetCallStateResponse()
 
+    @passed_on
     async def SetParty(  # noqa: N802
         self, request: worker_pb2.SetPartyRequest, context: Context
     ) -> worker_pb2.SetPartyResponse:
@@ -124,6 +129,7 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
         call.feed(ev.PartyChanged(party, request.name), _now())
         return worker_pb2.SetPartyResponse()
 
+    @passed_on
     async def Freeze(  # noqa: N802
         self, request: worker_pb2.FreezeRequest, context: Context
     ) -> worker_pb2.FreezeResponse:
@@ -131,6 +137,7 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
         call.feed(ev.FreezeAsked(request.reason, request.phrase_utterance_id), _now())
         return worker_pb2.FreezeResponse(phrase_left_ms=call.playout.queued_ms)
 
+    @passed_on
     async def Unfreeze(  # noqa: N802
         self, request: worker_pb2.UnfreezeRequest, context: Context
     ) -> worker_pb2.UnfreezeResponse:
@@ -138,6 +145,7 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
         call.feed(ev.UnfreezeAsked(), _now())
         return worker_pb2.UnfreezeResponse()
 
+    @passed_on
     async def NotifyHandoff(  # noqa: N802
         self, request: worker_pb2.NotifyHandoffRequest, context: Context
     ) -> worker_pb2.NotifyHandoffResponse:
@@ -201,7 +209,8 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
         agents: dict[str, list[Remainder]] = {}
         for one in request.streams:
             agents.setdefault(one.agent, []).append(Remainder(one.seq, tuple(one.left)))
-        told = Told(agents, {leg.handle: _reached(leg) for leg in request.legs})
+        legs = {leg.handle: _reached(leg) for leg in request.legs}
+        told = Told(agents, legs, _newest(request.call_state), request.ended)
         if not (await self._moves(context)).receiving.carry_on(request.call_id, told):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"call {request.call_id} is not coming")
         return worker_pb2.CarryOnResponse()
@@ -236,6 +245,7 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, what)
         return self.handles.moves
 
+    @passed_on
     async def Pause(  # noqa: N802
         self, request: worker_pb2.PauseRequest, context: Context
     ) -> worker_pb2.PauseResponse:
@@ -243,12 +253,23 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
         call.feed(ev.PauseAsked(), _now())
         return worker_pb2.PauseResponse()
 
+    @passed_on
     async def Resume(  # noqa: N802
         self, request: worker_pb2.ResumeRequest, context: Context
     ) -> worker_pb2.ResumeResponse:
         call = await self._call(request.call_id, context)
         call.feed(ev.ResumeAsked(), _now())
         return worker_pb2.ResumeResponse()
+
+    def elsewhere(self, call_id: str) -> tuple[PassingOn, str] | None:
+        """See passing_on.Service."""
+        if self.handles.moves is None:
+            return None
+        call, moving = self._calls.by_call_id(call_id), self.handles.moves.moving
+        if call is not None and not moving.has_left(call):
+            return None
+        control = moving.passing_on.where(call_id)
+        return (moving.passing_on, control) if control else None
 
     async def _call(self, call_id: str, context: Context) -> RecordedCall:
         call = self._calls.by_call_id(call_id)
@@ -273,6 +294,15 @@ def _is_address(remote: worker_pb2.RtpAddress) -> bool:
 
 def _reached(leg: worker_pb2.LegReached) -> Reached:
     return Reached(Tie(leg.ssrc, leg.timestamp, leg.pts), leg.sequence)
+
+
+def _newest(state: bytes) -> StoredFork | None:
+    """An older worker says none; another's that cannot be read leaves what it said at first."""
+    try:
+        return parse_stored_fork(state) if state else None
+    except ValueError as error:
+        log.warning("state not taken", why=str(error))
+        return None
 
 
 def _report(findings: Findings, *, final: bool) -> worker_pb2.WitnessReport:

@@ -5,9 +5,11 @@
     what we still have goes to the AIs ←── answered
     they have acknowledged all of it,
     or have had their time
-    CarryOn(acknowledged, the rest) ────→  resumes the AI streams, says the rest again, and
-                                           then what came meanwhile
-    the call is forgotten
+    CarryOn(acknowledged, the rest,
+            the state by now) ──────────→  resumes the AI streams, says the rest again, and
+                                           then what came meanwhile: audio and events
+    the call is forgotten; what is
+    still asked of it is passed on
 
 A recording client that does not follow a re-INVITE keeps its worker (see followers.py).
 """
@@ -26,6 +28,7 @@ from siprec_worker.net.followers import Followers
 from siprec_worker.net.fork_store import AWAY, ForkStore
 from siprec_worker.net.grpc_tls import Dial
 from siprec_worker.net.lease import Lease
+from siprec_worker.net.passing_on import PassingOn
 from siprec_worker.net.pool import Pool
 from siprec_worker.session.adoption import stored_fork
 from siprec_worker.session.call import RecordedCall
@@ -73,6 +76,7 @@ class Moving:
         self._gone = gone
         self._dial = dial
         self._followers = Followers(pool)
+        self.passing_on = PassingOn(dial)
         self._moving: set[str] = set()
 
     async def move_all(self, at_once: asyncio.Event) -> None:
@@ -125,6 +129,7 @@ class Moving:
         if key in self._moving:
             return False
         self._moving.add(key)
+        self.passing_on.stays(call.identity.call_id)
         try:
             to = to or await self._heir(key)
             return bool(to) and await self._hand_over(call, to)
@@ -145,7 +150,7 @@ class Moving:
             if not await self._adopted(call, stub):
                 return False
             try:
-                await self._carry_on(call, stub)
+                await self._carry_on(call, stub, to)
             finally:  # also when our time is over: a BYE of ours would end it at its new worker
                 self.let_go(call, "moved")
         self._metrics.moved.labels(result="ok").inc()
@@ -153,15 +158,27 @@ class Moving:
         return True
 
     async def _carry_on(
-        self, call: RecordedCall, stub: worker_pb2_grpc.WorkerControlAsyncStub
+        self, call: RecordedCall, stub: worker_pb2_grpc.WorkerControlAsyncStub, to: str
     ) -> None:
         await self._finish(call)
+        dialog, ended = self._side.dialog_state(call.dialog_id), call.ended_reason
         request = worker_pb2.CarryOnRequest(
-            call_id=call.identity.call_id, streams=self._remainders(call), legs=_legs(call)
+            call_id=call.identity.call_id,
+            streams=self._remainders(call),
+            legs=_legs(call),
+            call_state=b"" if ended or dialog is None else stored_fork(call, dialog).encode(),
+            ended=ended,
         )
+        self.passing_on.gone(call.identity.call_id, to)
         with suppress(grpc.aio.AioRpcError, TimeoutError):  # it goes on by itself, later
             async with asyncio.timeout(CARRY_ON_SECONDS):
                 await stub.CarryOn(request)
+
+    def has_left(self, call: RecordedCall) -> bool:
+        """Its new worker has been told all there was of it: what comes now is for that one."""
+        return call.sip_call_id in self._moving and bool(
+            self.passing_on.where(call.identity.call_id)
+        )
 
     async def _adopted(
         self, call: RecordedCall, stub: worker_pb2_grpc.WorkerControlAsyncStub

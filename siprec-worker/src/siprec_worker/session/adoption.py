@@ -7,25 +7,22 @@ former worker still has audio for the AIs, ours waits (`suspended`) until it has
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import structlog
 
-from siprec_worker.errors import PeerError, SetupError
+from siprec_worker.errors import PeerError
 from siprec_worker.media.carried import Carried, Reached
-from siprec_worker.media.playout import Playout
 from siprec_worker.protocol.sdp import parse_sdp
 from siprec_worker.protocol.sip import events as sip
 from siprec_worker.protocol.sip.events import DialogState
-from siprec_worker.session.asides import Asides
 from siprec_worker.session.builder import CallBuilder
 from siprec_worker.session.call import RecordedCall
-from siprec_worker.session.machine import Conversation
-from siprec_worker.session.model import NARROWBAND, Limits, Resume
+from siprec_worker.session.model import Resume
 from siprec_worker.session.negotiation import Negotiation
 from siprec_worker.session.ports import SipSide
 from siprec_worker.session.registry import Calls
-from siprec_worker.session.seats import Seat
+from siprec_worker.session.revival import Revival, renew
 from siprec_worker.session.stored_fork import StoredChoice, StoredFork, StoredSeat
 
 log = structlog.get_logger(__name__)
@@ -50,11 +47,14 @@ class Told:
     """What the former worker says when it has said all that it had.
 
     `agents` by the AI's URL; of several AIs at one in the order of their places. `legs` by handle;
-    an older worker does not say how far it has heard them.
+    an older worker does not say how far it has heard them. `fork`: as it stands by now; an older
+    worker does not say. `ended`: why the recording session is over.
     """
 
     agents: Mapping[str, Sequence[Remainder]] = field(default_factory=dict)
     legs: Mapping[int, Reached] = field(default_factory=dict)
+    fork: StoredFork | None = None
+    ended: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,7 @@ class Adoption:
         self._calls = calls
         self._builder = builder
         self._negotiation = negotiation
+        self._revival = Revival(builder)
         self._adopting: dict[sip.DialogId, _Adopting] = {}
 
     def begin(
@@ -119,7 +120,7 @@ class Adoption:
         """
         if self._calls.by_dialog(fork.dialog.id) is not None:
             raise PeerError("the fork is here already")
-        call = self._revive(fork, now)
+        call = self._revival.call(fork, now)
         try:
             call.local_sdp = parse_sdp(fork.dialog.local_sdp.encode("utf-8", "surrogateescape"))
             for index, media in enumerate(call.local_sdp.media):
@@ -130,7 +131,8 @@ class Adoption:
         except BaseException:
             call.leave("not adopted")
             raise
-        call.suspended = since is None
+        if since is None:
+            call.wait_for_its_former_worker()
         self._calls.add(call)
         self._adopting[dialog_id] = _Adopting(fork, from_worker, since, done)
         try:
@@ -187,6 +189,11 @@ class Adoption:
         gave the fork away counts as missing.
         """
         said = told or Told()
+        if said.ended:
+            self._is_over(call, said.ended, now)
+            return
+        if said.fork is not None:
+            renew(call, said.fork)
         for place, resume in call.resumes.items():
             url = call.agents[place]
             of_url = said.agents.get(url, ())[call.agents[:place].count(url) :]
@@ -198,6 +205,14 @@ class Adoption:
         }
         carried |= {leg: Carried(reached.tie, None, reached) for leg, reached in said.legs.items()}
         call.carry_on(carried, now)
+
+    def _is_over(self, call: RecordedCall, reason: str, now: float) -> None:
+        """Who ended it told the former worker, which has answered."""
+        self._side.hand_over(call.dialog_id)
+        try:
+            call.end(reason, now)
+        finally:
+            self._calls.remove(call)
 
     def _carry_on(self, call: RecordedCall, adopting: _Adopting, now: float) -> None:
         fork, since = adopting.fork, adopting.since
@@ -225,80 +240,3 @@ class Adoption:
     def _settle(self, dialog_id: sip.DialogId, status: int) -> None:
         if (adopting := self._adopting.pop(dialog_id, None)) is not None:
             adopting.done(status)
-
-    # --- the call, made again ---------------------------------------------------------------
-
-    def _revive(self, fork: StoredFork, now: float) -> RecordedCall:
-        builder, identity = self._builder, fork.identity
-        stored = self._seats(fork)
-        try:
-            builder.around.reach(seat.url for seat in stored)
-        except SetupError as error:
-            raise PeerError(str(error)) from error
-        seats = tuple(_seat(seat, seat.choice) for seat in stored if seat.choice is not None)
-        begun = now - (builder.around.wall() - fork.started_at)
-        playout = Playout(NARROWBAND, buffer_ms=Limits().playout_buffer_ms)
-        return RecordedCall(
-            identity=identity,
-            session_id=fork.session_id,
-            dialog_id=fork.dialog.id,
-            sip_call_id=fork.dialog.call_id,
-            peer_host=fork.peer_host,
-            begun=begun,
-            started_at=fork.started_at,
-            conversation=Conversation(
-                seats,
-                status=fork.status,
-                party=fork.party,
-                sensitive=fork.sensitive,
-                paused=fork.paused,
-                cut=fork.unplayed,
-                asides=Asides(spoke=set(range(len(seats)))),
-                frozen=fork.frozen is not None,
-                phrase=fork.frozen or "",
-            ),
-            agents=tuple(seat.url for seat in stored),
-            audio=builder.feeds(seats, begun),
-            watched_for=frozenset(
-                place
-                for place, seat in enumerate(stored)
-                if seat.choice and seat.choice.watched_for
-            ),
-            playout=playout,
-            voice=builder.sockets.voice(playout),
-            around=builder.around,
-            route=fork.route,
-            language=fork.language,
-            sdp_session=0,  # the session's number is in its description
-            sdp_version=fork.sdp_version,
-            arrived=now,
-            resumes={
-                place: Resume(seat.opened.resume_token, seat.acked_seq)
-                for place, seat in enumerate(stored)
-                if seat.opened is not None and seat.opened.resume_token
-            },
-        )
-
-    def _seats(self, fork: StoredFork) -> tuple[StoredSeat, ...]:
-        """The AIs that it has: no route in force here changes them. An older worker did not say
-        what they are: then the route that it would get now does.
-        """
-        if all(seat.choice is not None for seat in fork.seats):
-            return fork.seats
-        builder = self._builder
-        route = builder.routes.of(fork.identity)
-        known = {agent.url: place for place, agent in enumerate(route.agents)}
-        seats, watched_for = builder.seats(route), builder.watched_for(route)
-        return tuple(
-            replace(stored, choice=_choice(seats[place], watched=place in watched_for))
-            for stored in fork.seats
-            if (place := known.get(stored.url)) is not None
-        )
-
-
-def _choice(seat: Seat, *, watched: bool) -> StoredChoice:
-    return StoredChoice(seat.role, seat.uplink, seat.dial_on_fork, watched)
-
-
-def _seat(stored: StoredSeat, choice: StoredChoice) -> Seat:
-    return Seat(choice.role, choice.on_fork, choice.uplink, stored.stage, stored.opened)

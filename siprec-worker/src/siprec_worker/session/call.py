@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
@@ -50,6 +51,7 @@ from siprec_worker.session.receiver_reports import REPORT_SECONDS, Reporting
 
 ANCHOR_SECONDS = REPORT_SECONDS
 KEPT_EVERY = 6  # anchors: the legs' places are stored so often
+MOST_HELD = 256  # events of a call on its way here; the oldest go first, counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ class RecordedCall:
     suspended: bool = False  # its former worker still has audio for the AIs: ours waits
     caller_gone: bool = False  # the PBX says so: the RTP ends in a moment
     resumes: dict[int, Resume] = field(default_factory=dict)  # by AI: how it is dialled at first
+    _held: deque[ev.Event] | None = None  # what came of it while its former worker had more to say
     _next_anchor: float = 0.0
     _anchors: int = -1
     _now: float = 0.0
@@ -151,15 +154,22 @@ class RecordedCall:
         )
         self.feed(ev.Recording(self.legs), now)
 
+    def wait_for_its_former_worker(self) -> None:
+        """It says what came there; what comes here is later, audio and events: until `carry_on`."""
+        self.suspended, self._held = True, deque()
+
     def carry_on(self, carried: Mapping[int, Carried], now: float) -> None:
         """The fork was another worker's: the AIs are dialled again, the legs go on.
 
         `carried` by leg handle.
         """
+        held, self._held = self._held or (), None
         self.suspended = False
         self.feed(ev.Adopted(self.legs), now)
         for line in self.lines.values():
             self.audio.carry_on(line.handle, carried.get(line.handle, Carried()))
+        for event in held:
+            self.feed(event, now)
 
     def attach(
         self, host: str, port: int, codec: TalkbackCodec, attached: ev.TalkbackAttached, now: float
@@ -178,6 +188,9 @@ class RecordedCall:
 
     def feed(self, event: ev.Event, now: float) -> None:
         """One event for the conversation; what it wants is done at once, in order."""
+        if self._held is not None and not isinstance(event, ev.Ended):
+            self._hold(self._held, event)
+            return
         self._now = now
         self.conversation.now_pts = self.audio.position(now)
         unplayed = self.conversation.voice.unplayed
@@ -194,6 +207,12 @@ class RecordedCall:
                 pass
             case _:
                 self.around.keep(self)
+
+    def _hold(self, held: deque[ev.Event], event: ev.Event) -> None:
+        if len(held) >= MOST_HELD:
+            held.popleft()
+            self.around.count("event_shed", "")
+        held.append(event)
 
     def tick(self, now: float) -> None:
         """Passes on what the legs brought since the last tick, and what the playout has done."""

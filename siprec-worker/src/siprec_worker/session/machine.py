@@ -329,7 +329,8 @@ class Conversation:
         return tuple(leg.handle for leg in self.legs if leg.kind is not LegKind.PBX)
 
     def _open_seats(self) -> list[int]:
-        return [i for i, seat in enumerate(self.seats) if seat.stage is Stage.OPEN]
+        """Also those that are being resumed: what they are told waits in their streams."""
+        return [i for i, seat in enumerate(self.seats) if seat.hears]
 
     def _primary(self) -> tuple[int, Seat] | None:
         return next(((i, s) for i, s in enumerate(self.seats) if s.role is Role.PRIMARY), None)
@@ -378,7 +379,7 @@ class Conversation:
         effects = [*self.voice.watch(phrase), fx.FreezeVoice(phrase)]
         freeze = Freeze(reason, phrase)
         match self._primary():
-            case (i, seat) if seat.stage is Stage.OPEN:
+            case (i, seat) if seat.hears:
                 effects.append(fx.Tell(i, freeze))
         return effects
 
@@ -388,7 +389,7 @@ class Conversation:
 
     def _refused(self, request_id: str, error: str) -> list[fx.Effect]:
         primary = self._primary()
-        if primary is None or primary[1].stage is not Stage.OPEN:
+        if primary is None or not primary[1].hears:
             return []
         text = f"escalation {request_id} refused: {error}"
         notice = Notice(Severity.ERROR, "escalation_refused", text)

@@ -513,3 +513,17 @@ def test_an_ai_that_is_being_resumed_is_told_what_is_missing() -> None:
     call.handle(ev.Adopted((CUSTOMER, PBX)))
     gap = Gap(1, 0, 160, GapCause.SOURCE_SWITCH)
     assert call.handle(ev.Heard(gap)) == [fx.Tell(0, gap)]
+
+
+def test_what_an_ai_is_told_while_it_is_being_resumed_waits_in_its_stream() -> None:
+    call = talking()
+    call.handle(ev.Adopted((CUSTOMER, PBX)))
+    update = HandoffUpdate("h1", 1, 0, 1, "")
+    assert call.handle(ev.HandoffChanged(update)) == [fx.Tell(0, update)]
+    assert fx.Tell(0, Freeze("a human", "")) in call.handle(ev.FreezeAsked("a human", ""))
+
+
+def test_an_ai_that_has_never_opened_is_told_nothing_yet() -> None:
+    call = conversation(on_fork=True)
+    call.handle(ev.Recording((CUSTOMER, PBX)))
+    assert call.handle(ev.StatusChanged(CallStatus.ANSWERED)) == []
