@@ -515,6 +515,14 @@ def test_the_witness_measures_from_the_request_and_from_the_phrase() -> None:
     assert (timing.request_to_hold_ms, timing.say_first_to_hold_ms) == (2035, 30)
 
 
+@pytest.mark.parametrize("connected", [False, True], ids=["on the way", "connected"])
+def test_the_agents_voice_is_not_taken_for_the_first_hold_audio(connected: bool) -> None:
+    """As by a witness that began when the caller was on hold already."""
+    handoff = started().connected(105.0) if connected else started().held().joined()
+    handoff.feed(WitnessReported(105.1, 100.0, Witness(first_hold_audio_ms=5000)))
+    assert handoff.state.timing.request_to_hold_ms is None
+
+
 def test_reports_between_the_first_and_the_last_make_no_revision() -> None:
     handoff = started()
     handoff.feed(WitnessReported(102.1, 100.0, Witness(first_hold_audio_ms=30)))

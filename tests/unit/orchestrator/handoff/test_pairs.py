@@ -317,14 +317,14 @@ HEARD = {
     """,
     "merged": """
         hang-up, out of stasis, answers late, bot lost, both heard, one way, agent gone,
-        patched, acked, first hold, final report, witness end, live over, give-up over
+        patched, acked, final report, witness end, live over, give-up over
     """,
     "merging": """
-        merged, hang-up, out of stasis, answers late, bot lost, both heard, one way, agent
-        gone, patched, acked, first hold, final report, witness end, failed move, give-up over
+        merged, hang-up, out of stasis, answers late, bot lost, both heard, one way,
+        agent gone, patched, acked, final report, witness end, failed move, give-up over
     """,
     "connected": """
-        hang-up, out of stasis, answers late, both heard, one way, agent gone, first hold,
+        hang-up, out of stasis, answers late, both heard, one way, agent gone,
         final report, witness end, witness over
     """,
     "returning": """
