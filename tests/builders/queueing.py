@@ -17,7 +17,9 @@ ALONE = replace(PLACE, bot=ChannelId(""), bridge=BridgeId(""), dialplan_only=Tru
 
 
 def asked(**changes: Any) -> Driven:
-    return Driven(begin(request(place=ALONE, **changes), 100.0)).feed(Requested(100.0))
+    """Without ways out, where none is given."""
+    wanted = request(place=ALONE, **{"fallbacks": (), **changes})
+    return Driven(begin(wanted, 100.0)).feed(Requested(100.0))
 
 
 def queueing(**changes: Any) -> Driven:

@@ -46,7 +46,7 @@ RULES = {
     "default": {
         "targets": ["PJSIP/agent-1"],
         "ring_seconds": 4,
-        "fallbacks": ["return_to_bot"],
+        "fallbacks": ["return_to_bot", "next_target"],  # on a node without Stasis the second
         "voicemail": "2000@voicefork-voicemail",
     },
     "queues": {"voicefork": {}},

@@ -13,7 +13,7 @@ import pytest_asyncio
 from voicefork.handoff.v1 import handoff_pb2 as pb
 from voicefork_cli.lab.processes import Lab
 from voicefork_cli.measure.heard import hear
-from voicefork_cli.sim.phone import Behaviour
+from voicefork_cli.sim.phone import AgentPhone, Behaviour
 from voicefork_cli.sim.source import Mute
 
 from tests.e2e.ears import AGENT, BOT, INTRO, MUSIC, until_hears
@@ -118,6 +118,29 @@ async def test_who_is_given_up_by_the_queue_takes_the_next_way_out(house: House)
             shown = await house.stage.asterisk.cli("core show channels concise")
             assert "!voicefork-voicemail!2000!" in shown
         assert hear(caller.heard, begun, final.changed_at.ToNanoseconds()).silent_ms == 0
+
+
+async def rings(phone: AgentPhone, before: int) -> None:
+    """For one more call than before."""
+    async with asyncio.timeout(SOON):
+        while len(phone.calls) <= before:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def test_the_next_target_is_called_for_whom_the_queue_gave_up(house: House) -> None:
+    house.agent.behaviour = Behaviour(status=None)
+    before = len(house.agent.calls)
+    async with an_impatient_queue(house, 1), house.talking(AMI) as (caller, _):
+        begun = time.time_ns()
+        async with escalated(house) as watch:
+            await rings(house.agent, before)
+            house.agent.behaviour = Behaviour(ring_seconds=0.3)  # of the next one
+            await watch.because_of(pb.OUTCOME_NO_ANSWER)
+            final = await watch.final()
+            assert (final.phase, final.outcome) == (pb.PHASE_CONNECTED, pb.OUTCOME_CONNECTED)
+            await until_hears(caller, AGENT)
+        assert final.target.endpoint == "PJSIP/agent-1"
+        assert_seamless(caller, begun)
 
 
 async def test_the_backup_centre_outside_talks_to_whom_the_queue_gave_up(house: House) -> None:

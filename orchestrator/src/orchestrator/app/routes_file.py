@@ -32,8 +32,17 @@ Trace = tuple[int, int, int, int]
 class Routes:
     """`table` is replaced in one step; whoever decides takes it once per decision."""
 
-    def __init__(self, usual: RoutingTable, path: Path | None, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        usual: RoutingTable,
+        path: Path | None,
+        metrics: Metrics,
+        *,
+        without_stasis: bool = False,
+    ) -> None:
+        """`without_stasis`: as of parse_table."""
         self.table = usual
+        self._without_stasis = without_stasis
         self._usual = usual
         self._path = path
         self._metrics = metrics
@@ -117,7 +126,7 @@ class Routes:
         except OSError as error:
             raise SetupError(f"--routing {self._path}: {error.strerror or error}") from error
         try:
-            table = parse_table(content, self._usual)
+            table = parse_table(content, self._usual, without_stasis=self._without_stasis)
         except SetupError as error:
             raise SetupError(f"--routing {self._path}:\n{error}") from error
         return table, hashlib.sha256(content).hexdigest()[:12]
@@ -147,7 +156,8 @@ def open_routes(settings: Settings, metrics: Metrics) -> Routes:
         queue_context=settings.queue_context,
         music=settings.music_class,
     )
-    routes = Routes(usual, settings.routing, metrics)
+    ami = bool(settings.ami_nodes)
+    routes = Routes(usual, settings.routing, metrics, without_stasis=ami)
     routes.load()
     return routes
 

@@ -76,7 +76,8 @@ def dial_next(state: State, at: float) -> Step:
     plan = state.request.plan
     target = plan.targets[state.following]
     state = replace(state, following=state.following + 1, backup=False)
-    if plan.pattern is Pattern.REFER and isinstance(target, SipUri):
+    alone = state.request.place.dialplan_only
+    if not alone and plan.pattern is Pattern.REFER and isinstance(target, SipUri):
         return replace(state, agent=Elsewhere(), target=target, phase=Phase.DIALLING), ()
     return dial(state, target, at)
 
@@ -114,7 +115,8 @@ def answered(state: State, agent: Dialling | Ringing, at: float) -> Step:
         timing=replace(state.timing, ring_ms=milliseconds(at - agent.since)),
         phase=Phase.ANSWERED,
     )
-    if plan.pattern is Pattern.WARM_WHISPER and not state.backup:
+    alone = state.request.place.dialplan_only  # its Dial() has connected them already
+    if plan.pattern is Pattern.WARM_WHISPER and not state.backup and not alone:
         moved, effects = brief(state, attempt, at)
     else:
         moved, effects = screen(state, attempt, at)

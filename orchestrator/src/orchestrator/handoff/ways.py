@@ -23,9 +23,8 @@ from orchestrator.handoff.steps import Step, dial, dial_next, drop_agent, effect
 from orchestrator.handoff.tracks import AwaitingHold, Bridge, Choosing, Held
 from orchestrator.model import Fallback, Menu, Outcome, Phase
 
-_BY_DIALPLAN_ALONE = frozenset(
-    {Fallback.VOICEMAIL, Fallback.CALLBACK, Fallback.BACKUP_CENTRE, Fallback.HOLDING_MENU}
-)
+_NEEDS_BRIDGE = frozenset({Fallback.RETURN_TO_BOT})
+"""Where the dialplan alone has the caller, the bot's leg ended when they left it."""
 
 
 def way_out(state: State, outcome: Outcome, at: float) -> Step:
@@ -66,11 +65,12 @@ def _next(state: State, at: float) -> Step:
 def is_open(state: State, way: Fallback) -> bool:
     """Whether this way leads anywhere just now."""
     plan = state.request.plan
-    if state.request.place.dialplan_only and way not in _BY_DIALPLAN_ALONE:
+    if state.request.place.dialplan_only and way in _NEEDS_BRIDGE:
         return False
     match way:
         case Fallback.NEXT_TARGET:
-            return state.following < len(plan.targets)
+            unasked = state.request.place.dialplan_only and plan.accept_key
+            return state.following < len(plan.targets) and not unasked
         case Fallback.VOICEMAIL:
             return plan.voicemail is not None
         case Fallback.BACKUP_CENTRE:

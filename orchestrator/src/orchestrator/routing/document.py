@@ -139,7 +139,10 @@ class Actions(Part):
         description="told on hold where the AI says nothing first: text is spoken over the music, "
         "`sound:…` is media of the PBX; the agent or the queue waits for its end; by language",
     )
-    fallbacks: list[WayName] | None = Field(default=None, description="ways out, in order")
+    fallbacks: list[WayName] | None = Field(
+        default=None,
+        description="ways out, in order; nodes without Stasis skip `return_to_bot`",
+    )
     ring_seconds: Seconds | None = Field(default=None, description="how long a phone rings")
     accept_seconds: Seconds | None = Field(default=None, description="how long an agent may think")
     give_up_seconds: Seconds | None = Field(

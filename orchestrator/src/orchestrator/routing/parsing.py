@@ -31,6 +31,7 @@ from orchestrator.routing.table import ALWAYS, Choice, RoutingTable, Rule, Tenan
 from orchestrator.routing.targets import KINDS, AllowList
 
 _FOUND_CHARACTERS = 60
+_TO_BOT = Fallback.RETURN_TO_BOT.name.lower()
 _SECONDS = {
     "ring_seconds": "ring",
     "accept_seconds": "accept",
@@ -40,10 +41,13 @@ _SECONDS = {
 }
 
 
-def parse_table(text: str | bytes, usual: RoutingTable) -> RoutingTable:
+def parse_table(
+    text: str | bytes, usual: RoutingTable, *, without_stasis: bool = False
+) -> RoutingTable:
     """A routes file; queue, its context and music are `usual`'s where it does not say.
 
-    Raises SetupError that names every wrong place, one a line.
+    `without_stasis`: there are nodes from whose queue nobody comes back to the bot. Raises
+    SetupError that names every wrong place, one a line.
     """
     source = Source(text)
     try:
@@ -51,7 +55,8 @@ def parse_table(text: str | bytes, usual: RoutingTable) -> RoutingTable:
     except ValidationError as error:
         wrong = [_message(source, problem) for problem in error.errors()]
         raise SetupError("\n".join(wrong)) from error
-    if wrong := [_at(source, loc, why) for loc, why in _loose_ends(document)]:
+    loose = [*_loose_ends(document), *(_dead_ends(document) if without_stasis else ())]
+    if wrong := [_at(source, loc, why) for loc, why in loose]:
         raise SetupError("\n".join(wrong))
     return _table(document, usual)
 
@@ -166,6 +171,14 @@ def _loose_ends(document: Document) -> Iterator[tuple[Loc, str]]:
         if rule.name in names:
             yield ("rules", place, "name"), f"found {rule.name!r} for a second time"
         names.add(rule.name)
+
+
+def _dead_ends(document: Document) -> Iterator[tuple[Loc, str]]:
+    """Ways out of which a node without Stasis has none."""
+    for loc, actions in _all_actions(document):
+        if actions.fallbacks and set(actions.fallbacks) == {_TO_BOT}:
+            why = f"found {_TO_BOT} alone, which callers of --ami-nodes cannot; name another, too"
+            yield (*loc, "fallbacks"), why
 
 
 def _no_calendar(name: str, known: Mapping[str, object]) -> str:

@@ -36,12 +36,38 @@ from orchestrator.model import (
     Fallback,
     Menu,
     Outcome,
+    Pattern,
     Phase,
+    SipUri,
     Witness,
 )
 
 from tests.builders.handoffs import BOB, QUEUE, Driven, agent, both_heard
 from tests.builders.queueing import CALLBACK, VOICEMAIL, asked, ends, queueing
+
+# --- the next target ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pattern", [Pattern.ATTENDED, Pattern.WARM_WHISPER, Pattern.REFER])
+def test_the_targets_are_called_one_by_one_for_whom_the_queue_gave_up(pattern: Pattern) -> None:
+    """Whatever the pattern: there is nobody to brief who is in the caller's bridge already."""
+    ways = (Fallback.NEXT_TARGET, Fallback.VOICEMAIL)
+    outside = SipUri("sip:desk@example.org")
+    driven = queueing(fallbacks=ways, voicemail=VOICEMAIL, targets=(outside, BOB), pattern=pattern)
+    driven.feed(ContextPublished(100.2, 1), QueueGaveUp(160.0, "TIMEOUT"), MixReady(160.1))
+    driven.feed(AgentLost(170.0, agent(1), q850_cause=17))
+    assert [effect.target for effect in driven.ever(DialAgent)] == [outside, BOB]
+    merged(driven).feed(both_heard(173.5))
+    assert ends(driven) == (Phase.CONNECTED, Outcome.CONNECTED)
+    assert driven.state.target == BOB
+
+
+def test_after_the_last_target_comes_the_next_way() -> None:
+    ways = (Fallback.NEXT_TARGET, Fallback.VOICEMAIL)
+    driven = queueing(fallbacks=ways, voicemail=VOICEMAIL, targets=(BOB,))
+    driven.feed(QueueGaveUp(160.0, "TIMEOUT"), AgentLost(170.0, agent(1), q850_cause=17))
+    assert driven.wants(ContinueInDialplan)[0].entry == VOICEMAIL
+
 
 # --- the backup centre ----------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from orchestrator.handoff.codec import dump, load
 from orchestrator.handoff.effects import (
@@ -128,9 +130,13 @@ def test_a_queue_that_gives_up_leads_to_the_next_way_out(status: str, outcome: O
     assert len(driven.ever(DropBot)) == 1
 
 
-def test_ways_that_need_a_bridge_are_none() -> None:
-    ways = (Fallback.NEXT_TARGET, Fallback.RETURN_TO_BOT, Fallback.CALLBACK)
-    driven = queueing(fallbacks=ways, callback=CALLBACK)
+@pytest.mark.parametrize(
+    ("way", "changes"),
+    [(Fallback.RETURN_TO_BOT, {}), (Fallback.NEXT_TARGET, {"accept_key": "1"})],
+)
+def test_a_way_that_needs_a_bridge_is_none(way: Fallback, changes: dict[str, Any]) -> None:
+    """A way back to the bot, whose leg has ended; an agent who is asked for a key."""
+    driven = queueing(fallbacks=(way, Fallback.CALLBACK), callback=CALLBACK, **changes)
     driven.feed(QueueGaveUp(160.0, "FULL"))
     assert not driven.ever(DialAgent)
     assert driven.wants(ContinueInDialplan)[0].entry == CALLBACK

@@ -159,3 +159,23 @@ _TREES = st.recursive(
 def test_any_tree_of_known_keys_is_a_table_or_a_setup_error(tree: dict[str, object]) -> None:
     with contextlib.suppress(SetupError):
         assert isinstance(parse_table(yaml.safe_dump(tree), RoutingTable()), RoutingTable)
+
+
+# --- nodes without Stasis ---------------------------------------------------------------------
+
+
+def test_where_nobody_comes_back_to_the_bot_that_is_not_the_only_way_out() -> None:
+    text = """
+rules:
+  - name: billing
+    fallbacks: [return_to_bot]
+"""
+    parse_table(text, RoutingTable())
+    with pytest.raises(SetupError) as refused:
+        parse_table(text, RoutingTable(), without_stasis=True)
+    assert str(refused.value) == (
+        "routes: line 4: rules[0].fallbacks: found return_to_bot alone, which callers of "
+        "--ami-nodes cannot; name another, too"
+    )
+    another = text.replace("[return_to_bot]", "[return_to_bot, next_target]")
+    parse_table(another, RoutingTable(), without_stasis=True)
