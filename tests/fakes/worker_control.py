@@ -83,7 +83,7 @@ class FakeWorker(worker_pb2_grpc.WorkerControlServicer):
             self.told.append(request)
             self._changed.notify_all()
 
-    async def wait_told(self, kind: type[Message], within: float = 5.0, **fields: object) -> Any:
+    async def wait_told(self, kind: type[Message], within: float = 20.0, **fields: object) -> Any:
         """The first request of that kind with those fields, now or within so many seconds."""
 
         def found() -> Message | None:

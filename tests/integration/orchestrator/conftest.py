@@ -22,6 +22,21 @@ from voicefork_cli.lab.redis import open_redis
 from tests.fakes.ari_node import PASSWORD, USER, FakeAriNode, open_ari_node
 from tests.fakes.worker_control import FakeWorker, open_fake_worker
 
+FAILURE_SECONDS = 20.0  # for what is there in milliseconds, unless something is wrong
+# How long our own code, in this process, waits for a Redis or a replica that is away. In these
+# tests either refuses connections then: one that was merely late has not to be taken for dead.
+LIMITS = (
+    "bus.audit.APPEND_SECONDS",
+    "bus.handoff_store.LIMIT_SECONDS",
+    "bus.outcome_reports.LIMIT_SECONDS",
+    "bus.placed.LIMIT_SECONDS",
+    "bus.redis_stream.APPEND_SECONDS",
+    "fleet.dialplan_callers.LIMIT_SECONDS",
+    "fleet.guard.LIMIT_SECONDS",
+    "fleet.peers.ALIVE_SECONDS",
+    "fleet.slots.LIMIT_SECONDS",
+)
+
 # A member that cannot be reached: callers stay in the queue, with its music.
 AGENT = {"agent-1": "sip:agent-1@127.0.0.1:9"}
 
@@ -66,11 +81,17 @@ class Pbx:
         async def found() -> bool | None:
             return await holds() or None
 
-        await self.asterisk.program.wait_until(found, 5.0)
+        await self.asterisk.program.wait_until(found, FAILURE_SECONDS)
 
     async def hang_up_all(self) -> None:
         for channel in await self.listed("channels"):
             await self.session.delete(f"{self.asterisk.ari_url}/channels/{channel['id']}")
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in LIMITS:
+        monkeypatch.setattr(f"orchestrator.{limit}", FAILURE_SECONDS)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -142,5 +163,7 @@ async def node() -> AsyncIterator[FakeAriNode]:
 
 @pytest.fixture
 async def client(node: FakeAriNode) -> AsyncIterator[AriClient]:
-    async with open_rest(node.url, USER, PASSWORD, limit_seconds=2.0, metrics=Metrics()) as rest:
+    async with open_rest(
+        node.url, USER, PASSWORD, limit_seconds=FAILURE_SECONDS, metrics=Metrics()
+    ) as rest:
         yield AriClient(rest, "voicefork-0")

@@ -13,7 +13,7 @@ from orchestrator.errors import Conflict, NotFound, PbxError, Unreachable
 from orchestrator.telemetry import Metrics
 from voicefork_cli.lab.asterisk import Asterisk
 
-from tests.integration.orchestrator.conftest import Pbx
+from tests.integration.orchestrator.conftest import FAILURE_SECONDS, Pbx
 
 NO_SUCH = "no-such-channel"
 
@@ -24,7 +24,7 @@ async def rest(asterisk: Asterisk) -> AsyncIterator[AriRest]:
         asterisk.http_url,
         asterisk.ari_user,
         asterisk.ari_password,
-        limit_seconds=2.0,
+        limit_seconds=FAILURE_SECONDS,
         metrics=Metrics(),
     ) as rest:
         yield rest
@@ -38,7 +38,7 @@ async def client(rest: AriRest, pbx: Pbx) -> AriClient:
 @pytest.fixture
 async def registered(rest: AriRest, client: AriClient) -> AsyncIterator[None]:
     """An application exists while a websocket of it is open."""
-    socket = await rest.connect(client.app, 5.0)
+    socket = await rest.connect(client.app, FAILURE_SECONDS)
     yield
     await socket.close()
 
@@ -69,7 +69,11 @@ async def test_bridges_are_listed_with_their_names(client: AriClient) -> None:
 
 async def test_a_wrong_password_is_told_as_such(asterisk: Asterisk) -> None:
     async with open_rest(
-        asterisk.http_url, asterisk.ari_user, "wrong", limit_seconds=2.0, metrics=Metrics()
+        asterisk.http_url,
+        asterisk.ari_user,
+        "wrong",
+        limit_seconds=FAILURE_SECONDS,
+        metrics=Metrics(),
     ) as rest:
         with pytest.raises(PbxError) as caught:
             await AriClient(rest, "x").channels()
@@ -92,7 +96,7 @@ async def test_a_node_that_does_not_answer_is_unreachable() -> None:
 async def test_a_queue_is_looked_for_before_callers_are_sent_there(
     client: AriClient, pbx: Pbx, queue: Place, exists: bool
 ) -> None:
-    asking = AriPbx(client, queue=queue, music_class="", ring_tone="440", limit=2.0)
+    asking = AriPbx(client, queue=queue, music_class="", ring_tone="440", limit=FAILURE_SECONDS)
     assert await asking.queue_exists() is exists
     await pbx.wait_empty()
 
@@ -101,7 +105,7 @@ async def test_a_queue_is_looked_for_before_callers_are_sent_there(
 async def test_a_channel_that_a_predecessor_asked_by_is_ended(client: AriClient, pbx: Pbx) -> None:
     queue = Place("voicefork-queue", "s")
     await client.create(f"vf-probe-{client.app}", "Local/s@voicefork-queue/n")
-    asking = AriPbx(client, queue=queue, music_class="", ring_tone="440", limit=2.0)
+    asking = AriPbx(client, queue=queue, music_class="", ring_tone="440", limit=FAILURE_SECONDS)
     assert await asking.queue_exists()
     await pbx.wait_empty()
 
@@ -116,7 +120,7 @@ async def test_a_channel_is_ended_that_was_made_for_who_had_given_up(
 
     monkeypatch.setattr(client, "create", late)
     queue = Place("voicefork-queue", "s")
-    asking = AriPbx(client, queue=queue, music_class="", ring_tone="440", limit=2.0)
+    asking = AriPbx(client, queue=queue, music_class="", ring_tone="440", limit=FAILURE_SECONDS)
     with pytest.raises(Unreachable):
         await asking.queue_exists()
     await pbx.wait_empty()

@@ -15,7 +15,7 @@ from orchestrator.errors import Conflict, NotFound
 from orchestrator.telemetry import Metrics
 from voicefork_cli.lab.asterisk import Asterisk
 
-LIMIT_SECONDS = 20.0
+from tests.integration.orchestrator.conftest import FAILURE_SECONDS
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ async def rest(asterisk: Asterisk) -> AsyncIterator[AriRest]:
         asterisk.http_url,
         asterisk.ari_user,
         asterisk.ari_password,
-        limit_seconds=LIMIT_SECONDS,
+        limit_seconds=FAILURE_SECONDS,
         metrics=Metrics(),
     ) as rest:
         yield rest
@@ -50,7 +50,7 @@ async def connection(rest: AriRest) -> AsyncIterator[AriConnection]:
         work = await stack.enter_async_context(asyncio.TaskGroup())
         running = work.create_task(connection.run())
         stack.callback(running.cancel)
-        async with asyncio.timeout(LIMIT_SECONDS):
+        async with asyncio.timeout(FAILURE_SECONDS):
             await compared.wait()
         yield connection
 

@@ -12,6 +12,7 @@ from orchestrator.model import BridgeId, ChannelId, DialplanEntry, Endpoint, Nod
 from orchestrator.telemetry import Metrics
 
 from tests.fakes.ari_node import PASSWORD, USER, FakeAriNode
+from tests.integration.orchestrator.conftest import FAILURE_SECONDS
 
 NODE = NodeName("asterisk")
 CALLER = ChannelId("caller")
@@ -97,7 +98,9 @@ async def test_a_node_that_is_away_is_unreachable(telephony: AriTelephony) -> No
 
 async def test_a_place_that_is_not_verified_is_asked_for_first(node: FakeAriNode) -> None:
     """`continue` into nowhere hangs the caller up."""
-    async with open_rest(node.url, USER, PASSWORD, limit_seconds=2.0, metrics=Metrics()) as rest:
+    async with open_rest(
+        node.url, USER, PASSWORD, limit_seconds=FAILURE_SECONDS, metrics=Metrics()
+    ) as rest:
         telephony = AriTelephony(
             AriClient(rest, "voicefork-0"), context="internal", verified=lambda _: False
         )
