@@ -8,10 +8,19 @@ from collections.abc import AsyncIterator
 
 import pytest
 from orchestrator.errors import StoreError
-from orchestrator.fleet.inheritance import Inheritance
+from orchestrator.fleet.inheritance import BEAT_SECONDS, Inheritance
 from orchestrator.fleet.slots import LEASE_SECONDS, Lease, Replica, Slots
 from orchestrator.fleet.tenure import Tenure
 from redis.asyncio import Redis
+
+from tests.builders.virtual_time import eventually
+from tests.integration.orchestrator.conftest import FAILURE_SECONDS
+
+
+@pytest.fixture(autouse=True)
+def _a_lease_that_outlives_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Redis: none ends but by `run_out`. What a replica thinks of its own stays as it is."""
+    monkeypatch.setattr("orchestrator.fleet.slots._MILLISECONDS", 600_000)
 
 
 @pytest.fixture
@@ -37,12 +46,27 @@ async def taken(slots: Slots, app: str, broken: int = 0) -> Lease:
     return lease
 
 
+async def run_out(redis: Redis, app: str) -> None:
+    """The end of a lease that nobody has renewed, as Redis does it."""
+    assert await redis.delete(f"voicefork:v1:slot:{app}") == 1
+
+
+async def stand_still() -> None:
+    """Longer than a lease, as a replica counts it."""
+    await asyncio.sleep(LEASE_SECONDS + 0.1)
+
+
 async def dead(_: str) -> bool:
     return False
 
 
 async def living(_: str) -> bool:
     return True
+
+
+async def apps(redis: Redis) -> set[str]:
+    """The slots whose holders have not said goodbye."""
+    return {holder.app for holder in await slots_of(redis, "x").holders()}
 
 
 async def nothing(_: Inheritance) -> None: ...
@@ -61,7 +85,7 @@ async def test_of_many_who_want_a_slot_one_gets_it(redis: Redis, app: str) -> No
 
 async def test_a_slot_whose_holder_died_names_it(redis: Redis, app: str) -> None:
     first = await taken(slots_of(redis, "one"), app)
-    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    await run_out(redis, app)
     lease = await taken(slots_of(redis, "other"), app)
     assert lease.fence > first.fence
     assert lease.before is not None
@@ -78,7 +102,7 @@ async def test_who_was_replaced_learns_it_at_the_next_renewal(redis: Redis, app:
 async def test_a_lease_that_ran_out_is_renewed_where_nobody_took_it(redis: Redis, app: str) -> None:
     one = slots_of(redis, "one")
     lease = await taken(one, app)
-    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    await run_out(redis, app)
     assert await one.renew(lease)
 
 
@@ -99,7 +123,7 @@ async def test_a_goodbye_leaves_nothing_to_adopt(redis: Redis, app: str) -> None
 
 async def test_a_replica_takes_a_free_slot_before_a_dead_ones(redis: Redis) -> None:
     await taken(slots_of(redis, "dead"), "voicefork-0")
-    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    await run_out(redis, "voicefork-0")
     tenure = Tenure(slots_of(redis, "one"), dead, fixed="", count=2)
     await tenure.settle()
     assert tenure.app == "voicefork-1"
@@ -108,7 +132,7 @@ async def test_a_replica_takes_a_free_slot_before_a_dead_ones(redis: Redis) -> N
 async def test_a_fixed_slot_of_a_dead_process_is_taken_at_once(redis: Redis, app: str) -> None:
     before = await taken(slots_of(redis, "dead"), app)
     tenure = Tenure(slots_of(redis, "one"), dead, fixed=app, count=4)
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(FAILURE_SECONDS):  # the lease itself is longer
         await tenure.settle()
     assert tenure.fence > before.fence
 
@@ -125,47 +149,63 @@ async def test_a_fixed_slot_of_a_living_process_is_waited_for(redis: Redis, app:
 
 async def test_a_dead_replica_is_inherited_once(redis: Redis) -> None:
     await taken(slots_of(redis, "dead"), "voicefork-9")
+    await run_out(redis, "voicefork-9")
     inherited: asyncio.Queue[str] = asyncio.Queue()
+    over = asyncio.Event()
 
     async def adopt(lease: Inheritance) -> None:
         inherited.put_nowait(lease.app)
+        await over.wait()
 
     heirs = [Tenure(slots_of(redis, str(n)), dead, fixed="", count=4) for n in range(3)]
     for heir in heirs:
         await heir.settle()
     async with asyncio.TaskGroup() as work:
         tasks = [work.create_task(heir.run(adopt)) for heir in heirs]
-        async with asyncio.timeout(4.0):
+        async with asyncio.timeout(FAILURE_SECONDS):
             assert await inherited.get() == "voicefork-9"
-        await asyncio.sleep(LEASE_SECONDS)
+            await asyncio.sleep(LEASE_SECONDS)  # the others have looked at it, too
+            over.set()
+            while "voicefork-9" in await apps(redis):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(2 * BEAT_SECONDS)
         for task in tasks:
             task.cancel()
     assert inherited.empty()
-    assert "voicefork-9" not in [holder.app for holder in await slots_of(redis, "x").holders()]
 
 
 async def test_a_lease_whose_holder_answers_is_not_inherited(redis: Redis) -> None:
     await taken(slots_of(redis, "slow"), "voicefork-9")
+    await run_out(redis, "voicefork-9")
+    asked: list[str] = []
+    adopted: list[str] = []
+
+    async def answers(address: str) -> bool:
+        asked.append(address)
+        return True
 
     async def adopt(lease: Inheritance) -> None:
-        raise AssertionError(lease)
+        adopted.append(lease.app)
 
-    heir = Tenure(slots_of(redis, "heir"), living, fixed="", count=4)
+    heir = Tenure(slots_of(redis, "heir"), answers, fixed="", count=4)
     await heir.settle()
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(2 * LEASE_SECONDS):
-            await heir.run(adopt)
+    async with asyncio.TaskGroup() as work:
+        running = work.create_task(heir.run(adopt))
+        await eventually(lambda: len(asked) >= 2, FAILURE_SECONDS)  # so the first left it as it was
+        running.cancel()
+    assert (set(asked), adopted) == ({"slow:7070"}, [])
 
 
 async def test_a_process_that_died_at_our_own_address_is_inherited(redis: Redis) -> None:
     await taken(slots_of(redis, "one"), "voicefork-0")  # and is started again, in another slot
+    await run_out(redis, "voicefork-0")
     tenure = Tenure(slots_of(redis, "one"), living, fixed="", count=2)
     await tenure.settle()
     assert tenure.app == "voicefork-1"
     adopted: asyncio.Queue[Inheritance] = asyncio.Queue()
     async with asyncio.TaskGroup() as work:
         running = work.create_task(tenure.run(adopted.put))
-        async with asyncio.timeout(4 * LEASE_SECONDS):
+        async with asyncio.timeout(FAILURE_SECONDS):
             lease = await adopted.get()
         running.cancel()
     assert lease.app == "voicefork-0"
@@ -178,7 +218,7 @@ async def test_a_process_that_stood_still_asks_before_it_touches_anything(
     await tenure.settle()
     assert await tenure.permit()
     await taken(slots_of(redis, "other"), app, broken=tenure.fence)
-    await asyncio.sleep(LEASE_SECONDS + 0.1)  # its own renewals do not run
+    await stand_still()
     assert not await tenure.permit()
     assert tenure.lost.is_set()
 
@@ -206,10 +246,9 @@ async def test_calls_that_are_given_away_are_taken_at_once(redis: Redis) -> None
 
     async with asyncio.TaskGroup() as work:
         running = [work.create_task(each.run(adopt)) for each in (giver, heir)]
-        await asyncio.sleep(0.1)  # they see each other
+        await eventually(lambda: giver.others and heir.others, FAILURE_SECONDS)
         assert await giver.permit()
-        async with asyncio.timeout(LEASE_SECONDS / 2):
-            assert await giver.hand_over()
+        assert await giver.hand_over(FAILURE_SECONDS)  # the lease itself is longer
         assert not await giver.permit()
         assert (await taken_over.get()).lease.fence > giver.fence
         for task in running:
@@ -229,8 +268,8 @@ async def test_calls_that_nobody_takes_are_kept(redis: Redis) -> None:
     await taken(slots_of(redis, "busy"), "voicefork-1")  # lives, and takes nothing
     async with asyncio.TaskGroup() as work:
         running = work.create_task(giver.run(nothing))
-        await asyncio.sleep(0.1)
-        assert not await giver.hand_over(0.2)
+        await eventually(lambda: giver.others, FAILURE_SECONDS)
+        assert not await giver.hand_over(0.5)
         assert await giver.permit()
         assert not giver.lost.is_set()
         running.cancel()
@@ -252,9 +291,9 @@ async def test_a_replica_that_died_with_redis_memory_is_inherited(redis: Redis) 
 
     async with asyncio.TaskGroup() as work:
         running = work.create_task(heir.run(adopt))
-        await asyncio.sleep(0.1)  # it has seen the other
+        await eventually(lambda: heir.others, FAILURE_SECONDS)
         await redis.flushdb()
-        async with asyncio.timeout(3 * LEASE_SECONDS):
+        async with asyncio.timeout(FAILURE_SECONDS):
             await told.wait()
             await inherited.wait()
         running.cancel()
@@ -275,9 +314,11 @@ async def test_an_heir_that_stood_still_asks_before_it_touches_anything(
     one = slots_of(redis, "one")
     inheritance = Inheritance(one, await taken(one, app))
     assert await inheritance.permit()
-    await asyncio.sleep(LEASE_SECONDS + 0.1)  # its own renewals do not run
+    await stand_still()
+    await run_out(redis, app)
     assert await inheritance.permit()  # nobody has come meanwhile
-    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    await stand_still()
+    await run_out(redis, app)
     await taken(slots_of(redis, "other"), app)
     assert not await inheritance.permit()
 
@@ -286,12 +327,12 @@ async def test_of_two_heirs_of_a_slot_only_the_later_goes_on(redis: Redis, app: 
     """The first one stands still in its adoption, and the second takes the slot meanwhile."""
     one = slots_of(redis, "one")
     first = Inheritance(one, await taken(one, app))
-    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    await run_out(redis, app)
     async with asyncio.TaskGroup() as work:
         other = slots_of(redis, "other")
         second = Inheritance(other, await taken(other, app))
         keeping = work.create_task(second.keep())
-        async with asyncio.timeout(1.0):
+        async with asyncio.timeout(FAILURE_SECONDS):
             await first.keep()  # ends by itself
         assert [await each.permit() for each in (first, second)] == [False, True]
         keeping.cancel()
@@ -301,7 +342,7 @@ async def test_an_adoption_goes_on_while_redis_is_away(redis: Redis, app: str) -
     lease = await taken(slots_of(redis, "one"), app)
     away: Redis = Redis.from_url("redis://127.0.0.1:9", protocol=2)
     inheritance = Inheritance(slots_of(away, "one"), lease)
-    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    await stand_still()
     assert await inheritance.permit()
     await away.aclose()
 
