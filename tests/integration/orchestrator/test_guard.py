@@ -12,7 +12,9 @@ from orchestrator.fleet.guard import BEAT_SECONDS, Guard
 from orchestrator.fleet.slots import LEASE_SECONDS
 from redis.asyncio import Redis
 
-SOON = 5.0
+from tests.integration.orchestrator.conftest import FAILURE_SECONDS
+
+LONG_SECONDS = 600.0  # a lease that no stall of this process outlasts
 
 
 @pytest.fixture
@@ -54,17 +56,25 @@ class Driver:
 
 
 async def until(fits: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(FAILURE_SECONDS):
         while not fits():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
-async def test_one_of_two_replicas_drives_the_node(redis: Redis, node: str) -> None:
+async def test_one_of_two_replicas_drives_the_node(
+    redis: Redis, node: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.fleet.guard.LEASE_SECONDS", LONG_SECONDS)
+    lease = f"voicefork:v1:ami:{node}"
     one, other = Driver(redis, node, "one"), Driver(redis, node, "other")
     async with one.running():
         await until(lambda: one.driving)
         async with other.running():
-            await asyncio.sleep(LEASE_SECONDS + 0.5)
+            for _ in range(2):  # it is renewed
+                await redis.pexpire(lease, round(LONG_SECONDS * 100))
+                async with asyncio.timeout(FAILURE_SECONDS):
+                    while await redis.pttl(lease) < LONG_SECONDS * 500:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
             assert (one.driving, other.driving) == (True, False)
             assert (await one.guard.permit(), await other.guard.permit()) == (True, False)
 
@@ -117,14 +127,18 @@ async def test_a_redis_without_memory_costs_nobody_the_node(redis: Redis, node: 
     async with one.running():
         await until(lambda: one.driving)
         await redis.delete(f"voicefork:v1:ami:{node}", f"voicefork:v1:ami:{node}:last")
+        async with asyncio.timeout(FAILURE_SECONDS):
+            while await redis.get(f"voicefork:v1:ami:{node}") != b"one":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         await asyncio.sleep(2 * BEAT_SECONDS)
         assert (one.driving, one.lost) == (True, 0)
-        assert await redis.get(f"voicefork:v1:ami:{node}") == b"one"
 
 
 async def test_who_stood_still_asks_before_the_node_is_told_anything(
     redis: Redis, node: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # So long that it does not notice by itself, and take the node back, between two steps here.
+    monkeypatch.setattr("orchestrator.fleet.guard.BEAT_SECONDS", 1.5)
     one = Driver(redis, node, "one")
     async with one.running():
         await until(lambda: one.driving)
