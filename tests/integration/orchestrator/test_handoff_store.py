@@ -20,6 +20,7 @@ from orchestrator.model import CallId, Context, HandoffId
 from redis.asyncio import Redis
 
 from tests.builders.handoffs import PLACE, Driven, request
+from tests.integration.orchestrator.conftest import FAILURE_SECONDS
 
 STORY = Context(summary="disputes a charge", slots={"amount": 150})
 
@@ -45,6 +46,13 @@ def fresh(**changes: object) -> State:
 
 def later(state: State, revision: int) -> State:
     return replace(state, revision=revision, changed_at=100.0 + revision)
+
+
+async def waits(redis: Redis) -> None:
+    """Until somebody's read stands in Redis for what comes next."""
+    async with asyncio.timeout(FAILURE_SECONDS):
+        while not (await redis.info("clients"))["blocked_clients"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_a_handoff_is_loaded_as_it_was_created(store: RedisHandoffStore) -> None:
@@ -175,12 +183,12 @@ async def test_a_changed_context_goes_with_the_state(store: RedisHandoffStore) -
     assert loaded[1] == patched
 
 
-async def test_a_follower_waits_for_the_next_view(store: RedisHandoffStore) -> None:
+async def test_a_follower_waits_for_the_next_view(store: RedisHandoffStore, redis: Redis) -> None:
     state = fresh()
     tenant, handoff = state.request.place.tenant, state.request.handoff_id
     await store.create(Record(state, STORY, "f1"))
-    waiting = asyncio.ensure_future(store.history(tenant, handoff, 1, 5.0))
-    await asyncio.sleep(0.05)
+    waiting = asyncio.ensure_future(store.history(tenant, handoff, 1, FAILURE_SECONDS))
+    await waits(redis)
     await store.save(later(state, 2), [view(later(state, 2))], 1, None)
     assert [past.revision for past in await waiting] == [2]
 
@@ -217,9 +225,9 @@ async def test_a_screen_follows_the_contexts_from_now_on(redis: Redis) -> None:
     tenant = state.request.place.tenant
     old, new = (envelope_of(state, replace(STORY, summary=text), 100.0) for text in ("old", "new"))
     await stream.append(old)
-    async with aclosing(stream.follow(tenant)) as following:
+    async with aclosing(stream.follow(tenant, wait_seconds=FAILURE_SECONDS)) as following:
         first = asyncio.ensure_future(anext(following))
-        await asyncio.sleep(0.05)
+        await waits(redis)
         await stream.append(new)
         assert (await first)[1] == new
 

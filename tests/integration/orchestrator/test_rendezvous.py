@@ -13,6 +13,8 @@ from orchestrator.fleet.rendezvous import Rendezvous, call_key, open_rendezvous
 from orchestrator.model import CallId
 from redis.asyncio import Redis
 
+from tests.integration.orchestrator.conftest import FAILURE_SECONDS
+
 TENANT = Tenant("acme")
 OURS = PbxHalf("127.0.0.1:7070", "ast-1", "voicefork-0", "17.1", "ulaw", "seeking")
 THEIRS = ForkHalf("w1", "127.0.0.1:9", RtpAddress("127.0.0.1", 4000))
@@ -61,15 +63,14 @@ async def test_who_comes_first_finds_nobody_and_leaves_a_half_that_expires(
 async def test_a_join_is_published_for_the_other_side(
     rendezvous: Rendezvous, redis: Redis, call_id: CallId
 ) -> None:
-    async with redis.pubsub(ignore_subscribe_messages=True) as heard:
+    async with redis.pubsub() as heard, asyncio.timeout(FAILURE_SECONDS):
         await heard.subscribe("voicefork:v1:joined")
-        await heard.get_message(timeout=1.0)
+        while await heard.get_message(timeout=1.0) is None:
+            pass  # not subscribed yet
         await rendezvous.join(TENANT, call_id, OURS)
-        message = None
-        async with asyncio.timeout(2.0):
-            while message is None:
-                message = await heard.get_message(timeout=1.0)
-    assert message["data"] == call_id.encode()
+        while (message := await heard.get_message(timeout=1.0)) is None:
+            pass
+    assert (message["type"], message["data"]) == ("message", call_id.encode())
 
 
 @pytest.mark.parametrize("published", [True, False])
@@ -81,7 +82,7 @@ async def test_waiting_ends_when_the_fork_comes_whether_or_not_it_is_published(
     await redis.hset(call_key(TENANT, call_id), "fork", WRITTEN)
     if published:
         await redis.publish("voicefork:v1:joined", call_id)
-    async with asyncio.timeout(1.0):
+    async with asyncio.timeout(FAILURE_SECONDS):
         assert await waiting == THEIRS
 
 
