@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 import pytest
@@ -17,6 +17,7 @@ from voicefork_sdk.whispering import whisper
 from tests.builders.handoffs import ALICE
 from tests.builders.running import CALL
 from tests.fakes.telephony import Phone
+from tests.integration.orchestrator.conftest import FAILURE_SECONDS
 from tests.integration.orchestrator.test_handoff_service import (
     TENANT,
     Scene,
@@ -104,13 +105,30 @@ async def test_each_refusal_has_its_type(
     assert (error.code(), reason(error)) == (code, why)
 
 
+class Gate(asyncio.Event):
+    """Tells who waits at it, and that they have gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = asyncio.Event()
+        self.left = asyncio.Event()
+
+    async def wait(self) -> Literal[True]:
+        self.reached.set()
+        try:
+            return await super().wait()
+        finally:
+            self.left.set()
+
+
 async def test_who_gives_it_up_silences_it(scene: Scene) -> None:
     await talking(scene)
-    scene.lab.pbx.slow["whisper"] = asyncio.Event()
+    scene.lab.pbx.slow["whisper"] = gate = Gate()
     asked = scene.stub.Whisper(pb.WhisperRequest(call_id=CALL, audio=SECOND))
-    await asyncio.sleep(0.1)
-    asked.cancel()
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(FAILURE_SECONDS):
+        await gate.reached.wait()
+        asked.cancel()
+        await gate.left.wait()
     scene.lab.pbx.slow.clear()
     await scene.stub.Whisper(pb.WhisperRequest(call_id=CALL, audio=SECOND))
     assert scene.lab.pbx.said == [Sound(SECOND, 8000)]
