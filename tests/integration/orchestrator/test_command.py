@@ -13,8 +13,9 @@ import aiohttp
 import grpc
 from grpc_health.v1 import health_pb2
 
-from tests.integration.orchestrator.conftest import Start
+from tests.integration.orchestrator.conftest import FAILURE_SECONDS, Start
 
+START_SECONDS = 50.0  # a process, from nothing to its end, on a machine that others use
 NOBODY = "http://127.0.0.1:9"
 
 
@@ -51,11 +52,11 @@ async def test_the_admin_page_tells_which_routes_are_in_force(start: Start, tmp_
 
         assert (await routes())["rules"] == ["first"]
         _put(file, "rules: [{name: second}]")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(FAILURE_SECONDS):
             while (await routes())["rules"] != ["second"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         _put(file, "rules: {}")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(FAILURE_SECONDS):
             while (await routes())["error"] is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert (await routes())["rules"] == ["second"]
@@ -76,14 +77,14 @@ async def test_health_is_served_by_grpc(start: Start) -> None:
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
-        answer = await check(request, timeout=5)
+        answer = await check(request, timeout=FAILURE_SECONDS)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 async def test_a_term_while_asterisk_is_waited_for_ends_it_at_once() -> None:
     process = await command("--ari", NOBODY, "--redis", "redis://127.0.0.1:9/0", "--log", "json")
     assert process.stdout is not None
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(START_SECONDS):
         line = json.loads(await process.stdout.readline())
         process.send_signal(signal.SIGTERM)
         output, _ = await process.communicate()
@@ -97,7 +98,7 @@ async def test_an_address_in_use_is_told_and_ends_with_2() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         process = await command("--ari", NOBODY, "--admin", f"127.0.0.1:{port}")
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(START_SECONDS):
             output, _ = await process.communicate()
     assert process.returncode == 2
     assert f"--admin 127.0.0.1:{port}: cannot listen" in output.decode()

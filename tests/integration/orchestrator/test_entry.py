@@ -22,7 +22,7 @@ from voicefork_cli.sim.caller import CarrierCaller, open_caller
 from voicefork_cli.sim.source import Tone
 
 from tests.fakes.worker_control import FakeWorker
-from tests.integration.orchestrator.conftest import Pbx, Start
+from tests.integration.orchestrator.conftest import FAILURE_SECONDS, Pbx, Start
 from tests.integration.orchestrator.relay import open_relay
 
 MUSIC, RINGING, BOT = 350, 600, 1000
@@ -55,7 +55,7 @@ class Scene:
 
     async def hears(self, hz: int) -> None:
         """Waits until the newest audio is that tone."""
-        async with asyncio.timeout(8.0):
+        async with asyncio.timeout(FAILURE_SECONDS):
             while True:
                 newest = list(self.caller.heard)[-FRAMES:]
                 if len(newest) == FRAMES and share_of(newest, hz, HEARD) > 0.9:
@@ -216,7 +216,7 @@ async def test_a_bot_that_hangs_up_ends_the_call(start: Start, scene: Scene) -> 
     await scene.talk(orchestrator)
     await scene.hears(BOT)
     scene.worker.report(scene.call_id, hang_up=agent_pb2.HangUp(reason="done"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(FAILURE_SECONDS):
         await scene.caller.ended.wait()
     await scene.pbx.wait_empty()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,11 @@ TEXT = "Escalating account 4092. Caller disputes a 150 dollar charge."
 
 
 @installed
-async def test_a_text_becomes_some_seconds_of_sound_and_comes_at_once_the_next_time() -> None:
+async def test_a_text_becomes_some_seconds_of_sound_and_is_kept_for_the_next_time() -> None:
     speech = open_speech("slt")
     sound = await speech.render(TEXT)
     assert 3.0 < sound.seconds < 10.0
-    begun = time.perf_counter()
     assert await speech.render(TEXT) is sound
-    assert time.perf_counter() - begun < 0.05
 
 
 @installed

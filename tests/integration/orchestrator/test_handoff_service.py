@@ -31,7 +31,7 @@ from voicefork.handoff.v1 import handoff_pb2_grpc
 
 from tests.builders.handoffs import ALICE
 from tests.builders.running import CALL, Lab, running
-from tests.builders.virtual_time import LoopClock
+from tests.builders.virtual_time import LoopClock, eventually
 from tests.fakes.handoff_ports import Counts
 from tests.fakes.telephony import Phone
 
@@ -202,9 +202,7 @@ async def test_a_handoff_that_is_over_is_watched_from_the_store(scene: Scene) ->
     handoff = await scene.escalate()
     first = await scene.views(handoff)
     scene.lab.pbx.caller_hangs_up(scene.lab.place)
-    async with asyncio.timeout(5):
-        while scene.lab.registry.in_progress(CALL):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await eventually(lambda: not scene.lab.registry.in_progress(CALL))
     again = await scene.views(handoff)
     assert [seen.revision for seen in again] == [seen.revision for seen in first]
 
