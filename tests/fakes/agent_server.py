@@ -20,6 +20,7 @@ class Script:
     """What the agent does with a call. Counts are of requests after Open."""
 
     open_after: float | None = 0.0  # seconds; None = never
+    open_when: asyncio.Event | None = None  # not before
     opened: pb.Opened = field(default_factory=pb.Opened)
     say: Sequence[pb.ConverseResponse] = ()  # after Opened, seq filled in
     echo: bool = False  # speaks every leg's audio back, as utterance "echo"
@@ -118,6 +119,8 @@ class AgentServer:
         if script.open_after is None:
             await asyncio.Event().wait()
         await asyncio.sleep(script.open_after or 0)
+        if script.open_when is not None:
+            await script.open_when.wait()
         await self._say(call, context, pb.ConverseResponse(opened=script.opened))
         for response in script.say:
             await self._say(call, context, response)

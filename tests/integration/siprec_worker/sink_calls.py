@@ -14,7 +14,8 @@ from siprec_worker.sinks.options import AgentOptions
 
 from tests.fakes.agent_server import AgentServer
 
-QUICK = AgentOptions(ack_seconds=0.1, opening_seconds=1.0, close_seconds=1.0)
+# No test ends by these limits, however slow the machine is; one that is about a limit sets it.
+PATIENT = AgentOptions(ack_seconds=0.1, opening_seconds=20.0, close_seconds=20.0)
 LEGS = (m.Leg(1, m.LegKind.CUSTOMER, "a"), m.Leg(2, m.LegKind.PBX, "b"))
 CHUNK = 160  # samples of 20 ms
 
@@ -85,7 +86,7 @@ async def ticking(connector: AgentConnector) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def connected(
-    scheme: str, server: AgentServer, options: AgentOptions = QUICK
+    scheme: str, server: AgentServer, options: AgentOptions = PATIENT
 ) -> AsyncIterator[AgentConnector]:
     connector = connector_for(f"{scheme}://127.0.0.1:{server.port}", options)
     async with ticking(connector):
@@ -96,6 +97,15 @@ async def eventually(met: Callable[[], bool]) -> None:
     """What the fake has seen raises no event; pytest's own limit ends a wait in vain."""
     while not met():  # noqa: ASYNC110 - see above
         await asyncio.sleep(0.005)
+
+
+async def talk(stream: AgentStream, numbers: range, unacked_ms: int | None = 200) -> None:
+    """20 ms of audio every 4 ms, and slower when the AI is: so much of it may be un-acked."""
+    for number in numbers:
+        while unacked_ms is not None and stream.outstanding[1] >= unacked_ms:  # noqa: ASYNC110
+            await asyncio.sleep(0.004)
+        stream.send_audio(number * CHUNK, chunk(number))
+        await asyncio.sleep(0.004)
 
 
 def goodbye(stream: AgentStream) -> None:

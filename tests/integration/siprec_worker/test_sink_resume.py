@@ -11,7 +11,6 @@ from itertools import pairwise
 import pytest
 from siprec_worker.media.model import AudioFlag, Dtmf
 from siprec_worker.session import model as m
-from siprec_worker.session.ports import AgentStream
 from siprec_worker.sinks.catalogue import connector_for
 from voicefork.agent.v1 import agent_pb2 as pb
 from voicefork_sdk.call import Call
@@ -21,30 +20,24 @@ from voicefork_sdk.server import AgentServer as SdkServer
 from tests.fakes.agent_server import AgentServer, Script, agent_server
 from tests.integration.siprec_worker.sink_calls import (
     CHUNK,
-    QUICK,
+    PATIENT,
     Session,
     chunk,
     connected,
     eventually,
     goodbye,
     opening,
+    talk,
     ticking,
 )
 
 RESUMING = pb.Opened(resume_token="token")
-OPTIONS = replace(QUICK, backoff_seconds=0.05, backoff_max_seconds=0.2)
+OPTIONS = replace(PATIENT, backoff_seconds=0.05, backoff_max_seconds=0.2, resume_seconds=40.0)
 
 
 @pytest.fixture(params=["grpc", "grpc+aio"])
 def scheme(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-async def talk(stream: AgentStream, numbers: range) -> None:
-    """20 ms of audio every 4 ms."""
-    for number in numbers:
-        stream.send_audio(number * CHUNK, chunk(number))
-        await asyncio.sleep(0.004)
 
 
 def breaking(first: Script, *later: Script) -> AgentServer:
@@ -161,7 +154,9 @@ async def test_an_ai_that_has_forgotten_the_call_is_told_what_it_missed(scheme: 
 
 async def test_what_is_too_old_to_be_replayed_is_told(scheme: str) -> None:
     broken = Script(opened=RESUMING, ack_every=5, abort_after=30)
-    slow = Script(open_after=0.4, opened=pb.Opened(resume_token="token", resumed=True), ack_every=5)
+    resumed = pb.Opened(resume_token="token", resumed=True)
+    slow = Script(open_when=asyncio.Event(), opened=resumed, ack_every=5)
+    assert slow.open_when is not None
     limits = m.Limits(max_unacked_ms=400, replay_ms=400)
     async with (
         serving(breaking(broken, slow)) as server,
@@ -174,7 +169,7 @@ async def test_what_is_too_old_to_be_replayed_is_told(scheme: str) -> None:
         await eventually(lambda: len(server.calls) == 2)
         for number in range(30, 80):
             stream.send_audio(number * CHUNK, chunk(number))
-        await asyncio.sleep(0.5)
+        slow.open_when.set()
         await talk(stream, range(80, 90))
         goodbye(stream)
         await server.calls[1].ended.wait()
@@ -186,7 +181,7 @@ async def test_what_is_too_old_to_be_replayed_is_told(scheme: str) -> None:
 async def test_a_call_that_cannot_be_resumed_in_time_is_lost(scheme: str) -> None:
     broken = Script(opened=RESUMING, abort_after=5)
     refused = Script(open_after=None)
-    options = replace(OPTIONS, resume_seconds=0.6)
+    options = replace(OPTIONS, resume_seconds=0.6)  # nothing else ends it: opening has 20 s
     async with (
         serving(breaking(broken, refused)) as server,
         connected(scheme, server, options) as agent,
@@ -195,11 +190,9 @@ async def test_a_call_that_cannot_be_resumed_in_time_is_lost(scheme: str) -> Non
         stream = agent.connect(opening(), session)
         await session.opened()
         await talk(stream, range(5))
-        before = asyncio.get_running_loop().time()
         lost = await session.lost()
-        took = asyncio.get_running_loop().time() - before
     assert lost == m.AgentLost("INTERNAL: as the script says", retryable=True)
-    assert 0.4 < took < 1.0
+    assert len(server.calls) == 2
     assert [type(one) for one in session.heard] == [m.Opened, m.AgentLost]
 
 
@@ -226,7 +219,7 @@ async def test_a_server_that_is_gone_for_a_moment_costs_no_sample(scheme: str) -
         await session.opened()
         await talk(stream, range(40))
         await server.stop()
-        await talk(stream, range(40, 80))
+        await talk(stream, range(40, 80), unacked_ms=None)
         await server.start(server.port)
         await talk(stream, range(80, 120))
         await eventually(lambda: len(server.calls) == 2 and whole(spans(server), 120))
@@ -236,8 +229,9 @@ async def test_a_server_that_is_gone_for_a_moment_costs_no_sample(scheme: str) -
 
 
 async def test_calls_leave_a_server_that_is_going_away() -> None:
-    age = (("grpc.max_connection_age_ms", 300), ("grpc.max_connection_age_grace_ms", 4000))
-    async with agent_server(options=age) as server, connected("grpc", server, OPTIONS) as agent:
+    age = (("grpc.max_connection_age_ms", 300), ("grpc.max_connection_age_grace_ms", 60_000))
+    options = replace(OPTIONS, resume_settled_seconds=0.0)  # it goes away again and again
+    async with agent_server(options=age) as server, connected("grpc", server, options) as agent:
         server.script_for = lambda told: Script(
             opened=pb.Opened(resume_token="token", resumed=bool(told.resume.token)), ack_every=5
         )
@@ -249,14 +243,16 @@ async def test_calls_leave_a_server_that_is_going_away() -> None:
             for stream in streams:
                 stream.send_audio(number * CHUNK, chunk(number))
             await asyncio.sleep(0.008)
-        peers = {call.peer for call in server.calls}
+        await eventually(lambda: all(moved(server, n) for n in range(5)))
         await eventually(lambda: all(whole(of_call(server, n), 100) for n in range(5)))
         for stream in streams:
             goodbye(stream)
-        await asyncio.sleep(0.1)
-    assert len(peers) >= 2
-    assert len(server.calls) >= 10
     assert all([type(one) for one in session.heard] == [m.Opened] for session in sessions)
+
+
+def moved(server: AgentServer, number: int) -> bool:
+    """The call has been on two connections."""
+    return len({call.peer for call in server.calls if call.open.call_id == f"c{number}"}) >= 2
 
 
 def of_call(server: AgentServer, number: int) -> list[tuple[int, int]]:
@@ -266,13 +262,15 @@ def of_call(server: AgentServer, number: int) -> list[tuple[int, int]]:
 
 
 async def test_a_call_that_only_its_old_server_knows_stays_there() -> None:
-    age = (("grpc.max_connection_age_ms", 200), ("grpc.max_connection_age_grace_ms", 4000))
+    age = (("grpc.max_connection_age_ms", 200), ("grpc.max_connection_age_grace_ms", 60_000))
     async with agent_server(options=age) as server, connected("grpc", server, OPTIONS) as agent:
         server.script_for = lambda told: Script(opened=RESUMING, ack_every=5)
         session = Session()
         stream = agent.connect(opening(), session)
         await session.opened()
-        await talk(stream, range(120))
+        await talk(stream, range(60))
+        await eventually(lambda: len(server.calls) >= 2 and server.calls[1].ended.is_set())
+        await talk(stream, range(60, 120))
         goodbye(stream)
         await server.calls[0].ended.wait()
     assert len(server.calls[0].audio) == 120
@@ -309,6 +307,10 @@ async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.close()
 
 
+def resumed(heard: list[Event]) -> int:
+    return sum(isinstance(one, Resumed) for one in heard)
+
+
 async def test_an_agents_coroutine_outlives_two_breaks_and_misses_nothing() -> None:
     heard: list[Event] = []
 
@@ -326,17 +328,17 @@ async def test_an_agents_coroutine_outlives_two_breaks_and_misses_nothing() -> N
                 session = Session()
                 stream = connector.connect(opening(), session)
                 await session.opened()
-                for part in range(3):
-                    if part:
-                        wire.cut()
-                    for number in range(part * 60, part * 60 + 60):
-                        stream.send_audio(number * CHUNK, chunk(number))
-                        await asyncio.sleep(0.01)
+                await talk(stream, range(60), unacked_ms=600)
+                for part in (1, 2):
+                    wire.cut()
+                    await talk(stream, range(part * 60, part * 60 + 30), unacked_ms=None)
+                    await eventually(lambda part=part: resumed(heard) == part)  # type: ignore[misc]
+                    await talk(stream, range(part * 60 + 30, part * 60 + 60), unacked_ms=600)
                 goodbye(stream)
-                assert await agent.drain(5)
+                assert await agent.drain(20)
     audio = [one for one in heard if isinstance(one, Audio)]
     assert [one.pts for one in audio] == [number * CHUNK for number in range(180)]
     assert not any(isinstance(one, Gap) for one in heard)
-    assert sum(isinstance(one, Resumed) for one in heard) == 2
+    assert resumed(heard) == 2
     assert (agent.calls_taken, agent.calls_failed) == (1, 0)
     assert [type(one) for one in session.heard] == [m.Opened]

@@ -46,6 +46,7 @@ class GrpcAioStream:
         self._work = asyncio.Event()  # something may be written
         self._work.set()
         self._closing = False
+        self._over = False  # the receiver knows; until then what is said belongs to the call
         self.going_away: Callable[[], None] | None = None  # the channel does not tell
 
     @property
@@ -68,7 +69,7 @@ class GrpcAioStream:
         return self.talk.left()
 
     def send_audio(self, pts: int, legs: Sequence[LegAudio]) -> None:
-        if self._verdict.done():
+        if self._over:
             return
         self.talk.audio(pts, legs, may_send=False)
         if self.talk.silent:
@@ -76,7 +77,7 @@ class GrpcAioStream:
             self._decide(AgentLost(f"nothing from the AI for {seconds:g} s of audio"))
 
     def send(self, message: ToAgent) -> None:
-        if self._verdict.done():
+        if self._over or self.talk.overrun:
             return
         self.talk.event(message)
         if self.talk.overrun:
@@ -127,6 +128,7 @@ class GrpcAioStream:
         finally:
             self._alarm.cancel()
             call.cancel()
+            self._over = True
             self._deliver(lost)
             self._receiver, self.going_away = nobody, None
 
