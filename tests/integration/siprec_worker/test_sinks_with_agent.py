@@ -21,6 +21,7 @@ from tests.integration.siprec_worker.sink_calls import (
     eventually,
     goodbye,
     opening,
+    talk,
 )
 
 
@@ -34,9 +35,7 @@ async def test_audio_arrives_whole_and_in_order(scheme: str) -> None:
         session = Session()
         stream = agent.connect(opening(), session)
         await session.opened()
-        for number in range(100):
-            stream.send_audio(number * CHUNK, chunk(number))
-            await asyncio.sleep(0.002)
+        await talk(stream, range(100), unacked_ms=400)
         goodbye(stream)
         await eventually(lambda: bool(server.calls))
         call = server.calls[0]
@@ -129,15 +128,16 @@ async def test_a_primary_is_not_sent_what_it_says_itself_before_it_opened(scheme
 
 
 async def test_an_agent_that_never_opens_is_lost_within_the_limit(scheme: str) -> None:
-    async with agent_server(Script(open_after=None)) as server, connected(scheme, server) as agent:
+    options = AgentOptions(opening_seconds=0.7)
+    async with (
+        agent_server(Script(open_after=None)) as server,
+        connected(scheme, server, options) as agent,
+    ):
         session = Session()
-        before = asyncio.get_running_loop().time()
         agent.connect(opening(), session)
         lost = await session.lost()
-        took = asyncio.get_running_loop().time() - before
     assert session.heard == [lost]
-    assert "not opened within 1 s" in lost.reason
-    assert 0.9 < took < 1.5
+    assert "within 0.7 s" in lost.reason
 
 
 async def test_our_acks_follow_what_the_agent_said(scheme: str) -> None:
@@ -161,11 +161,9 @@ async def test_a_slow_reader_costs_audio_and_is_told_where(scheme: str) -> None:
         session = Session()
         stream = agent.connect(opening(limits=limits), session)
         await session.opened()
-        before = asyncio.get_running_loop().time()
         for number in range(200):
             stream.send_audio(number * CHUNK, chunk(number))
-        assert asyncio.get_running_loop().time() - before < 0.2  # it never blocks
-        await asyncio.sleep(0.3)
+        await eventually(lambda: stream.outstanding[1] < 100)  # it acks every fifth
         stream.send_audio(200 * CHUNK, chunk(200))
         goodbye(stream)
         await server.calls[0].ended.wait()
@@ -194,8 +192,8 @@ async def test_a_stalled_call_leaves_the_others_alone(scheme: str) -> None:
         for number in range(200):
             for salt, stream in enumerate(streams.values()):
                 stream.send_audio(number * CHUNK, chunk(number, salt))
-            if number % 10 == 0:
-                await asyncio.sleep(0.02)
+            while max(streams[name].outstanding[1] for name in ("one", "two")) > 400:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
         for stream in (streams["one"], streams["two"]):
             goodbye(stream)
         for name in ("one", "two"):
@@ -262,13 +260,12 @@ async def test_nothing_is_delivered_after_close(scheme: str) -> None:
         goodbye(stream)
         stream.send_audio(10 * CHUNK, chunk(10))
         await server.calls[0].ended.wait()
-        await asyncio.sleep(0.05)
     assert len(session.heard) == 1
     assert len(server.calls[0].audio) == 10
 
 
 async def test_a_server_that_is_gone_and_back_takes_new_calls(scheme: str) -> None:
-    options = AgentOptions(backoff_seconds=0.05, backoff_max_seconds=0.2, opening_seconds=3.0)
+    options = AgentOptions(backoff_seconds=0.05, backoff_max_seconds=0.2, opening_seconds=20)
     async with agent_server() as server, connected(scheme, server, options) as agent:
         first, second, third = Session(), Session(), Session()
         agent.connect(opening("first"), first)
@@ -276,7 +273,7 @@ async def test_a_server_that_is_gone_and_back_takes_new_calls(scheme: str) -> No
         await server.stop()
         assert (await first.lost()).retryable
         agent.connect(opening("second"), second)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # it dials in vain
         await server.start(server.port)
         await second.opened()
         agent.connect(opening("third"), third)
@@ -286,7 +283,7 @@ async def test_a_server_that_is_gone_and_back_takes_new_calls(scheme: str) -> No
 async def test_no_server_at_all_is_told_within_the_opening_limit(scheme: str) -> None:
     async with agent_server() as server:
         await server.stop()
-        async with connected(scheme, server) as agent:
+        async with connected(scheme, server, AgentOptions(opening_seconds=1.0)) as agent:
             session = Session()
             agent.connect(opening(), session)
             lost = await session.lost()
