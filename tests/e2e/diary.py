@@ -11,7 +11,7 @@ from voicefork_cli.lab.ours import Service
 from tests.fakes.tone_agent import WINDOW_MS
 
 Line = dict[str, Any]
-WAIT_SECONDS = 8.0
+WAIT_SECONDS = 20.0
 
 
 class Diary:

@@ -6,21 +6,25 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from voicefork_cli.measure.heard import Heard, hear
 from voicefork_cli.measure.packets import Packet
 from voicefork_cli.measure.tones import tones_of
-from voicefork_cli.sim.caller import CarrierCaller
+from voicefork_cli.sim.leg import Leg
 
 MUSIC, CALLER, AGENT, BOT, INTRO = 350, 440, 600, 1000, 1600
 TONES = (MUSIC, CALLER, AGENT, BOT, INTRO)
 SURE_PACKETS = 10
-LIMIT_SECONDS = 12.0
+LIMIT_SECONDS = 20.0
 
 
-async def until_hears(caller: CarrierCaller, hz: int, seconds: float = LIMIT_SECONDS) -> int:
-    """Waits until `hz` alone sounds for 200 ms; the arrival of its first packet after now."""
+async def until_hears(
+    caller: Leg, hz: int, seconds: float = LIMIT_SECONDS, *, since_ns: int = 0
+) -> int:
+    """Waits until `hz` alone sounds for 200 ms; the arrival of its first packet after now.
+
+    `since_ns`: or after then, so that it may be over already.
+    """
     candidates = tuple(dict.fromkeys((*TONES, hz)))
-    begun, looked = time.time_ns(), 0
+    begun, looked = since_ns or time.time_ns(), 0
     run: list[Packet] = []
     async with asyncio.timeout(seconds):
         while True:
@@ -35,7 +39,7 @@ async def until_hears(caller: CarrierCaller, hz: int, seconds: float = LIMIT_SEC
             await asyncio.sleep(0.02)
 
 
-def heard_between(caller: CarrierCaller, from_ns: int, to_ns: int) -> list[Packet]:
+def heard_between(caller: Leg, from_ns: int, to_ns: int) -> list[Packet]:
     return [packet for packet in caller.heard if from_ns <= packet.arrival_ns < to_ns]
 
 
@@ -50,7 +54,11 @@ def share(packets: Sequence[Packet], hz: int) -> float:
     return sum(each == {hz} for each in found) / len(found) if found else 0.0
 
 
-def since_answer(caller: CarrierCaller, to_ns: int | None = None) -> Heard:
-    """The caller's ear from the 200 OK to now, or to the end of the call."""
-    assert caller.answered_ns is not None
-    return hear(caller.heard, caller.answered_ns, to_ns or caller.ended_ns or time.time_ns())
+def hears_only(windows: Sequence[frozenset[int]], hz: int) -> bool:
+    """Whether an AI heard that tone in most of its windows, and no other in any.
+
+    A window of silence is what becomes of a caller's stream that comes too late to be played.
+    """
+    return set(windows) <= {frozenset({hz}), frozenset()} and 2 * windows.count(
+        frozenset({hz})
+    ) > len(windows)

@@ -31,7 +31,7 @@ from voicefork_cli.sim.src import SrcSettings
 from tests.e2e.diary import Diary
 
 TONE_AGENT = shipped("tests/fakes") / "tone_agent.py"
-GONE_SECONDS = 5.0
+GONE_SECONDS = 15.0
 
 
 DEFAULT = "tone"
@@ -106,11 +106,14 @@ class Stage:
         return routes
 
     @asynccontextmanager
-    async def edge(self, *workers: Service, fork_after: float = 0.0) -> AsyncIterator[Edge]:
-        """A carrier's way in. `fork_after`: how long the edge takes to find a worker."""
+    async def edge(
+        self, *workers: Service, fork_when: asyncio.Event | None = None
+    ) -> AsyncIterator[Edge]:
+        """A carrier's way in. `fork_when`: the edge has found a worker."""
 
         async def pick() -> list[str]:
-            await asyncio.sleep(fork_after)
+            if fork_when is not None:
+                await fork_when.wait()
             return [f"sip:{worker.addresses['sip']};transport=tcp" for worker in workers]
 
         src = SrcSettings(owner=self.owner)

@@ -19,14 +19,15 @@ from voicefork_cli.lab.ours import Service, WorkerPlan, open_worker
 from voicefork_cli.lab.processes import Lab
 from voicefork_cli.lab.redis import open_redis
 from voicefork_cli.lab.rtpengine import open_rtpengine
-from voicefork_cli.measure.heard import Heard, hear
 from voicefork_cli.sim.caller import CarrierCaller, Identity, open_caller
 from voicefork_cli.sim.edge import Edge
 from voicefork_cli.sim.phone import AgentPhone, Behaviour, PhoneCall, open_phone
 from voicefork_cli.sim.source import Silence, Tone
 from voicefork_sdk.escalation import Escalation
-from voicefork_sdk.events import HandoffUpdate
+from voicefork_sdk.events import Close, HandoffUpdate
+from voicefork_sdk.model import Phase
 
+from tests.e2e.alone import assert_never_alone, unheard, unsaid
 from tests.e2e.ears import BOT, CALLER, until_hears
 from tests.e2e.stage import Stage
 from tests.e2e.watch import PHASE_SECONDS, Handoffs, Watch
@@ -36,7 +37,7 @@ NUMBER, MUSIC_NUMBER = "+14155550100", "901"
 PHONES = ("agent-1", "agent-2")
 NOWHERE = "agent-away"  # its contact is a port at which nobody listens
 TENANT = "default"
-FOUND_SECONDS = 5.0
+FOUND_SECONDS = 15.0
 AFTERWARDS_SECONDS = 2.0  # of what came of a handoff: the witness watches as long
 
 
@@ -128,18 +129,32 @@ class Scene:
                 await asyncio.sleep(0.01)
         return call
 
-    def heard(self, to_ns: int, from_ns: int = 0) -> Heard:
-        """The caller's ear since the escalation."""
-        return hear(self.caller.heard, from_ns or self.escalated_ns, to_ns)
+    async def until_ended(self, phone: str = "agent-1", nth: int = 0) -> PhoneCall:
+        """Waits until the phone's call is over."""
+        call = await self.call_to(phone, nth)
+        async with asyncio.timeout(FOUND_SECONDS):
+            await call.ended.wait()
+        return call
 
-    def beyond_control(self, to_ns: int) -> Heard:
-        control = hear(self.control.heard, self.escalated_ns, to_ns)
-        return self.heard(to_ns).beyond(control)
+    async def until_closed(self) -> Close:
+        """Waits until the bot is told that the call is over for it."""
+        async with asyncio.timeout(FOUND_SECONDS):
+            while self.puppet.close is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        return self.puppet.close[1]
 
-    def gap_beyond_control_ms(self, to_ns: int) -> float:
-        """By how much the longest gap is longer than the control call's own."""
-        control = hear(self.control.heard, self.escalated_ns, to_ns)
-        return self.heard(to_ns).longest_gap_ms - control.longest_gap_ms
+    async def until_told(self, phase: Phase) -> None:
+        """Waits until that is the last that the bot was told of its handoff."""
+        async with asyncio.timeout(FOUND_SECONDS):
+            while not self.puppet.updates or self.puppet.updates[-1].phase is not phase:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    def assert_never_alone(self, to_ns: int = 0) -> None:
+        """The caller heard somebody, or music, from the escalation on; to now, or to `to_ns`."""
+        phones = [call for name in self.board.phones for call in self.calls_to(name)]
+        others = [unheard(self.control), *map(unsaid, phones)]
+        to_ns = to_ns or self.caller.ended_ns or time.time_ns()
+        assert_never_alone(self.caller, self.escalated_ns, to_ns, others)
 
     async def channels(self) -> list[str]:
         """Whose channels there are, without the control call's."""

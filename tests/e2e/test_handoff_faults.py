@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
@@ -21,8 +20,7 @@ from tests.e2e.switchboard import Scene, Switchboard, asking, open_switchboard
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SWITCH_GAP_MS = 60.0
-GONE_SECONDS = 1.0
+GONE_SECONDS = 10.0
 RULES = {
     "default": {"targets": ["PJSIP/agent-1"], "ring_seconds": 6},
 }
@@ -90,9 +88,7 @@ async def test_a_handoff_goes_on_while_redis_stands_still(board: Switchboard, wh
             with redis_stopped(board):
                 await watch.until(pb.PHASE_CONNECTED)
                 await until_hears(scene.caller, AGENT)
-        now = time.time_ns()
-        assert scene.heard(now).silent_ms == 0
-        assert scene.gap_beyond_control_ms(now) <= SWITCH_GAP_MS
+        scene.assert_never_alone()
         assert (await watch.settled()).outcome == pb.OUTCOME_CONNECTED
         await scene.until_stands(["PJSIP/agent-1", "PJSIP/carrier"], ["mix"])
         await until_published(scene)
@@ -100,6 +96,6 @@ async def test_a_handoff_goes_on_while_redis_stands_still(board: Switchboard, wh
 
 async def until_published(scene: Scene) -> None:
     """Late, but not lost."""
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(GONE_SECONDS):
         while not await scene.board.contexts(scene.call_id):  # noqa: ASYNC110
             await asyncio.sleep(0.05)

@@ -15,19 +15,20 @@ import pytest
 import pytest_asyncio
 from voicefork.handoff.v1 import handoff_pb2 as pb
 from voicefork_cli.lab.processes import Lab
-from voicefork_cli.measure.heard import hear
 from voicefork_cli.measure.pcm import tone
 from voicefork_cli.measure.tones import tone_timeline
 from voicefork_cli.sim.phone import Behaviour, PhoneCall
 
+from tests.e2e.alone import assert_never_alone, unsaid
 from tests.e2e.carrier_side import OTHER, Outside, open_outside
 from tests.e2e.ears import AGENT, BOT, CALLER, INTRO, MUSIC, TONES
 from tests.e2e.watch import Watch
+from tests.e2e.witnessed import assert_witness_agrees
 from tests.fakes.puppet_agent import story
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SOON = 8.0
+SOON = 20.0
 RULES = {
     "default": {
         "targets": ["PJSIP/agent-1"],
@@ -71,7 +72,7 @@ async def placed(outside: Outside, **escalation: Any) -> AsyncIterator[tuple[Pho
             work.create_task(watch.follow(outside.service))
             yield callee, watch
         over = (await watch.final()).changed_at.ToNanoseconds()
-        assert hear(callee.heard, begun, over).silent_ms == 0
+        assert_never_alone(callee, begun, callee.ended_ns or over, map(unsaid, outside.agent.calls))
     finally:
         await outside.clear(callee, *outside.agent.calls)
 
@@ -84,7 +85,9 @@ async def test_an_agent_who_is_called_first_and_the_callee_hear_each_other(
         agent = await outside.agent.next_call()
         assert (await watch.final()).outcome == pb.OUTCOME_CONNECTED
         await asyncio.gather(hears(callee, AGENT), hears(agent, CALLER))
-        assert (await watch.settled()).timing.dead_air_ms == 0
+        begun = watch.seen[0].created_at.ToNanoseconds()
+        last, over = await watch.settled(), callee.heard[-1].arrival_ns
+        assert_witness_agrees(last.timing.dead_air_ms, callee.heard, begun, over)
 
 
 async def test_the_agent_is_briefed_and_the_callee_hears_nothing_of_it(outside: Outside) -> None:

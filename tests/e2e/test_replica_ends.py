@@ -68,7 +68,7 @@ async def test_the_only_replica_goes_on_where_it_was_killed(company: Company) ->
         scene.escalated_ns = time.time_ns()
         handoff = await scene.ask(asking())
         await scene.call_to()
-        await asyncio.sleep(0.3)  # it rings, and that is written down
+        await asyncio.sleep(1.0)  # it rings, and that is written down
         pair.active.program.signal(signal.SIGKILL)
         await pair.active.program.wait()
         again = a_replica(company, "voicefork-0", pair.address)

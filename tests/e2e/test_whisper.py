@@ -5,7 +5,6 @@ Caller 440 Hz, bot 1000, music 350, agent 600; the AI's own briefing 1600.
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -14,20 +13,22 @@ import pytest
 import pytest_asyncio
 from voicefork.handoff.v1 import handoff_pb2 as pb
 from voicefork_cli.lab.processes import Lab
+from voicefork_cli.measure.heard import is_silent
 from voicefork_cli.measure.packets import Packet
 from voicefork_cli.measure.pcm import tone
-from voicefork_cli.measure.tones import tone_timeline
+from voicefork_cli.measure.tones import tone_timeline, tones_of
 
 from tests.e2e.ears import AGENT, BOT, CALLER, INTRO, MUSIC, TONES, until_hears
-from tests.e2e.story import Story, assert_seamless, nanoseconds, told
+from tests.e2e.story import Story, assert_seamless, assert_witness_agrees_with, nanoseconds, told
 from tests.e2e.switchboard import Switchboard, asking, open_switchboard
 from tests.e2e.test_handoff_faults import redis_stopped
 from tests.fakes.puppet_agent import story as words
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-WITNESS_TOLERANCE_MS = 20.0
 BRIEFING_SECONDS = 1.5
+AGENTS_PHASES = ["ANSWERED", "BRIEFING", "ACCEPTED", "MERGING", "CONNECTED"]
+"""The others are of the caller and the context, who go their own ways meanwhile."""
 RULES = {
     "default": {"targets": ["PJSIP/agent-1"], "ring_seconds": 4, "accept_seconds": 5},
     "rules": [
@@ -73,10 +74,14 @@ def heard(packets: Sequence[Packet], to_ns: int) -> list[set[float]]:
     return [set(each.hz) for each in stretches if each.hz]
 
 
+def milliseconds_of(packets: Sequence[Packet], hz: float) -> int:
+    return sum(hz in tones_of(packet, TONES) for packet in packets) * 20
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def told_story(board: Switchboard) -> Story:
     """The agent listens to the end, then presses the key."""
-    board.behave(ring_seconds=0.2, keys="1", keys_after_seconds=BRIEFING_SECONDS + 1.0)
+    board.behave(ring_seconds=0.2, keys="1", keys_after_seconds=BRIEFING_SECONDS + 1.5)
     async with board.calling() as scene:
         return await told(scene, await scene.escalate(whispering()))
 
@@ -99,13 +104,12 @@ async def test_the_agent_hears_the_whole_briefing_and_not_the_caller(told_story:
 
 
 async def test_the_phases_tell_of_the_briefing(told_story: Story) -> None:
-    agents = [phase for phase in told_story.watch.phases if not phase.startswith("CONTEXT")]
-    assert agents[-5:] == ["ANSWERED", "BRIEFING", "ACCEPTED", "MERGING", "CONNECTED"]
+    agents = [phase for phase in told_story.watch.phases if phase in AGENTS_PHASES]
+    assert agents == AGENTS_PHASES
 
 
 async def test_the_witness_agrees_with_the_callers_own_count(told_story: Story) -> None:
-    timing = told_story.last.timing
-    assert abs(timing.dead_air_ms - told_story.heard.dead_air_ms) <= WITNESS_TOLERANCE_MS
+    assert_witness_agrees_with(told_story)
 
 
 async def test_only_caller_agent_and_their_bridge_stand_afterwards(told_story: Story) -> None:
@@ -118,9 +122,8 @@ async def test_a_key_during_the_briefing_ends_it_and_takes_the_call(board: Switc
     async with board.calling() as scene:
         story = await told(scene, await scene.escalate(whispering(seconds=6.0)))
         assert story.order == [{BOT}, {MUSIC}, {AGENT}]
-        assert story.agent.answered_ns is not None
-        assert story.connected_ns - story.agent.answered_ns < 2.5e9
         assert heard(story.agent.heard, story.to_ns)[-1] == {CALLER}
+        assert milliseconds_of(story.agent.heard, INTRO) < 5_000  # of 6: it was cut short
         assert_seamless(story)
         assert story.bridges == ["mix"]
 
@@ -146,7 +149,7 @@ async def test_an_agent_who_hangs_up_while_being_briefed_is_followed_by_the_next
         final = await watch.final()
         assert final.outcome == pb.OUTCOME_CONNECTED
         await until_hears(scene.caller, AGENT)
-        assert scene.heard(nanoseconds(final)).silent_ms == 0
+        scene.assert_never_alone(nanoseconds(final))
         await scene.until_stands(["PJSIP/agent-2", "PJSIP/carrier"], ["mix"])
 
 
@@ -174,12 +177,12 @@ async def test_a_text_is_spoken_and_may_change_until_it_is(board: Switchboard) -
         patch = pb.PatchContextRequest(handoff_id=watch.handoff_id, context=later)
         patched: Any = board.service.PatchContext(patch)
         await patched
-        briefed = nanoseconds(await watch.until(pb.PHASE_BRIEFING))
+        await watch.until(pb.PHASE_BRIEFING)
+        merging = nanoseconds(await watch.until(pb.PHASE_MERGING))
+        (call,) = scene.calls_to()
+        spoken = [p for p in call.heard if p.arrival_ns < merging and not is_silent(p)]
+        assert len(spoken) > 50  # 1 s at least: the longer text
         await watch.final()
-        call = scene.calls_to()[0]
-        spoken = [p for p in call.heard if p.arrival_ns < briefed + 4_000_000_000]
-        assert len(spoken) > 100  # 2 s at least: the longer text
-        await asyncio.sleep(0.1)
 
 
 async def test_a_briefing_and_the_merge_go_on_while_redis_stands_still(board: Switchboard) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from voicefork.handoff.v1 import handoff_pb2 as pb
 from voicefork.handoff.v1 import handoff_pb2_grpc
 
-PHASE_SECONDS = 15.0
+PHASE_SECONDS = 25.0
 FINAL = frozenset(
     {pb.PHASE_CONNECTED, pb.PHASE_RETURNED, pb.PHASE_FAILED, pb.PHASE_CANCELLED, pb.PHASE_QUEUED}
 )
