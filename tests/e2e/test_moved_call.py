@@ -21,13 +21,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NUMBER = "+14155550100"
 SETTLED_SECONDS = 1.0  # both workers are in the pool, and the call is stored
-BACK_SECONDS = 6.0
-WORKER_LOST_MS = 1600  # until music plays: as where no other worker is (test_fail_open)
+BACK_SECONDS = 20.0
+WORKER_LOST_MS = 8_000  # until music plays: as where no other worker is (test_fail_open)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(stage_lab: Lab) -> AsyncIterator[Stage]:
-    async with open_stage(stage_lab, {DEFAULT: Guest(("--resume", "5"))}) as stage:
+    async with open_stage(stage_lab, {DEFAULT: Guest(("--resume", "15"))}) as stage:
         yield stage
 
 
