@@ -22,7 +22,7 @@ from voicefork_cli.sim.source import Tone
 
 from tests.e2e.ears import AGENT, BOT, INTRO, MUSIC, until_hears
 from tests.e2e.recordings import OTHER_AGENT, assert_whole, read_recording, voices_in
-from tests.e2e.switchboard import Scene, Switchboard, asking, open_switchboard
+from tests.e2e.switchboard import FOUND_SECONDS, Scene, Switchboard, asking, open_switchboard
 from tests.e2e.test_whisper import RULES, whispering
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -50,11 +50,17 @@ async def last_sequence(board: Switchboard, channel: str) -> int:
     names = [str(each["name"]) for each in await board.stage.ari("channels")]
     name = next(name for name in names if name.startswith(channel))
     bot = re.escape(name.removeprefix(channel).rpartition("-")[0])
+    got = re.compile(rf"Got +RTP packet from +{bot} \(type \d+, seq (\d+)")
+
+    async def sequence() -> int | None:
+        found = got.findall(asterisk.program.log_text())
+        return int(found[-1]) if found else None
+
     await asterisk.cli("rtp set debug on")
-    await asyncio.sleep(0.2)
-    await asterisk.cli("rtp set debug off")
-    got = rf"Got +RTP packet from +{bot} \(type \d+, seq (\d+)"
-    return int(re.findall(got, asterisk.program.log_text())[-1])
+    try:
+        return await asterisk.program.wait_until(sequence, FOUND_SECONDS)
+    finally:
+        await asterisk.cli("rtp set debug off")
 
 
 def wish(pattern: pb.Pattern.ValueType) -> pb.EscalateRequest:

@@ -75,7 +75,8 @@ async def test_the_caller_themselves_is_in_the_queue(house: House) -> None:
     async with house.talking(STASIS) as (caller, bot):
         assert await bot.refer(house.uri("voicefork")) == 202
         await until_hears(caller, AGENT)
-        assert await legs_of(house) == {"PJSIP/agent-1": "AppQueue", "PJSIP/carrier": "Queue"}
+        talking = {"PJSIP/agent-1": "AppQueue", "PJSIP/carrier": "Queue"}
+        await until(house, lambda legs: legs == talking)
         call_id = house.edge.calls[caller.call_id].voicefork_call
     assert house.agent.calls[-1].invite.get("X-Voicefork-Call") == call_id
 
