@@ -23,7 +23,7 @@ from voicefork_cli.lab.ports import HOST
 from voicefork_cli.lab.processes import Lab, Running
 from voicefork_cli.lab.templates import shipped
 
-READY_SECONDS = 10.0
+READY_SECONDS = 30.0
 # OpenSIPS 3.6.8 aborts when it is ended within seconds of a forked call; it is ended all the same.
 GRACE_SECONDS = 1.0
 MODULES = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from voicefork_cli.lab.ports import HOST
 from voicefork_cli.lab.processes import Lab, Running, find_program
 
-READY_SECONDS = 10.0
+READY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)

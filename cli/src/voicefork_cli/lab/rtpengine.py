@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from voicefork_cli.lab.ports import HOST
 from voicefork_cli.lab.processes import Lab, Running, find_program
 
-READY_SECONDS = 10.0
+READY_SECONDS = 30.0
 RTP_PORTS = 1200  # a forked call takes 8: RTP and RTCP of two legs, each received and copied
 
 
