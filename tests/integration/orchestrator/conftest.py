@@ -36,6 +36,11 @@ LIMITS = (
     "fleet.peers.ALIVE_SECONDS",
     "fleet.slots.LIMIT_SECONDS",
 )
+UNHURRIED = (
+    *("--drain-seconds", "0"),
+    *("--rendezvous-deadline", "30", "--bot-speaks-deadline", "30", "--adoption-deadline", "30"),
+)
+"""A test that is about the end of such a wait gives its own, and no other ends by a stall."""
 
 # A member that cannot be reached: callers stay in the queue, with its music.
 AGENT = {"agent-1": "sip:agent-1@127.0.0.1:9"}
@@ -148,7 +153,7 @@ async def start(asterisk: Asterisk, redis_url: str) -> AsyncIterator[Start]:
         lab = await stack.enter_async_context(open_lab())
 
         async def start(*options: str) -> Service:
-            plan = OrchestratorPlan(redis_url, asterisk, options=("--drain-seconds", "0", *options))
+            plan = OrchestratorPlan(redis_url, asterisk, options=(*UNHURRIED, *options))
             return await stack.enter_async_context(open_orchestrator(lab, plan))
 
         yield start

@@ -21,6 +21,7 @@ from voicefork_cli.measure.tones import share_of
 from voicefork_cli.sim.caller import CarrierCaller, open_caller
 from voicefork_cli.sim.source import Tone
 
+from tests.builders.virtual_time import eventually
 from tests.fakes.worker_control import FakeWorker
 from tests.integration.orchestrator.conftest import FAILURE_SECONDS, Pbx, Start
 from tests.integration.orchestrator.relay import open_relay
@@ -99,6 +100,12 @@ class Scene:
         remote = (attached.remote.host, attached.remote.port)
         self.tasks.append(asyncio.create_task(self.worker.speak(remote, frames)))
 
+    async def talks(self, orchestrator: Service) -> None:
+        """Waits until the orchestrator says so."""
+        async with asyncio.timeout(FAILURE_SECONDS):
+            while await state_of(orchestrator, self.call_id) != "talking":  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
     def report_to(self, orchestrator: Service) -> None:
         address = orchestrator.addresses["grpc"]
         self.reporting = asyncio.create_task(self.worker.report_to(address))
@@ -136,7 +143,7 @@ async def test_the_caller_hears_music_then_the_bot_and_nothing_is_left_after_the
     await scene.fork()
     await scene.talk(orchestrator)
     await scene.hears(BOT)
-    assert await state_of(orchestrator, scene.call_id) == "talking"
+    await scene.talks(orchestrator)
     await scene.caller.hang_up()
     assert await scene.detached() == Close.REASON_CALL_ENDED
     await scene.pbx.wait_empty()
@@ -234,7 +241,7 @@ async def test_early_media_is_answered_when_the_bot_is_about_to_speak(
     kind = worker_pb2.SetCallStateRequest
     await scene.worker.wait_told(kind, state=CallState.STATE_ANSWERED)
     await scene.hears(BOT)
-    assert scene.caller.answered_ns is not None
+    await eventually(lambda: scene.caller.answered_ns is not None, FAILURE_SECONDS)
 
 
 async def test_ringing_is_heard_until_the_bot_speaks(start: Start, scene: Scene) -> None:
@@ -292,7 +299,7 @@ async def test_a_second_orchestrator_process_takes_up_what_a_killed_one_left(
     await first.program.wait()
     scene.worker.told.clear()
     second = await start()
-    assert await state_of(second, scene.call_id) == "talking"
+    await scene.talks(second)
     await scene.hears(BOT)
     assert not scene.worker.told  # nothing had to be made anew
     legs = [c for c in await scene.pbx.listed("channels") if "UnicastRTP" in str(c["name"])]
