@@ -53,6 +53,12 @@ def fresh() -> str:
     return f"p-{time.time_ns()}"
 
 
+async def states(outside: Outside) -> dict[str, str]:
+    """Of each call, as the orchestrator sees it."""
+    views = await outside.stage.calls_of_orchestrator(outside.orchestrator)
+    return {str(view["call_id"]): str(view["state"]) for view in views}
+
+
 async def refusal(asked: Any) -> str:
     """ErrorInfo's reason."""
     with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -75,8 +81,9 @@ async def test_a_placed_call_hears_the_bot_and_the_bot_knows_it_is_answered(
     assert callee.invite.get("X-Voicefork-Direction") == "out"
     assert callee.invite.get("X-Voicefork-Call") == call_id
     await puppet.call.answered()
-    (view,) = await outside.stage.calls_of_orchestrator(outside.orchestrator)
-    assert (view["call_id"], view["state"]) == (call_id, "talking")
+    async with asyncio.timeout(SOON):
+        while await states(outside) != {call_id: "talking"}:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
     await outside.clear(callee)
     assert len(await read_recording(outside.stage.asterisk.spool, call_id))
 
