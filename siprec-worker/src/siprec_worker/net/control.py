@@ -17,7 +17,6 @@ from voicefork.worker.v1 import worker_pb2, worker_pb2_grpc
 
 from siprec_worker.config import HostPort
 from siprec_worker.errors import SetupError
-from siprec_worker.media.carried import Reached, Tie
 from siprec_worker.media.model import TalkbackCodec
 from siprec_worker.media.witness import Findings
 from siprec_worker.net.ari_escape import AriEscape
@@ -25,13 +24,11 @@ from siprec_worker.net.fork_store import AWAY
 from siprec_worker.net.grpc_tls import GrpcTls, is_open_to_strangers
 from siprec_worker.net.moving import Moving
 from siprec_worker.net.passing_on import PassingOn, passed_on
-from siprec_worker.net.receiving import NotAdopted, Receiving
+from siprec_worker.net.receiving import NotAdopted, Receiving, told_by
 from siprec_worker.session import events as ev
-from siprec_worker.session.adoption import Remainder, Told
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.model import CallStatus, CloseReason, HandoffUpdate, Party
 from siprec_worker.session.registry import Calls
-from siprec_worker.session.stored_fork import StoredFork, parse_stored_fork
 
 log = structlog.get_logger(__name__)
 
@@ -206,12 +203,7 @@ class WorkerControlService(worker_pb2_grpc.WorkerControlServicer):
     async def CarryOn(  # noqa: N802
         self, request: worker_pb2.CarryOnRequest, context: Context
     ) -> worker_pb2.CarryOnResponse:
-        agents: dict[str, list[Remainder]] = {}
-        for one in request.streams:
-            agents.setdefault(one.agent, []).append(Remainder(one.seq, tuple(one.left)))
-        legs = {leg.handle: _reached(leg) for leg in request.legs}
-        told = Told(agents, legs, _newest(request.call_state), request.ended)
-        if not (await self._moves(context)).receiving.carry_on(request.call_id, told):
+        if not (await self._moves(context)).receiving.carry_on(request.call_id, told_by(request)):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"call {request.call_id} is not coming")
         return worker_pb2.CarryOnResponse()
 
@@ -290,19 +282,6 @@ def _is_address(remote: worker_pb2.RtpAddress) -> bool:
     except ValueError:
         return False
     return 0 < remote.port < 65536  # noqa: PLR2004 - 16 bits
-
-
-def _reached(leg: worker_pb2.LegReached) -> Reached:
-    return Reached(Tie(leg.ssrc, leg.timestamp, leg.pts), leg.sequence)
-
-
-def _newest(state: bytes) -> StoredFork | None:
-    """An older worker says none; another's that cannot be read leaves what it said at first."""
-    try:
-        return parse_stored_fork(state) if state else None
-    except ValueError as error:
-        log.warning("state not taken", why=str(error))
-        return None
 
 
 def _report(findings: Findings, *, final: bool) -> worker_pb2.WitnessReport:

@@ -8,12 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
+from voicefork.worker.v1 import worker_pb2
 
 from siprec_worker.errors import NoPorts, PeerError
+from siprec_worker.media.carried import Reached, Tie
 from siprec_worker.net.fork_store import AWAY, ForkStore
 from siprec_worker.net.lease import Lease
 from siprec_worker.net.pool import Pool
-from siprec_worker.session.adoption import Adoption, Told
+from siprec_worker.session.adoption import Adoption, Remainder, Told
 from siprec_worker.session.call import RecordedCall
 from siprec_worker.session.stored_fork import StoredFork, parse_stored_fork
 from siprec_worker.telemetry import Metrics
@@ -150,3 +152,24 @@ async def _rtp_arrives(call: RecordedCall, fork: StoredFork) -> None:
         async with asyncio.timeout(ARRIVAL_SECONDS):
             while not all(line.track.inbox for line in heard):  # noqa: ASYNC110 - a tick tells
                 await asyncio.sleep(_LOOK_SECONDS)
+
+
+def told_by(request: worker_pb2.CarryOnRequest) -> Told:
+    """What the former worker says. Never raises."""
+    agents: dict[str, list[Remainder]] = {}
+    for one in request.streams:
+        agents.setdefault(one.agent, []).append(Remainder(one.seq, tuple(one.left)))
+    legs = {
+        leg.handle: Reached(Tie(leg.ssrc, leg.timestamp, leg.pts), leg.sequence)
+        for leg in request.legs
+    }
+    return Told(agents, legs, _newest(request.call_state), request.ended)
+
+
+def _newest(state: bytes) -> StoredFork | None:
+    """An older worker says none; one that cannot be read leaves what was said at first."""
+    try:
+        return parse_stored_fork(state) if state else None
+    except ValueError as error:
+        log.warning("state not taken", why=str(error))
+        return None

@@ -13,13 +13,14 @@ import grpc
 import pytest
 from siprec_worker.errors import NoPorts
 from siprec_worker.net.lease import Dead
-from siprec_worker.net.receiving import NotAdopted, Receiving
+from siprec_worker.net.receiving import NotAdopted, Receiving, told_by
 from siprec_worker.net.rescue import Rescue
 from siprec_worker.protocol.sip.events import DialogState
 from siprec_worker.session.identity import Identity
 from siprec_worker.session.model import CallId, SessionId
 from siprec_worker.session.stored_fork import StoredFork
 from siprec_worker.telemetry import Metrics
+from voicefork.worker.v1 import worker_pb2
 
 STATE = StoredFork(
     DialogState(
@@ -160,3 +161,13 @@ async def test_a_fault_after_the_call_was_begun_leaves_none_behind() -> None:
     await rescued(around)
     assert (around.forgotten, around.given_up, around.over) == (["a@b"], 1, ["a@b"])
     assert around.ends == [("a", "default", "not adopted: KeyError")]
+
+
+def test_a_former_workers_word_without_a_state_that_can_be_read_leaves_what_it_said_at_first() -> (
+    None
+):
+    assert told_by(worker_pb2.CarryOnRequest(call_id="a")).fork is None  # an older worker
+    assert told_by(worker_pb2.CarryOnRequest(call_state=b"no stored fork")).fork is None
+    newest = told_by(worker_pb2.CarryOnRequest(call_state=STATE)).fork
+    assert newest is not None
+    assert newest.encode() == STATE
