@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
+import time
 
 from rich.console import Console
 from voicefork_cli.lab.processes import Lab
 from voicefork_cli.operator.drain import DrainPlan, run_drain
 
-from tests.builders.moving_forks import open_pooled
+from tests.builders.moving_forks import open_pooled, until
 
 
 def screens() -> tuple[Console, Console, io.StringIO]:
@@ -31,13 +31,14 @@ async def test_a_worker_is_drained_by_its_name_and_its_calls_go_on(lab: Lab) -> 
         assert "w1: draining, 2 calls" in text.getvalue()
         assert "w1: ended" in text.getvalue()
         assert await pooled.owners() == {pooled.uri("w2")}
-        await asyncio.sleep(0.5)
+        later = time.time() + 0.3
+        await until(lambda: all(h.first_after(later) for h in pooled.agent.heard.values()))
         assert all((h.missing(), h.gaps) == (0, []) for h in pooled.agent.heard.values())
 
 
 async def test_a_worker_that_nobody_knows_is_told_with_those_there_are(lab: Lab) -> None:
     async with open_pooled(lab, "w1") as pooled:
-        await asyncio.sleep(0.5)
+        await until(lambda: pooled.pool.call("vf_workers"))
         screen, complaints, text = screens()
         assert await run_drain(DrainPlan("w9", pooled.redis.url), screen, complaints) == 1
         assert "no worker 'w9' in the pool; there: w1" in text.getvalue()

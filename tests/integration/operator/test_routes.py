@@ -12,7 +12,7 @@ EXAMPLE = Path(__file__).parents[3] / "deploy" / "routing.yaml"
 
 def routes(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "voicefork_cli", "routes", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
 
 
 def test_the_example_is_right() -> None:
