@@ -145,11 +145,11 @@ async def test_a_stall_is_counted_and_not_made_up_for() -> None:
     with RtpTick(interval=0.02) as tick:
         tick.add_listener(times.append)
         await ticks(tick, 2)
-        time.sleep(0.2)  # noqa: ASYNC251 - the stall
+        time.sleep(0.5)  # noqa: ASYNC251 - the stall
         before = len(times)
         await ticks(tick, 3)
     assert tick.stats.skipped_ticks + tick.stats.late_ticks >= 5
-    assert tick.stats.longest_tick < 0.2
+    assert tick.stats.longest_tick < 0.5
     # Right after the stall one tick comes at once, the others at their pace.
     assert times[before + 2] - times[before] > 0.015
 
@@ -243,13 +243,14 @@ class DatagramOracle(asyncio.DatagramProtocol):
 async def test_a_call_hears_the_same_as_with_the_loops_own_receiver(open_socket: Open) -> None:
     loop = asyncio.get_running_loop()
     ticked, plain, sender = open_socket(), open_socket(), open_socket()
-    calls = [CallAudio(loop.time(), uplink=AudioFormat(Encoding.G711_ULAW, 8000)) for _ in "ab"]
+    arrived: list[list[bytes]] = [[], []]
+    calls = [CallAudio(0.0, uplink=AudioFormat(Encoding.G711_ULAW, 8000)) for _ in "ab"]
     tracks = [call.add_track(0, {0: ("PCMU", 8000)}) for call in calls]
     audio: list[list[bytes]] = [[], []]
     with RtpTick(interval=0.02) as tick:
-        tick.add(ticked, tracks[0].receive)
+        tick.add(ticked, arrived[0].append)
         transport, _ = await loop.create_datagram_endpoint(
-            lambda: DatagramOracle(tracks[1].receive), sock=plain
+            lambda: DatagramOracle(arrived[1].append), sock=plain
         )
 
         def listen(now: float) -> None:
@@ -258,7 +259,14 @@ async def test_a_call_hears_the_same_as_with_the_loops_own_receiver(open_socket:
                     if isinstance(item, AudioChunk):
                         heard.append(item.legs[0].data)
 
-        tick.add_listener(listen)
+        def play(begun: int) -> None:
+            """Four ticks of the calls' own time, with what has come since the last."""
+            for track, packets in zip(tracks, arrived, strict=True):
+                for packet in packets[begun:]:
+                    track.receive(packet)
+            for number in range(begun + 1, begun + 5):
+                listen(number * 0.02)
+
         for call in calls:
             call.want([0])
         numbers = list(range(40))
@@ -269,8 +277,9 @@ async def test_a_call_hears_the_same_as_with_the_loops_own_receiver(open_socket:
             for number in block if at else range(4):
                 for sock in (ticked, plain):
                     sender.sendto(rtp(number), sock.getsockname())
-            await ticks(tick, 4)
-        await ticks(tick, 4)
+            await until(lambda at=at: [len(one) for one in arrived] == [at + 4] * 2)  # type: ignore[misc]
+            play(at)
+        play(40)
         transport.close()
     assert audio[0] == audio[1]
     assert [data[0] for data in audio[0]] == numbers
