@@ -12,6 +12,8 @@ from siprec_worker.protocol.sip.framing import StreamFramer
 from siprec_worker.protocol.sip.message import Request, Response
 from siprec_worker.protocol.sip.parsing import parse_message
 
+LIMIT_SECONDS = 20.0  # that an answer never came; not how long one takes
+
 
 class Peer(asyncio.Protocol):
     """One socket to the endpoint. Answers nothing by itself."""
@@ -52,11 +54,13 @@ class Peer(asyncio.Protocol):
         else:
             self._transport.sendto(data)  # type: ignore[attr-defined]
 
-    async def receive(self, seconds: float = 3.0) -> Request | Response:
+    async def receive(self, seconds: float = LIMIT_SECONDS) -> Request | Response:
         async with asyncio.timeout(seconds):
             return await self.inbox.get()
 
-    async def final_response(self, method: str, cseq: int | None, seconds: float = 3.0) -> Response:
+    async def final_response(
+        self, method: str, cseq: int | None, seconds: float = LIMIT_SECONDS
+    ) -> Response:
         """Skips everything else: retransmissions of earlier answers, and the worker's requests."""
         async with asyncio.timeout(seconds):
             while True:

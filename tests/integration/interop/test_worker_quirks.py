@@ -291,7 +291,7 @@ async def test_unreadable_metadata_cost_no_recording(document: bytes, recovered:
 
 async def until(worker: RunningWorker, caller: Caller, wanted: Any) -> dict[str, Any]:
     """Asks until the worker shows it: an ACK has no answer to wait for."""
-    for _ in range(100):
+    for _ in range(2000):
         call = await shown(worker, caller)
         if wanted(call):
             return call

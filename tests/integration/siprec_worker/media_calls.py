@@ -34,7 +34,7 @@ from siprec_worker.session.routes import Routes
 from siprec_worker.telemetry import Metrics
 
 HOST = "127.0.0.1"
-LIMIT = 6.0  # seconds
+LIMIT = 20.0  # seconds
 DIALOG = DialogId("dialog")
 PORTS = (42_000, 44_000)
 _INVITE = (

@@ -43,7 +43,7 @@ class Scene:
         )
 
     async def until(self, check: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not check():  # noqa: ASYNC110 - what is waited for is another server's memory
                 await asyncio.sleep(0.005)
 

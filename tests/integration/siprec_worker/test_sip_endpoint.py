@@ -42,7 +42,7 @@ class Listener:
         self.told.put_nowait(event)
 
     async def wait_for(self, kind: type[UasEvent]) -> UasEvent:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not isinstance(event := await self.told.get(), kind):
                 pass
         return event
@@ -82,7 +82,7 @@ class Line:
         return answer
 
     async def next_request(self, method: str) -> Request:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while True:
                 message = await self.peer.inbox.get()
                 if isinstance(message, Request) and message.method == method:
@@ -202,7 +202,7 @@ async def test_our_request_goes_over_a_new_connection_when_the_old_one_is_gone()
             await round_trip(call.endpoint)  # by now the endpoint has seen the close, too
             assert call.endpoint.connection_count == 0
             assert call.endpoint.bye(dialog_id)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 peer = await accepted.get()
             bye = await peer.receive()
             assert isinstance(bye, Request)
@@ -219,7 +219,7 @@ async def test_connections_over_the_limit_are_closed() -> None:
         await call.answered()
         async with (
             connected_peer("tcp", call.endpoint.host, call.endpoint.port) as second,
-            asyncio.timeout(5),
+            asyncio.timeout(20),
         ):
             await second.closed.wait()
         assert not call.peer.closed.is_set()
@@ -228,7 +228,7 @@ async def test_connections_over_the_limit_are_closed() -> None:
 async def test_a_half_sent_message_does_not_hold_its_connection_for_ever() -> None:
     async with line("tcp", TcpLimits(message=0.01)) as call:
         call.peer.send(call.invite()[:100])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await call.peer.closed.wait()
 
 
@@ -237,7 +237,7 @@ async def test_an_unframeable_stream_is_refused_and_closed() -> None:
         head = call.request("INFO", 5).replace(b"Content-Length: 0", b"Content-Length: 70000")
         call.peer.send(head)
         assert (await call.peer.final_response("INFO", 5)).status == 400
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await call.peer.closed.wait()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 
@@ -54,6 +55,8 @@ async def test_a_stream_that_breaks_is_counted_with_what_it_cost(
             port = parse_sdp(answer.body).media[0].port
             await source.stream([rtp(number) for number in range(PACKETS)], port)
             how = "resumed" if known else "anew"
+            while not await figure(worker, f'agent_resumes_total{{how="{how}"}}'):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
             assert await figure(worker, f'agent_resumes_total{{how="{how}"}}') == 1
             assert await figure(worker, 'agent_resumes_total{how="failed"}') == 0
             replayed = await figure(worker, "agent_replayed_ms_total")
