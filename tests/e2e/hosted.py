@@ -35,6 +35,7 @@ from tests.e2e.ears import BOT, CALLER, INTRO, TONES, until_hears
 from tests.e2e.stage import Stage
 from tests.e2e.watch import Handoffs
 from tests.fakes.puppet_agent import open_puppet
+from tests.integration.orchestrator.relay import Relay, open_relay
 
 STASIS, DIALPLAN, AMI = "920", "921", "922"
 AMI_NODE = "old"
@@ -65,6 +66,7 @@ class House:
     service: Handoffs
     centre: AgentPhone  # outside, behind the trunk
     heir: Service | None = None  # a second orchestrator; it came later
+    to_redis: Relay | None = None  # of the first one alone
 
     @asynccontextmanager
     async def talking(self, number: str) -> AsyncIterator[tuple[CarrierCaller, PhoneCall]]:
@@ -98,8 +100,8 @@ async def open_house(  # noqa: PLR0913 - keywords, most of them
 ) -> AsyncIterator[House]:
     """`refers`: who does REFERs, as --refers says. `installation`: of another Asterisk.
 
-    `heir`: there is a second orchestrator, which is the one that is asked. `record`: by
-    MixMonitor.
+    `heir`: there is a second orchestrator, which is the one that is asked; the way from the first
+    one to Redis can be cut then. `record`: by MixMonitor.
     """
     async with AsyncExitStack() as opened:
         vendor = await opened.enter_async_context(open_puppet())
@@ -131,7 +133,9 @@ async def open_house(  # noqa: PLR0913 - keywords, most of them
             *("--refers", refers, "--routing", str(routing), "--trunk", TRUNK),
             *("--ami-nodes", json.dumps({AMI_NODE: f"127.0.0.1:{stage.asterisk.ami_port}"})),
         )
-        orchestrators = [await opened.enter_async_context(stage.orchestrator(*options))]
+        relay = await opened.enter_async_context(open_relay(stage.redis.url)) if heir else None
+        own = ("--redis", relay.url.replace("http:", "redis:")) if relay is not None else ()
+        orchestrators = [await opened.enter_async_context(stage.orchestrator(*options, *own))]
         if heir:
             plan_of_heir = OrchestratorPlan(
                 *(stage.redis.url, stage.asterisk, "orchestrator-2", "voicefork-1", options)
@@ -151,6 +155,7 @@ async def open_house(  # noqa: PLR0913 - keywords, most of them
         yield House(
             *(stage, edge, bot, agent, orchestrators[0], worker, Handoffs(channel), centre),
             heir=orchestrators[-1] if heir else None,
+            to_redis=relay,
         )
 
 

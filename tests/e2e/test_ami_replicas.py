@@ -164,6 +164,35 @@ async def test_who_dies_while_the_backup_centre_rings_has_called_it_once(house: 
         await house.stage.forget()  # the dead one's half of the rendezvous
 
 
+async def test_who_alone_has_no_redis_leaves_the_caller_to_its_successor(house: House) -> None:
+    """Both hear that the queue gives up."""
+    assert house.to_redis is not None
+    assert house.heir is not None
+    house.agent.behaviour = Behaviour(status=None)
+    house.centre.behaviour = Behaviour(ring_seconds=0.3)
+    async with an_impatient_queue(house, 4), house.talking(AMI) as (caller, _):
+        begun = time.time_ns()
+        call_id = await call_at(house, house.orchestrator)
+        async with escalated(house, call_id, intent="backup") as watch:
+            await house.agent.next_call()
+            house.to_redis.cut()
+            await drives(house, house.heir)
+            assert (await watch.final()).outcome == pb.OUTCOME_BACKUP_CENTRE
+            await until_hears(caller, AGENT)
+            assert_seamless(caller, begun)
+        assert len(house.centre.calls) == 1
+        assert "left to another replica" in house.orchestrator.program.log_text()
+        house.to_redis.mend()
+        await house.stage.forget()  # its half of the rendezvous
+
+
+async def drives(house: House, orchestrator: Service) -> None:
+    """The node."""
+    async with asyncio.timeout(SOON):
+        while "this replica drives the node" not in orchestrator.program.log_text():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
 async def test_a_replica_that_leaves_gives_the_node_away_at_once(house: House) -> None:
     async with house.talking(AMI):
         call_id = await call_at(house, house.orchestrator)

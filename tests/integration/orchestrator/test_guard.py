@@ -13,6 +13,7 @@ from orchestrator.fleet.slots import LEASE_SECONDS
 from redis.asyncio import Redis
 
 from tests.integration.orchestrator.conftest import FAILURE_SECONDS
+from tests.integration.orchestrator.relay import open_relay
 
 LONG_SECONDS = 600.0  # a lease that no stall of this process outlasts
 
@@ -30,10 +31,11 @@ def node() -> str:
 
 
 class Driver:
-    """What a replica does with a node that is its own."""
+    """What a replica does with a node that is its own. `written`: the fence that is in it."""
 
     def __init__(self, redis: Redis, node: str, replica: str) -> None:
         self.guard = Guard(redis, node, replica)
+        self.written: int | None = None
         self.driving = False
         self.lost = 0
 
@@ -44,13 +46,16 @@ class Driver:
         finally:
             self.driving = False
 
+    async def ask(self) -> int | None:
+        return self.written
+
     def note_loss(self) -> None:
         self.lost += 1
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Driver]:
         async with asyncio.TaskGroup() as work:
-            task = work.create_task(self.guard.run(self.drive, self.note_loss))
+            task = work.create_task(self.guard.run(self.drive, self.note_loss, self.ask))
             yield self
             task.cancel()
 
@@ -152,14 +157,50 @@ async def test_who_stood_still_asks_before_the_node_is_told_anything(
         await until(lambda: one.driving)
 
 
+@asynccontextmanager
+async def cut_off(redis_url: str, node: str) -> AsyncIterator[Driver]:
+    """A driver whose lease Redis confirms no longer."""
+    async with open_relay(redis_url) as relay:
+        connection: Redis = Redis.from_url(relay.url.replace("http:", "redis:"), protocol=2)
+        one = Driver(connection, node, "one")
+        async with one.running():
+            await until(lambda: one.driving)
+            assert one.guard.confirmed
+            relay.cut()
+            await until(lambda: not one.guard.confirmed)
+            yield one
+        await connection.aclose()
+
+
 async def test_without_redis_who_drives_goes_on(redis_url: str, node: str) -> None:
-    connection: Redis = Redis.from_url(redis_url, protocol=2)
-    one = Driver(connection, node, "one")
-    async with one.running():
-        await until(lambda: one.driving)
-        connection.connection_pool.connection_kwargs["port"] = 1  # nobody listens there
-        await connection.connection_pool.disconnect()
-        await asyncio.sleep(LEASE_SECONDS + 0.5)
+    async with cut_off(redis_url, node) as one:
+        for written in (None, 0, one.guard.fence):  # silent, begun anew, ours
+            one.written = written
+            await asyncio.sleep(2 * BEAT_SECONDS)
+            assert one.driving
+            assert await one.guard.permit()
+
+
+async def test_who_alone_has_no_redis_heeds_the_fence_that_its_successor_wrote(
+    redis: Redis, redis_url: str, node: str
+) -> None:
+    async with cut_off(redis_url, node) as one:
+        other = Driver(redis, node, "other")
+        async with other.running():
+            await until(lambda: other.driving)
+            assert other.guard.fence > one.guard.fence
+            assert await one.guard.permit()  # it has not looked at the node yet
+            one.written = other.guard.fence
+            assert not await one.guard.permit()
+            await until(lambda: one.lost == 1)
+            await asyncio.sleep(2 * BEAT_SECONDS)
+            assert (one.driving, one.lost) == (False, 1)
+
+
+async def test_a_node_that_answers_too_late_says_nothing_of_now(
+    redis_url: str, node: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.fleet.guard.SETTLE_SECONDS", 0.0)
+    async with cut_off(redis_url, node) as one:
+        assert not await one.guard.permit()
         assert one.driving
-        assert await one.guard.permit()
-    await connection.aclose()

@@ -10,6 +10,7 @@ import structlog
 
 from orchestrator.app import ami_news
 from orchestrator.app.ami_early import CALL_EVENT, EarlyEvents
+from orchestrator.app.ami_fence import write_fence, written_fence
 from orchestrator.app.ami_listing import Listed, QueueEnd, listed
 from orchestrator.app.dialplan import AMI, Dialplan
 from orchestrator.ari.ami import AmiAccount, AmiClient
@@ -21,7 +22,7 @@ from orchestrator.fleet import events as on
 from orchestrator.fleet.call import DEFAULT_TENANT, EnteredCall, Tenant, name_or_empty
 from orchestrator.fleet.calls import Calls
 from orchestrator.fleet.dialplan_callers import DialplanCallers
-from orchestrator.fleet.guard import Guard
+from orchestrator.fleet.guard import SETTLE_SECONDS, Guard
 from orchestrator.handoff.registry import Registry
 from orchestrator.model import CallId, ChannelId, DialplanEntry, Target
 from orchestrator.telemetry import Metrics
@@ -79,7 +80,7 @@ class AmiSite:
 
     async def run(self) -> None:
         """Drives the node whenever it is ours, until cancelled."""
-        await self._guard.run(self._drive, self._forget)
+        await self._guard.run(self._drive, self._forget, partial(written_fence, self.client))
 
     async def _drive(self) -> None:
         async with asyncio.TaskGroup() as work:
@@ -214,6 +215,7 @@ class AmiSite:
         """Who is there, who has gone, who talks to whom? Raises PbxError."""
         before = dict(self._callers)
         with self._early.keeping():
+            await self._take_over()
             there = await listed(self.client)
             for gone in before.keys() - {each.channel for each in there}:
                 self._hung_up(gone)
@@ -227,6 +229,16 @@ class AmiSite:
             for event in self._early.rest():
                 self._take(event)
         await self._end_those_not_in({each.channel for each in there})
+
+    async def _take_over(self) -> None:
+        """Whose the node is now, before anything is looked at. Raises PbxError."""
+        if not self._guard.confirmed:
+            return  # another one may have written it, who is asked for before each action
+        before = await written_fence(self.client)
+        if before != self._guard.fence:
+            await write_fence(self.client, self._guard.fence)
+            if before:  # what was sent before it could be known has been done then
+                await asyncio.sleep(SETTLE_SECONDS)
 
     async def _end_those_not_in(self, living: Collection[str]) -> None:
         """Who was in the dialplan, and hung up while nobody drove the node."""

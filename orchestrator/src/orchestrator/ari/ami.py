@@ -27,6 +27,9 @@ _PING_SECONDS = 5.0
 _CHUNK = 64 * 1024
 _MOST_PENDING = 64
 _CHANNEL_GONE = ("no such channel", "channel does not exist", "channel not existent")
+_ASKS_NOBODY = frozenset({"Challenge", "Login", "Ping", "Getvar"})
+"""Actions that change nothing, and by which it is found out whether others may be made."""
+
 _MOST_ROWS = 10_000  # of one list; more are dropped and counted
 
 
@@ -62,7 +65,8 @@ class AmiClient:
         limit_seconds: float = 2.0,
         permit: Permit | None = None,
     ) -> None:
-        """`permit`: asked before anything is asked for; False = another replica does it."""
+        """`permit`: asked before anything is asked for but variables; False = another replica does
+        it."""
         self._permit = permit
         self._account = account
         self._on_event = on_event
@@ -179,7 +183,8 @@ class AmiClient:
     async def _ask(
         self, name: str, fields: Mapping[str, str] | Sequence[tuple[str, str]], *, listing: bool
     ) -> tuple[AmiMessage, Sequence[AmiMessage]]:
-        if self._permit is not None and not await self._permit():
+        permit = None if name in _ASKS_NOBODY else self._permit
+        if permit is not None and not await permit():
             raise Unreachable("AMI", name, 0, "another replica drives this node")
         if len(self._pending) >= _MOST_PENDING:
             raise Unreachable("AMI", name, 0, "too many actions wait for their answers")
