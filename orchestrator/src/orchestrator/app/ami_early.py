@@ -16,7 +16,9 @@ CALL_EVENT = "VoiceforkCall"
 """UserEvent of the shipped include, once the hosted bot has answered: it makes a caller known."""
 MOST_EVENTS = 4096  # of all channels of the node
 
-_KINDS = frozenset({"UserEvent", "Hangup", "AgentCalled", "AgentConnect", "BridgeEnter"})
+_KINDS = frozenset(
+    {"UserEvent", "Hangup", "AgentCalled", "AgentConnect", "BridgeEnter", "DialState"}
+)
 
 
 class EarlyEvents:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
+from orchestrator.app.ami_listing import Listed
 from orchestrator.handoff.names import agent_channel
 from orchestrator.model import (
     DialplanEntry,
@@ -25,6 +27,7 @@ from tests.fakes.handoff_ports import FakeStore
 from tests.fakes.telephony import Phone
 from tests.unit.orchestrator.app.ami_house import (
     CALLER,
+    QUEUED,
     WITH_BOT,
     House,
     driving,
@@ -43,9 +46,11 @@ AWAY = Treatment(
 
 
 @asynccontextmanager
-async def calling_the_centre(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[House, str]]:
+async def calling_the_centre(
+    monkeypatch: pytest.MonkeyPatch, store: FakeStore | None = None
+) -> AsyncIterator[tuple[House, str]]:
     """And the name of who is called."""
-    async with driving(monkeypatch, FakeStore()) as house:
+    async with driving(monkeypatch, store or FakeStore()) as house:
         house.lab.table = RoutingTable(AWAY)
         house.lab.pbx.phones[BOB] = Phone(answers=False)
         house.lists.append(lambda: [WITH_BOT])
@@ -71,6 +76,23 @@ async def test_the_calls_of_the_dialplan_are_those_of_the_handoff(
         await told(house, Phase.RINGING)
         house.site.heard(event("BridgeEnter", Uniqueid=CALLER))
         assert (await told(house, Phase.CONNECTED)).outcome is Outcome.BACKUP_CENTRE
+
+
+async def test_a_phone_that_rings_just_while_its_caller_is_adopted_is_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = FakeStore()
+    async with calling_the_centre(monkeypatch, store) as (dead, agent):
+        await eventually(lambda: agent in dead.lab.pbx.up)
+    async with driving(monkeypatch, store) as heir:
+
+        def told_meanwhile() -> list[Listed]:
+            heir.site.heard(event("DialState", Uniqueid=CALLER, DialStatus="RINGING"))
+            return [replace(QUEUED, context="voicefork-dial", extension=agent)]
+
+        heir.lists.append(told_meanwhile)
+        await heir.connect()
+        assert (await told(heir, Phase.RINGING)).target == BOB
 
 
 async def test_who_was_not_reached_is_followed_by_the_menu_and_its_keys(
