@@ -139,8 +139,9 @@ def back_to_music(state: State) -> Step:
 def queue_failed(state: State, tries: int, outcome: Outcome, at: float) -> Step:
     """The last way out failed: tried again while music plays, hung up when it never works.
 
-    The music is the channel's own: the hold may have failed, too. Whom only the dialplan has is
-    still with the bot then, or on the dialplan's own way out of the queue: not hung up.
+    The music is the channel's own: the hold may have failed, too. Whom only the dialplan has is not
+    hung up: they are still with the bot, or on the dialplan's own way out of the queue, or of what
+    followed it.
     """
     if tries < QUEUE_TRIES:
         request, again = state.request, at + RETRY_SECONDS * 2 ** (tries - 1)
@@ -149,7 +150,10 @@ def queue_failed(state: State, tries: int, outcome: Outcome, at: float) -> Step:
             SetDeadline(Deadline.RETRY, again),
         )
     if state.request.place.dialplan_only:
-        return queued(state, Outcome.QUEUED, at) if state.gave_up else returned(state, outcome, at)
+        if state.gave_up:
+            return queued(state, Outcome.QUEUED, at)
+        away = state.bot_lost or state.attempts  # it has no leg any more
+        return (caller_gone if away else returned)(state, outcome, at)
     moved, effects = caller_gone(state, outcome, at)
     return moved, (hang_up(state, state.request.caller), *effects)
 
@@ -167,8 +171,14 @@ def queued(state: State, place: Outcome, at: float) -> Step:
 
 
 def in_queue(state: State) -> Step:
-    """The queue has the caller and will tell what comes of it; the bot's part is over."""
-    moved = replace(state, caller=InQueue(), phase=Phase.DIALLING, outcome=Outcome.UNSPECIFIED)
+    """The queue has the caller and will tell what comes of it; the bot's leg has ended."""
+    moved = replace(
+        state,
+        caller=InQueue(),
+        phase=Phase.DIALLING,
+        outcome=Outcome.UNSPECIFIED,
+        bot_lost=True,
+    )
     clear = tuple(ClearDeadline(which) for which in _DUE_BEFORE_THE_END)
     return moved, (*release_bot(state, Release.LEFT_BOT), *clear, *remains(state))
 

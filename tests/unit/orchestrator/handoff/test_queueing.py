@@ -20,6 +20,7 @@ from orchestrator.handoff.endings import QUEUE_TRIES
 from orchestrator.handoff.events import (
     AriFailed,
     BotLost,
+    CallerKey,
     CallerLeft,
     CancelRequested,
     Deadline,
@@ -36,6 +37,7 @@ from orchestrator.handoff.state import State
 from orchestrator.handoff.tracks import InQueue, Left, Queueing
 from orchestrator.model import (
     Fallback,
+    Menu,
     Outcome,
     Pattern,
     Phase,
@@ -178,6 +180,16 @@ def test_whom_a_queue_gave_up_is_left_to_the_dialplan_when_nothing_else_works() 
     driven = refused_for_good(queueing().feed(QueueGaveUp(160.0, "TIMEOUT")), 161.0)
     assert ends(driven) == (Phase.FAILED, Outcome.NO_ANSWER)
     assert not driven.ever(HangUp)
+
+
+def test_who_wants_the_queue_again_and_cannot_be_redirected_has_no_bot_to_return_to() -> None:
+    menu = Menu("sound:menu", {"1": Fallback.NEXT_TARGET})
+    driven = queueing(fallbacks=(Fallback.HOLDING_MENU,), menu=menu)
+    driven.feed(QueueGaveUp(160.0, "TIMEOUT"), CallerKey(161.0, "1"))
+    refused_for_good(driven, 162.0)
+    assert ends(driven) == (Phase.FAILED, Outcome.PBX_UNREACHABLE)
+    assert not driven.ever(HangUp)
+    assert not driven.ever(UnfreezeBot)
 
 
 def test_a_queue_that_gives_up_twice_is_heard_once() -> None:
