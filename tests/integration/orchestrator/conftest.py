@@ -23,8 +23,8 @@ from tests.fakes.ari_node import PASSWORD, USER, FakeAriNode, open_ari_node
 from tests.fakes.worker_control import FakeWorker, open_fake_worker
 
 FAILURE_SECONDS = 20.0  # for what is there in milliseconds, unless something is wrong
-# How long our own code, in this process, waits for a Redis or a replica that is away. In these
-# tests either refuses connections then: one that was merely late has not to be taken for dead.
+# How long our own code, in this process, waits for Redis before it goes on without. Where a test
+# has a real one, that is never away: one that was merely late must not be taken for it.
 LIMITS = (
     "bus.audit.APPEND_SECONDS",
     "bus.handoff_store.LIMIT_SECONDS",
@@ -32,9 +32,12 @@ LIMITS = (
     "bus.placed.LIMIT_SECONDS",
     "bus.redis_stream.APPEND_SECONDS",
     "fleet.dialplan_callers.LIMIT_SECONDS",
-    "fleet.guard.LIMIT_SECONDS",
-    "fleet.peers.ALIVE_SECONDS",
     "fleet.slots.LIMIT_SECONDS",
+    "handoff.comeback.STORE_SECONDS",
+    "handoff.following.LOAD_SECONDS",
+    "handoff.intake.CREATE_SECONDS",
+    "handoff.intake.TAKING_SECONDS",
+    "handoff.journal.WRITE_SECONDS",
 )
 UNHURRIED = (
     *("--drain-seconds", "0"),
@@ -93,12 +96,6 @@ class Pbx:
             await self.session.delete(f"{self.asterisk.ari_url}/channels/{channel['id']}")
 
 
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in LIMITS:
-        monkeypatch.setattr(f"orchestrator.{limit}", FAILURE_SECONDS)
-
-
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def lab() -> AsyncIterator[Lab]:
     async with open_lab() as lab:
@@ -116,12 +113,20 @@ async def asterisk(lab: Lab) -> AsyncIterator[Asterisk]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def redis_url(lab: Lab) -> AsyncIterator[str]:
+async def redis_server(lab: Lab) -> AsyncIterator[str]:
     try:
         async with open_redis(lab) as redis:
             yield redis.url
     except MissingProgramError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def redis_url(redis_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A Redis that lives, and that is waited for."""
+    for limit in LIMITS:
+        monkeypatch.setattr(f"orchestrator.{limit}", FAILURE_SECONDS)
+    return redis_server
 
 
 @pytest.fixture

@@ -144,6 +144,7 @@ async def test_who_stood_still_asks_before_the_node_is_told_anything(
 ) -> None:
     # So long that it does not notice by itself, and take the node back, between two steps here.
     monkeypatch.setattr("orchestrator.fleet.guard.BEAT_SECONDS", 1.5)
+    monkeypatch.setattr("orchestrator.fleet.guard.LIMIT_SECONDS", FAILURE_SECONDS)
     one = Driver(redis, node, "one")
     async with one.running():
         await until(lambda: one.driving)

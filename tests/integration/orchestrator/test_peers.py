@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import grpc
+import pytest
 from grpc_health.v1 import health, health_pb2_grpc
 from orchestrator.fleet.channels import Dialling
 from orchestrator.fleet.peers import open_peers
 
+from tests.integration.orchestrator.conftest import FAILURE_SECONDS
+
 NOWHERE = "127.0.0.1:9"
 
 
-async def test_a_replica_that_lives_has_one_channel() -> None:
+async def test_a_replica_that_lives_has_one_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.fleet.peers.ALIVE_SECONDS", FAILURE_SECONDS)
     server = grpc.aio.server()
     health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
