@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 
 from siprec_worker.config import Settings
+from siprec_worker.media.deferred import InlineLane
 from siprec_worker.media.model import AudioFormat, LegAudio
-from siprec_worker.net.decode_thread import DecodeThread
 from siprec_worker.net.media_sockets import TickedSockets
 from siprec_worker.net.rtp_ports import RtpPorts
 from siprec_worker.net.rtp_tick import RtpTick
@@ -199,7 +199,7 @@ async def open_recorder(agent: Agent, **settings: object) -> AsyncIterator[Recor
             routes=Routes((), chosen.usual_route),
             metrics=Metrics(),
             fresh_id=lambda: "fresh",
-            lane=stack.enter_context(DecodeThread()),
+            lane=InlineLane(),  # a thread would have a clock of its own
         )
         recorder = Recorder(Intake(side, calls, builder), calls, side, agent)
 
