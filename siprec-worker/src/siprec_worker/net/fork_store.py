@@ -88,6 +88,10 @@ class ForkStore:
         self._giving.add(sip_call_id)
         return fence
 
+    def is_giving(self, sip_call_id: str) -> bool:
+        """It is on its way to another worker."""
+        return sip_call_id in self._giving
+
     def forget(self, sip_call_id: str) -> int:
         """The call is no more ours: nothing of it is written any more. Gives its fence."""
         self._giving.discard(sip_call_id)

@@ -32,6 +32,8 @@ PROBE_SECONDS = 0.4
 ANSWER_SECONDS = 4.0  # for a re-INVITE; then the fork is given up
 CLAIMED = 8  # at a time: more workers share the rest
 AT_ONCE = 24  # wait for an answer
+LEAVING_SECONDS = 8.0  # for a hand-over to one that is dead: its answer, the AIs', its word
+_LOOK_SECONDS = 0.02
 
 
 class Rescue:
@@ -119,6 +121,12 @@ class Rescue:
         fork = call = None
         try:
             fork = parse_stored_fork(state)
+            await self._has_left(fork, name)
+            if (ours := self._adoption.live(fork)) is not None:
+                # It was given to us while Redis was away, which knows of it by now.
+                self._store.take(ours, fence)
+                self._store.mark(ours)
+                return
             call = self._adoption.begin(fork, from_worker, since, loop.time(), done)
             self._store.take(call, fence)
             await self._wait(call, fork, from_worker, answered)
@@ -132,6 +140,13 @@ class Rescue:
                 self._store.forget(name)
                 self._adoption.give_up(call)
             self._failed(name, fence, fork, type(error).__name__)
+
+    async def _has_left(self, fork: StoredFork, name: str) -> None:
+        """A call that we were giving to the dead one is ours until that is over; for a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVING_SECONDS):
+                while self._store.is_giving(name) and self._adoption.live(fork):  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_SECONDS)
 
     def _failed(self, name: str, fence: int, fork: StoredFork | None, why: str) -> None:
         """Redis is told, and who knows of the fork, where it can be read."""

@@ -159,14 +159,19 @@ class Adoption:
                 self._carry_on(call, adopting, now)
         self._settle(event.dialog_id, status)
 
+    def live(self, fork: StoredFork) -> RecordedCall | None:
+        """The call, where it is here already."""
+        here = self._calls.by_dialog(fork.dialog.id)
+        return here if here is not None and not here.ended_reason else None
+
     def missed(self, fork: StoredFork, reason: str) -> None:
         """The fork of a dead worker is over: who knows of it from that worker is told so.
 
         Not of one that was given to us before, while Redis was away, and lives.
         """
-        here, identity = self._calls.by_dialog(fork.dialog.id), fork.identity
-        if here is not None and not here.ended_reason:
+        if self.live(fork) is not None:
             return
+        identity = fork.identity
         self._builder.around.reporter.fork_ended(identity.call_id, identity.tenant, reason)
 
     def give_up(self, call: RecordedCall) -> None:

@@ -46,6 +46,8 @@ class Around:
         self.given_up = 0
         self.late_fault: Exception | None = None  # once the call is there
         self.forgotten: list[str] = []
+        self.here: object | None = None
+        self.marked: list[object] = []
         self.begun, self.ended = asyncio.Event(), asyncio.Event()
         self.done: Callable[[int], None] = lambda status: None
         self.sip_call_id = "a@b"
@@ -76,6 +78,16 @@ class Around:
 
     def give_up(self, _: object) -> None:
         self.given_up += 1
+
+    def is_giving(self, _: str) -> bool:
+        return False
+
+    def live(self, _: object) -> object | None:
+        return self.here
+
+    def mark(self, call: object) -> None:
+        self.marked.append(call)
+        self.ended.set()
 
     def take(self, *_: object) -> None:
         if self.late_fault is not None:
@@ -171,3 +183,10 @@ def test_a_former_workers_word_without_a_state_that_can_be_read_leaves_what_it_s
     newest = told_by(worker_pb2.CarryOnRequest(call_state=STATE)).fork
     assert newest is not None
     assert newest.encode() == STATE
+
+
+async def test_a_fork_of_a_dead_worker_that_lives_here_already_is_kept_in_redis() -> None:
+    around: Any = Around([b"a@b", 2, STATE])
+    around.here = object()
+    await rescued(around)
+    assert (around.marked, around.over) == ([around.here], [])
