@@ -54,7 +54,7 @@ async def api(cluster: KubernetesEmulator) -> AsyncIterator[KubernetesApi]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not holds():  # noqa: ASYNC110 - what is waited for is another task's state
             await asyncio.sleep(0.01)
 

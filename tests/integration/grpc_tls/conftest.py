@@ -53,7 +53,7 @@ def issued(tmp_path: Path) -> Issued:
 async def check(channel: grpc.aio.Channel) -> int:
     """The health's status. Raises grpc.aio.AioRpcError."""
     stub = health_pb2_grpc.HealthStub(channel)
-    answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=5)  # type: ignore[attr-defined]
+    answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=20)  # type: ignore[attr-defined]
     return int(answer.status)
 
 
@@ -74,7 +74,7 @@ async def shown(address: str, tls: Tls) -> bytes:
     context.load_cert_chain(str(tls.cert), tls.key)
     context.set_alpn_protocols(["h2"])
     host, _, port = address.rpartition(":")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         _, writer = await asyncio.open_connection(
             host, int(port), ssl=context, server_hostname=tls.name
         )

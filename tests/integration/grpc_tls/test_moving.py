@@ -47,7 +47,8 @@ async def test_calls_go_on_while_the_certificates_change_and_the_dead_ones_are_a
         issued.authority.sign(WORKER, into=issued.worker, names=f"DNS:{WORKER}")
         changed = time.time()
         await until(lambda: heard.last_wall > changed + 0.5)
-        assert (heard.missing(), heard.gaps) == (0, [])
+        assert (pooled.agent.begun, heard.switched()) == (1, [])
+        assert await pooled.owners() == {pooled.uri("w1")}
 
         killed = pooled.kill("w1")
         await until(lambda: heard.last_wall > killed + 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import grpc
 import pytest
@@ -22,6 +23,7 @@ from voicefork_sdk.server import AgentServer, OnCall
 from tests.fakes.worker_peer import WorkerPeer, dial, opening
 
 SECOND = b"\x01\x00" * 8000
+LIMIT_SECONDS = 20.0
 
 
 @asynccontextmanager
@@ -66,7 +68,9 @@ async def test_audio_is_acknowledged_every_300_ms() -> None:
         await peer.hear(SECOND)
         await peer.until(lambda: any(one.ack.seq == peer.sent_seq for one in peer.of_kind("ack")))
         assert peer.of_kind("ack")[-1].ack.pts == 8000
-        assert 3 <= len(peer.of_kind("ack")) <= 6
+        places = [0, *(one.ack.pts for one in peer.of_kind("ack"))]
+        assert max(later - sooner for sooner, later in pairwise(places)) <= 300 * 8
+        assert len(places) < 25  # and not every chunk
 
 
 async def test_no_ack_mode_sends_none_and_offers_no_resume() -> None:
@@ -84,7 +88,7 @@ async def test_close_is_the_last_event() -> None:
     async with talking(agent) as peer:
         await peer.close(pb.Close.REASON_HUMAN_CONNECTED)
         assert await peer.code() is grpc.StatusCode.OK
-        await asyncio.wait_for(agent.ended.wait(), 5)
+        await asyncio.wait_for(agent.ended.wait(), LIMIT_SECONDS)
     assert agent.events[-1] == Close(CloseReason.HUMAN_CONNECTED)
 
 
@@ -277,7 +281,7 @@ async def test_a_stalled_agent_loses_the_oldest_audio_and_is_told() -> None:
         await peer.until(lambda: any(one.ack.pts >= 16000 for one in peer.of_kind("ack")))
         resume.set()
         await peer.close()
-        await asyncio.wait_for(agent.ended.wait(), 5)
+        await asyncio.wait_for(agent.ended.wait(), LIMIT_SECONDS)
     gap = agent.of(Gap)[0]
     assert isinstance(gap, Gap)
     assert (gap.from_pts, gap.to_pts, gap.cause) == (0, 16000, GapCause.SHED)
@@ -295,7 +299,7 @@ async def test_a_broken_stream_is_resumed_without_losing_or_repeating_audio() ->
             assert (await second.open(opening(resume_token=token))).resumed
             await second.hear(SECOND * 2)  # the first of them is a replay
             await second.close()
-            await asyncio.wait_for(agent.ended.wait(), 5)
+            await asyncio.wait_for(agent.ended.wait(), LIMIT_SECONDS)
         assert server.calls_taken == 1
     heard = [event.pts for event in agent.of(Audio) if isinstance(event, Audio)]
     assert heard == list(range(0, 16000, 160))
@@ -307,7 +311,7 @@ async def test_a_broken_stream_that_nobody_resumes_ends_the_call() -> None:
     async with AgentServer(agent, options=AgentOptions(resume_seconds=0.1)) as server:
         async with dial(server.address) as peer:
             await peer.open(opening())
-        await asyncio.wait_for(agent.ended.wait(), 5)
+        await asyncio.wait_for(agent.ended.wait(), LIMIT_SECONDS)
     assert agent.events[-1] == Close(CloseReason.FORK_LOST, "the stream was lost")
 
 
@@ -320,7 +324,7 @@ async def test_an_agent_that_ignores_close_is_cancelled() -> None:
         await peer.open(opening())
         await peer.close()
         assert await peer.code() is grpc.StatusCode.OK
-        assert await server.drain(5)
+        assert await server.drain(LIMIT_SECONDS)
 
 
 async def test_calls_beyond_the_limit_are_refused() -> None:
@@ -355,7 +359,7 @@ async def test_draining_waits_for_calls_and_takes_no_new_ones() -> None:
         asyncio.TaskGroup() as tasks,
     ):
         await old.open(opening())
-        draining = tasks.create_task(server.drain(10))
+        draining = tasks.create_task(server.drain(LIMIT_SECONDS))
         async with grpc.aio.insecure_channel(server.address) as channel:
             check = channel.unary_unary(
                 "/grpc.health.v1.Health/Check",

@@ -40,14 +40,19 @@ async def test_every_chunk_comes_back_in_order() -> None:
     heard: list[FromAgent] = []
     async with AgentServer(echo.on_call, options=echo.OPTIONS) as server:
         host, _, port = server.address.rpartition(":")
-        connector = H2Connector(Target(host, int(port)), AgentOptions(), None)
+        connector = H2Connector(
+            Target(host, int(port)), AgentOptions(opening_seconds=20, close_seconds=20), None
+        )
         stream = connector.connect(OFFER, heard.append)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while not any(isinstance(one, Opened) for one in heard):
                 connector.flush()
                 await asyncio.sleep(0.01)
             stream.send(CallState(CallStatus.ANSWERED))
             for number, chunk in enumerate(CHUNKS):  # as the worker's tick does, only faster
+                while stream.unacked_ms > 400:  # more would be joined to larger messages
+                    connector.flush()
+                    await asyncio.sleep(0.005)
                 stream.send_audio(number * 160, [LegAudio(1, chunk)])
                 connector.flush()
                 await asyncio.sleep(0.005)
@@ -56,7 +61,7 @@ async def test_every_chunk_comes_back_in_order() -> None:
                 await asyncio.sleep(0.01)
             stream.close(Close(CloseReason.CALL_ENDED))
             connector.flush()
-            assert await server.drain(5)
+            assert await server.drain(20)
         await connector.aclose()
     assert [one.data for one in heard if isinstance(one, Speak)] == CHUNKS
     assert server.calls_failed == 0
