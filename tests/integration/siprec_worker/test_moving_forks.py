@@ -26,6 +26,7 @@ from tests.builders.stalling_path import open_stalling_path
 pytestmark = pytest.mark.alone
 
 CALLS = 5
+ADOPTED_SECONDS = 10.0  # usually within 2: bench/forks measures it
 ROLLING_CALLS = int(os.environ.get("VOICEFORK_ROLLING_CALLS", "20"))
 REDIS_AWAY_SECONDS = float(os.environ.get("VOICEFORK_REDIS_AWAY_SECONDS", "5"))
 
@@ -44,17 +45,16 @@ async def empty(pooled: Pooled) -> bool:
 
 
 async def heard_without_a_break(pooled: Pooled) -> None:
-    await asyncio.sleep(1.0)
+    now = time.time()
+    await until(lambda: all(h.last_wall > now + 1 for h in pooled.agent.heard.values()))
     assert not pooled.pacer.left_out, "the senders stood still here: they have left packets out"
-    for heard in pooled.agent.heard.values():
-        assert time.time() - heard.last_wall < 1
     assert pooled.agent.broken() == {}
 
 
 async def hang_up_everything(pooled: Pooled) -> None:
     await pooled.stop()
-    await until(lambda: all(h.closed for h in pooled.agent.heard.values()), 5)
-    await until(lambda: empty(pooled), 5)
+    await until(lambda: all(h.closed for h in pooled.agent.heard.values()))
+    await until(lambda: empty(pooled))
 
 
 async def test_the_forks_of_a_killed_worker_are_adopted(lab: Lab) -> None:
@@ -63,7 +63,7 @@ async def test_the_forks_of_a_killed_worker_are_adopted(lab: Lab) -> None:
         killed = pooled.kill("w1")
         await until(lambda: all(h.last_wall > killed + 2 for h in pooled.agent.heard.values()))
         back = [h.first_after(killed + 0.1) for h in pooled.agent.heard.values()]
-        assert max(at - killed for at in back if at) < 3.0
+        assert max(at - killed for at in back if at) < ADOPTED_SECONDS
         assert pooled.agent.begun == CALLS  # the same conversations
         assert all(h.switched() for h in pooled.agent.heard.values())
         assert await pooled.owners() == {pooled.uri("w2")}
@@ -74,10 +74,8 @@ async def test_a_drained_worker_gives_its_calls_away_without_losing_a_sample(lab
     async with open_pooled(lab, "w1", "w2") as pooled:
         await begin(pooled, "w1")
         service = pooled.workers.pop("w1")
-        begun = time.monotonic()
         service.program.signal(signal.SIGTERM)
         assert await service.program.wait() == 0
-        assert time.monotonic() - begun < 8
         await heard_without_a_break(pooled)
         assert pooled.agent.begun == CALLS
         await hang_up_everything(pooled)
@@ -165,7 +163,7 @@ async def test_what_rtpengine_copies_moves_without_losing_a_sample(lab: Lab) -> 
         killed = pooled.kill("w2")
         await until(lambda: all(h.last_wall > killed + 2 for h in pooled.agent.heard.values()))
         back = [h.first_after(killed + 0.1) for h in pooled.agent.heard.values()]
-        assert max(at - killed for at in back if at) < 3.0
+        assert max(at - killed for at in back if at) < ADOPTED_SECONDS
         await hang_up_everything(pooled)
 
 
@@ -182,7 +180,8 @@ async def test_a_worker_that_only_slept_leaves_its_calls_to_who_has_them(lab: La
         assert pooled.agent.begun == 2
         for fork in pooled.forks:
             assert "BYE" not in [request.method for request in fork.client.requests]
-        assert all(time.time() - h.last_wall < 1 for h in pooled.agent.heard.values())
+        now = time.time()
+        await until(lambda: all(h.last_wall > now for h in pooled.agent.heard.values()))
         await hang_up_everything(pooled)
 
 
@@ -222,7 +221,7 @@ async def test_a_redis_that_forgot_everything_gets_the_forks_again(lab: Lab) -> 
         async def back() -> bool:
             return await pooled.owners() == {pooled.uri("w1")}
 
-        await until(back, 3)
+        await until(back)
         await pooled.stored(2)
         killed = pooled.kill("w1")
         await until(lambda: all(h.last_wall > killed + 2 for h in pooled.agent.heard.values()))
@@ -299,9 +298,9 @@ async def test_without_redis_the_former_worker_passes_a_bye_on_to_the_owner(lab:
         await pooled.control("w1").HandOver(request)
         pooled.redis.program.signal(signal.SIGSTOP)
         await pooled.stop()
-        await until(lambda: all(h.closed for h in pooled.agent.heard.values()), 5)
+        await until(lambda: all(h.closed for h in pooled.agent.heard.values()))
         pooled.redis.program.signal(signal.SIGCONT)
-        await until(lambda: empty(pooled), 5)
+        await until(lambda: empty(pooled))
 
 
 async def test_a_caller_who_is_gone_leaves_no_fork_where_the_bye_was_lost(lab: Lab) -> None:
@@ -315,10 +314,8 @@ async def test_a_caller_who_is_gone_leaves_no_fork_where_the_bye_was_lost(lab: L
         await asyncio.sleep(4.0)
         assert fork.client.state is ForkState.RECORDING  # its RTP goes on
         await media.stop()
-        async with asyncio.timeout(6):
-            while "BYE" not in [one.method for one in fork.client.requests]:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
-        await until(lambda: empty(pooled), 3)
+        await until(lambda: "BYE" in [one.method for one in fork.client.requests])
+        await until(lambda: empty(pooled))
 
 
 async def test_nothing_is_left_in_redis_of_a_fork_that_nobody_could_adopt(lab: Lab) -> None:
@@ -326,7 +323,7 @@ async def test_nothing_is_left_in_redis_of_a_fork_that_nobody_could_adopt(lab: L
         await begin(pooled, "w1", 2, reinvite_status=488)
         assert len(await pooled.client.keys("voicefork:v1:*:call:*")) == 2
         pooled.kill("w1")
-        await until(lambda: empty(pooled), 8)
+        await until(lambda: empty(pooled))
 
 
 async def test_a_client_that_follows_no_reinvite_keeps_its_worker_until_it_ends(lab: Lab) -> None:
