@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 from voicefork.handoff.v1 import handoff_pb2 as pb
 from voicefork_cli.lab.processes import Lab
-from voicefork_cli.measure.heard import hear
 from voicefork_cli.sim.phone import AgentPhone, Behaviour
 from voicefork_cli.sim.source import Mute
 
+from tests.e2e.alone import assert_never_alone
 from tests.e2e.ears import AGENT, BOT, INTRO, MUSIC, until_hears
 from tests.e2e.hosted import (
     AMI,
@@ -28,6 +28,7 @@ from tests.e2e.hosted import (
 )
 from tests.e2e.old_asterisk import GENERATIONS, generation
 from tests.e2e.watch import Watch
+from tests.e2e.witnessed import assert_witness_agrees
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -92,7 +93,8 @@ async def test_an_agent_of_the_queue_gets_the_caller_without_a_silent_frame(
         assert handoff.timing.merge_ms <= 500
         assert order(caller)[-3:] == [{BOT}, {MUSIC}, {AGENT}]
         assert_seamless(caller, begun)
-        assert handoff.timing.dead_air_ms == 0
+        settled = handoff.changed_at.ToNanoseconds()
+        assert_witness_agrees(handoff.timing.dead_air_ms, caller.heard, begun, settled)
         async with asyncio.timeout(SOON):
             await bot.ended.wait()
 
@@ -117,7 +119,7 @@ async def test_who_is_given_up_by_the_queue_takes_the_next_way_out(house: House)
             assert (final.phase, final.outcome) == (pb.PHASE_QUEUED, pb.OUTCOME_VOICEMAIL)
             shown = await house.stage.asterisk.cli("core show channels concise")
             assert "!voicefork-voicemail!2000!" in shown
-        assert hear(caller.heard, begun, final.changed_at.ToNanoseconds()).silent_ms == 0
+        assert_never_alone(caller, begun, final.changed_at.ToNanoseconds())
 
 
 async def rings(phone: AgentPhone, before: int) -> None:
@@ -184,7 +186,7 @@ async def test_a_backup_centre_that_does_not_answer_says_why_and_the_next_way_is
         assert final.target.sip_uri == house.centre.uri
         assert [each.outcome for each in watch.seen if each.phase != final.phase][-1] == outcome
         assert (final.phase, final.outcome) == (pb.PHASE_QUEUED, pb.OUTCOME_VOICEMAIL)
-        assert hear(caller.heard, begun, final.changed_at.ToNanoseconds()).silent_ms == 0
+        assert_never_alone(caller, begun, final.changed_at.ToNanoseconds())
 
 
 async def test_a_backup_centre_that_is_not_heard_is_left_for_the_next_way(house: House) -> None:
@@ -232,7 +234,7 @@ async def test_a_menu_in_which_nobody_chooses_gives_way_to_the_next(house: House
             await watch.because_of(pb.OUTCOME_TIMED_OUT)
             final = await watch.final()
         assert (final.phase, final.outcome) == (pb.PHASE_QUEUED, pb.OUTCOME_VOICEMAIL)
-        assert hear(caller.heard, begun, final.changed_at.ToNanoseconds()).silent_ms == 0
+        assert_never_alone(caller, begun, final.changed_at.ToNanoseconds())
 
 
 async def test_without_a_way_out_the_dialplan_says_goodbye(house: House) -> None:
