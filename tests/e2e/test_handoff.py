@@ -259,3 +259,5 @@ async def test_dead_air_is_seen_by_the_witness(board: Switchboard, silent: bool)
         assert timing.dead_air_ms > 400  # while the phone rang; nothing where there is music
         assert (timing.silent_ms > timing.missing_ms) is silent
         assert_witness_agrees_with(story)
+        with pytest.raises(AssertionError, match=r"alone|silent"):
+            assert_seamless(story)
