@@ -38,7 +38,7 @@ class StasisApp:
     async def event(self, kind: str) -> dict[str, Any]:
         """The next event of that type; the others are passed over."""
         assert self._events is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 event: dict[str, Any] = json.loads(await self._events.receive_str())
                 if event["type"] == kind:
@@ -86,7 +86,7 @@ async def until(asterisk: Asterisk, check: Callable[[], Awaitable[bool]]) -> Non
     async def found() -> bool | None:
         return await check() or None
 
-    await asterisk.program.wait_until(found, 10)
+    await asterisk.program.wait_until(found, 30)
 
 
 async def hears(caller: CarrierCaller, hz: int, asterisk: Asterisk) -> None:
@@ -234,7 +234,7 @@ async def test_a_queue_that_gives_up_without_an_app_says_goodbye(
     await asterisk.cli("dialplan set global VOICEFORK_QUEUE_SECONDS 1")
     await ring(caller, asterisk)
     await caller.until_answered(10)
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(45):
         await caller.ended.wait()
     log = asterisk.program.log_text()
     assert "Playing 'im-sorry" in log

@@ -132,7 +132,7 @@ async def test_a_node_that_dies_ends_its_calls_and_no_others(estate: Estate) -> 
     async with here.calling() as scene:
         page = f"http://{estate.orchestrator.addresses['admin']}/nodes"
         there.stage.asterisk.program.signal(signal.SIGKILL)
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(30.0):
             while (await here.stage.listed(page))["nodes"][NODES[1]]["connected"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         watch = await scene.escalate(asking())
