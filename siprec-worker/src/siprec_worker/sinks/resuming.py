@@ -191,7 +191,8 @@ class ResumingStream:
                 self._receiver(message)
 
     def _broken(self, lost: AgentLost) -> None:
-        backlog = self._stream.backlog() if lost.retryable and self._opened is not None else None
+        begun = self._opened is not None or self._opening.resume is not None
+        backlog = self._stream.backlog() if lost.retryable and begun else None
         if backlog is None:
             self._give_up(lost)
             return
@@ -229,7 +230,8 @@ class ResumingStream:
     def _again(self, backlog: Backlog) -> Open:
         """The opening with what was agreed: a resumed call does not change its form."""
         opened = self._opened
-        assert opened is not None  # backlogs are of streams that were open
+        if opened is None:  # the call was another worker's, and proposes what was agreed there
+            return replace(self._opening, resume=Resume(backlog.token, backlog.acked_seq))
         return replace(
             self._opening,
             uplink=opened.uplink,
@@ -251,7 +253,7 @@ class ResumingStream:
         first, backlog = self._opened, self._stream.backlog()
         assert self._next is not None
         number, stream = self._next
-        if first is None or backlog is None or _form(opened) != _form(first):
+        if backlog is None or (first is not None and _form(opened) != _form(first)):
             stream.close(Close(CloseReason.PROTOCOL_ERROR, "resumed in another form"))
             self._failed(AgentLost("resumed in another form", retryable=False))
             return
@@ -270,6 +272,9 @@ class ResumingStream:
             stream.send(message)
         self._carry(number, stream)
         self._lost_by, self._resumed_at = None, self._loop.time()
+        if first is None:
+            self._opened = opened
+            self._receiver(opened)
         log.info("the AI goes on with the call, %s", "resumed" if opened.resumed else "anew")
 
     def _ran_out(self) -> None:

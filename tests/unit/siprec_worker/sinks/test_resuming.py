@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from siprec_worker.media.model import AudioFlag, LegAudio
 from siprec_worker.session import model as m
+from siprec_worker.sinks.audio_wire import AudioWriter
 from siprec_worker.sinks.conversation import Conversation
 from siprec_worker.sinks.counters import Resumes, StreamCounters
 from siprec_worker.sinks.options import AgentOptions
@@ -101,11 +102,12 @@ class Pipes:
 class Line:
     """A call on pipes, and what its AI was given by all of them."""
 
-    def __init__(self, limits: m.Limits) -> None:
+    def __init__(self, limits: m.Limits, resume: m.Resume | None = None) -> None:
         self.pipes = Pipes()
         self.heard: list[m.FromAgent] = []
         legs = (m.Leg(1, m.LegKind.CUSTOMER, "a"),)
         call = m.Open(m.CallId("c"), m.SessionId("s"), m.Role.PRIMARY, legs, limits=limits)
+        call = replace(call, resume=resume)
         connector = Resuming(self.pipes, OPTIONS)
         self.resumes = connector.resumes
         self.stream = connector.connect(call, self.heard.append)
@@ -164,6 +166,26 @@ async def test_what_was_not_acked_is_replayed_late_and_the_session_hears_nothing
     flags = [(one.audio.pts // CHUNK, one.audio.legs[0].flags) for one in line.pipe.had[1:]]
     assert flags == [(1, AudioFlag.LATE), (2, AudioFlag.LATE), (3, 0)]
     assert line.heard == [OPENED]
+
+
+@pytest.mark.parametrize("goes", [False, True])
+async def test_a_call_of_another_worker_whose_first_stream_fails_is_tried_again(goes: bool) -> None:
+    left = b"".join(AudioWriter().pieces(0, 0, [LegAudio(1, bytes(2 * CHUNK))])[1])
+    line = Line(m.Limits(), m.Resume("t", 7, (left,)))
+    first, line.number = line.pipe, 1
+    line.audio()
+    if goes:
+        assert first.going_away is not None
+        first.going_away()
+    line.lose(pipe=first)
+    line.audio()
+    assert line.pipe is not first
+    assert line.pipe.opening.resume == m.Resume("t", 7)
+    assert line.heard == []
+    line.pipe.open(resumed=True)
+    line.pipe.drain()
+    assert [one.audio.pts // CHUNK for one in line.pipe.had[1:]] == [0, 1, 2]
+    assert line.heard == [replace(OPENED, resumed=True)]
 
 
 @pytest.mark.parametrize("known", [True, False])
