@@ -19,7 +19,8 @@
 --   vf_put(worker_id, Call-ID, fence, state) -> the fence to use from now on; 0: it is another's.
 --       A fence above the one that is stored is of a hand-over that Redis was not told of.
 --   vf_end(worker_id, Call-ID, fence)         the fork has ended
---   vf_hand(worker_id, Call-ID, fence, to) -> {fence, state} of the new owner; {} if it is not ours
+--   vf_hand(worker_id, Call-ID, fence, to [, state]) -> {fence, state} of the new owner; {} if it is
+--       not ours
 --   vf_claim(worker_id, dead worker, n) -> {ms since its last beat, Call-ID, fence, state, ...} of
 --       n of its forks at most, which are ours from then on
 --   vf_heir(worker_id, zone, call_id) -> {worker, control} that has room for a fork of ours, or {}
@@ -258,6 +259,7 @@ local function vf_hand(keys, args)
   local worker_id, call_id, fence, to = args[1], args[2], args[3], args[4]
   local heir = one_worker(to)
   if not heir or not is_owner(worker_id, call_id, fence) then return {} end
+  if args[5] then redis.call('HSET', fork_key(call_id), 'state', args[5]) end
   return {move(call_id, worker_id, to, heir.uri)}
 end
 

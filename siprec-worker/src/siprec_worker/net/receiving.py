@@ -89,19 +89,23 @@ class Receiving:
         self._lease.arrived(call.sip_call_id)
         try:
             await _followed(answered)
-            await self._make_ours(call, fence, from_worker)
+            await self._make_ours(call, fork, fence, from_worker)
         except BaseException:  # also when who asked is gone: nobody else would end it
             self._adoption.give_up(call)
             raise
         self._await_carry_on(call, fork)
         await _rtp_arrives(call, fork)
 
-    async def _make_ours(self, call: RecordedCall, fence: int, from_worker: str) -> None:
+    async def _make_ours(
+        self, call: RecordedCall, fork: StoredFork, fence: int, from_worker: str
+    ) -> None:
         """In Redis; where that is away the former worker's word is enough."""
         moved: list[int] = [fence + 1]
+        now = asyncio.get_running_loop().time()
+        state = self._adoption.handed(call, fork, now).encode()
         with suppress(*AWAY):
             moved = await self._pool.call(
-                "vf_hand", from_worker, call.sip_call_id, fence, self._lease.worker_id
+                "vf_hand", from_worker, call.sip_call_id, fence, self._lease.worker_id, state
             )
         if not moved:
             raise NotAdopted("the fork is another worker's")

@@ -127,6 +127,8 @@ class Rescue:
                 self._store.take(ours, fence)
                 self._store.mark(ours)
                 return
+            if fork.unsaid_from is not None:
+                since = min(since, fork.unsaid_from)
             call = self._adoption.begin(fork, from_worker, since, loop.time(), done)
             self._store.take(call, fence)
             await self._wait(call, fork, from_worker, answered)

@@ -7,7 +7,7 @@ former worker still has audio for the AIs, ours waits (`suspended`) until it has
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -158,6 +158,19 @@ class Adoption:
             else:
                 self._carry_on(call, adopting, now)
         self._settle(event.dialog_id, status)
+
+    def handed(self, call: RecordedCall, fork: StoredFork, now: float) -> StoredFork:
+        """What is stored of a call that has come here and waits for its former worker's word.
+
+        Should we die before it, who adopts the call must exceed the numbers of our re-INVITE (RFC
+        3261 section 12.2.1.1, RFC 3264 section 8), and nobody has heard what has come here.
+        """
+        return replace(
+            fork,
+            dialog=self._side.dialog_state(call.dialog_id) or fork.dialog,
+            sdp_version=call.sdp_version,
+            unsaid_from=call.around.wall() - (now - call.arrived),
+        )
 
     def live(self, fork: StoredFork) -> RecordedCall | None:
         """The call, where it is here already."""

@@ -75,6 +75,7 @@ class StoredFork:
     ties: Mapping[int, Tie] = field(default_factory=dict)
     unplayed: tuple[str, ...] = ()  # utterances of the bot that nobody will play any more
     frozen: str | None = None  # the bot is: but for this phrase ("": none)
+    unsaid_from: float | None = None  # wall clock: what came since waits at its worker, on its way
 
     def encode(self) -> bytes:
         fields = {
@@ -95,6 +96,7 @@ class StoredFork:
             "peer": self.peer_host,
             "unplayed": self.unplayed,
             "frozen": self.frozen,
+            "unsaid": self.unsaid_from,
             "ties": {str(handle): list(tie) for handle, tie in self.ties.items()},
         }
         return zlib.compress(json.dumps(fields, separators=(",", ":")).encode("ascii"), 6)
@@ -140,6 +142,7 @@ def _read(fields: dict[str, Any]) -> StoredFork:
         peer_host=fields["peer"],
         unplayed=tuple(fields.get("unplayed", ())),
         frozen=None if fields.get("frozen") is None else str(fields["frozen"]),
+        unsaid_from=None if fields.get("unsaid") is None else float(fields["unsaid"]),
         ties={int(handle): Tie(*map(int, tie)) for handle, tie in fields["ties"].items()},
     )
 

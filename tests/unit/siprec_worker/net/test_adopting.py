@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -22,14 +23,15 @@ from siprec_worker.session.stored_fork import StoredFork
 from siprec_worker.telemetry import Metrics
 from voicefork.worker.v1 import worker_pb2
 
-STATE = StoredFork(
+FORK = StoredFork(
     DialogState(
         "a@b", "1", "2", "sip:a@b", "sip:a@b", "sip:a@b", (), 1, 1, "v=0\r\n",
         "tcp", "127.0.0.1", 5060,
     ),
     Identity(CallId("a"), "default", "in", "", "", "", {}),
     SessionId("s"), 0.0, "", "", (), (),
-).encode()  # fmt: skip
+)  # fmt: skip
+STATE = FORK.encode()
 
 
 class Around:
@@ -47,6 +49,8 @@ class Around:
         self.late_fault: Exception | None = None  # once the call is there
         self.forgotten: list[str] = []
         self.here: object | None = None
+        self.leaves_after = 0  # looks at whether it is on its way
+        self.since: float | None = None
         self.marked: list[object] = []
         self.begun, self.ended = asyncio.Event(), asyncio.Event()
         self.done: Callable[[int], None] = lambda status: None
@@ -69,7 +73,7 @@ class Around:
     def begin(self, *given: Any) -> Around:
         if self.fault is not None:
             raise self.fault
-        self.done = given[-1]
+        _, _, self.since, _, self.done = given
         self.begun.set()
         return self
 
@@ -80,7 +84,10 @@ class Around:
         self.given_up += 1
 
     def is_giving(self, _: str) -> bool:
-        return False
+        self.leaves_after -= 1
+        if not self.leaves_after:
+            self.here = None
+        return self.leaves_after > 0
 
     def live(self, _: object) -> object | None:
         return self.here
@@ -190,3 +197,19 @@ async def test_a_fork_of_a_dead_worker_that_lives_here_already_is_kept_in_redis(
     around.here = object()
     await rescued(around)
     assert (around.marked, around.over) == ([around.here], [])
+
+
+async def test_a_fork_that_we_were_giving_to_the_dead_worker_is_adopted_once_it_has_left() -> None:
+    around: Any = Around([b"a@b", 2, STATE], NoPorts("so that the test ends"))
+    around.here, around.leaves_after = object(), 3
+    await rescued(around)
+    assert (around.marked, around.leaves_after, around.over) == ([], 0, ["a@b"])
+
+
+async def test_what_a_dead_worker_had_not_said_of_a_fork_that_came_to_it_is_told_as_missing() -> (
+    None
+):
+    around: Any = Around([b"a@b", 2, replace(FORK, unsaid_from=1.5).encode()])
+    around.late_fault = KeyError("so that the test ends")
+    await rescued(around)
+    assert around.since == 1.5

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from siprec_worker.media.carried import Carried, Reached, Tie
+from siprec_worker.protocol.sip.events import DialogState
 from siprec_worker.session.adoption import Adoption, Remainder, Told
-from siprec_worker.session.model import Resume
+from siprec_worker.session.identity import Identity
+from siprec_worker.session.model import CallId, Resume, SessionId
+from siprec_worker.session.stored_fork import StoredFork, parse_stored_fork
 
 NOBODY: Any = None
 
@@ -89,3 +93,19 @@ def test_a_leg_of_a_worker_that_does_not_say_so_goes_on_by_its_tie() -> None:
     tie = Tie(1, 1600, 160)
     assert legs_after(Told(), {1: tie}) == {1: Carried(tie)}
     assert legs_after(None, {1: tie}) == {1: Carried(tie, since=160)}
+
+
+def test_of_a_call_that_waits_for_its_former_worker_the_dialog_as_it_is_by_now_is_stored() -> None:
+    before = DialogState(
+        "a@b", "1", "2", "sip:a@b", "sip:a@b", "sip:a@b", (), 1, 1, "v=0\r\n",
+        "tcp", "127.0.0.1", 5060,
+    )  # fmt: skip
+    identity = Identity(CallId("a"), "default", "in", "", "", "", {})
+    fork = StoredFork(before, identity, SessionId("s"), 0.0, "", "", (), (), sdp_version=1)
+    after = replace(before, local_cseq=102, local_sdp="v=0\r\no=- 1 2\r\n")
+    side: Any = SimpleNamespace(dialog_state=lambda _: after)
+    around = SimpleNamespace(wall=lambda: 1000.0)
+    call: Any = SimpleNamespace(dialog_id="d", sdp_version=2, arrived=7.0, around=around)
+    stored = Adoption(side, NOBODY, NOBODY, NOBODY).handed(call, fork, 7.5)
+    assert parse_stored_fork(stored.encode()) == stored
+    assert (stored.dialog, stored.sdp_version, stored.unsaid_from) == (after, 2, 999.5)
