@@ -181,5 +181,7 @@ class ForkStore:
         if fence:
             self._fences[key] = fence
             return True
+        if self._fences.get(key, 0) != before:
+            return True  # claimed again meanwhile: what was refused is of before that
         self.lost([key])
         return False

@@ -77,7 +77,7 @@ class Moving:
         self._dial = dial
         self._followers = Followers(pool)
         self.passing_on = PassingOn(dial)
-        self._moving: set[str] = set()
+        self._moving: dict[str, RecordedCall] = {}
 
     async def move_all(self, at_once: asyncio.Event) -> None:
         """Moves every call that can be moved, until there is none or the task is cancelled."""
@@ -128,13 +128,13 @@ class Moving:
         key = call.sip_call_id
         if key in self._moving:
             return False
-        self._moving.add(key)
+        self._moving[key] = call
         self.passing_on.stays(call.identity.call_id)
         try:
             to = to or await self._heir(key)
             return bool(to) and await self._hand_over(call, to)
         finally:
-            self._moving.discard(key)
+            del self._moving[key]
 
     async def _heir(self, key: str) -> str:
         found = await self._pool.call("vf_heir", self._lease.worker_id, self._lease.zone, key)
@@ -176,7 +176,8 @@ class Moving:
 
     def has_left(self, call: RecordedCall) -> bool:
         """Its new worker has been told all there was of it: what comes now is for that one."""
-        return call.sip_call_id in self._moving and bool(
+        # The same Call-ID may be back already, adopted of a new worker that has died since.
+        return self._moving.get(call.sip_call_id) is call and bool(
             self.passing_on.where(call.identity.call_id)
         )
 
@@ -198,17 +199,27 @@ class Moving:
             async with asyncio.timeout(ADOPT_SECONDS):
                 self._gone(key, (await stub.Adopt(request)).sip)
         except (grpc.aio.AioRpcError, TimeoutError) as error:
+            if _unsure(error) and (owner := await self._other_owner(key)):
+                self._gone(key, owner)  # only the answer was lost
+                return True
             self._metrics.moved.labels(result="failed").inc()
             self._take_back(call, fence)
             if _code(error) is grpc.StatusCode.FAILED_PRECONDITION:
                 await self._followers.refused(call.sip_call_id, call.peer_host)
-            elif _code(error) is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+            elif _unsure(error):
                 await self._pull_back(call)
             raise
         except BaseException:  # where we are cancelled the other gives it up, too
             self._take_back(call, fence)
             raise
         return True
+
+    async def _other_owner(self, key: str) -> str:
+        """Who has the fork by now, if not we. Empty where Redis does not say."""
+        owner = b""
+        with suppress(*AWAY):
+            owner = await self._pool.call("vf_owner", key)
+        return owner.decode() if owner.decode() != self._lease.sip_uri else ""
 
     def _take_back(self, call: RecordedCall, fence: int) -> None:
         call.audio.leave(False)
@@ -289,3 +300,9 @@ async def _last_packets(heard_at: Callable[[], float | None], clock: Callable[[]
 
 def _code(error: Exception) -> grpc.StatusCode | None:
     return error.code() if isinstance(error, grpc.aio.AioRpcError) else None
+
+
+def _unsure(error: Exception) -> bool:
+    """It may have adopted the call: it did not say that it has not."""
+    no = grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.RESOURCE_EXHAUSTED
+    return _code(error) not in no

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,9 +19,11 @@ class Refusing:
 
     def __init__(self) -> None:
         self.told: list[object] = []
+        self.meanwhile: Callable[[], None] = lambda: None
 
     async def call(self, name: str, *_: object) -> int:
         self.told.append(name)
+        self.meanwhile()
         return 0
 
 
@@ -70,3 +73,12 @@ async def test_a_fork_that_is_taken_back_is_written_again(one: Store) -> None:
     await one.store.write_all()
     assert one.pool.told[0] == "vf_put"
     assert one.lost == [one.call]
+
+
+async def test_a_fork_that_is_claimed_while_an_older_write_of_it_is_refused_is_not_lost(
+    one: Store,
+) -> None:
+    one.pool.meanwhile = lambda: one.store.take(one.call, 3)
+    assert await one.store.write(one.call)
+    await one.store.write_all()
+    assert (one.pool.told, one.lost, one.store.fence_of(KEY)) == (["vf_put"], [], 3)
