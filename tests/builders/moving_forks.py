@@ -65,7 +65,14 @@ class Heard:
 
     def missing(self) -> int:
         """Samples between the first and the last that the AI never got."""
-        spans = sorted((pts, pts + len(pcm) // 2) for _, pts, pcm in self.pieces)
+        return self._missing([])
+
+    def untold(self) -> int:
+        """Samples that it never got and that no gap tells of."""
+        return self._missing([(gap.from_pts, gap.to_pts) for gap in self.gaps])
+
+    def _missing(self, known: list[tuple[int, int]]) -> int:
+        spans = sorted([*known, *((pts, pts + len(pcm) // 2) for _, pts, pcm in self.pieces)])
         missing, reached = 0, spans[0][0] if spans else 0
         for begin, end in spans:
             missing += max(0, begin - reached)

@@ -20,6 +20,11 @@ class StallingPath:
         for goes in self._goes:
             goes.clear()
 
+    def heal(self) -> None:
+        """What was on its way arrives after all."""
+        for goes in self._goes:
+            goes.set()
+
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         goes = asyncio.Event()
         goes.set()

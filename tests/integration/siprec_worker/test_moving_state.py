@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+import grpc
 import pytest
+from siprec_worker.net.passing_on import PASSED_ON
 from voicefork.agent.v1 import agent_pb2
 from voicefork.handoff.v1 import handoff_pb2
 from voicefork.worker.v1 import worker_pb2
@@ -15,11 +18,12 @@ from voicefork_sdk.events import Freeze, HandoffUpdate
 from voicefork_sdk.model import GapCause
 
 from tests.builders.moving_forks import Fork, Pooled, open_pooled, until
-from tests.builders.stalling_path import open_stalling_path
+from tests.builders.stalling_path import StallingPath, open_stalling_path
 
 pytestmark = pytest.mark.alone
 
 
+LEASE_SECONDS, BACK_SECONDS = 1.2, 3.0
 UPDATE = agent_pb2.HandoffUpdate(handoff_id="h1", phase=handoff_pb2.PHASE_QUEUED, revision=1)
 
 
@@ -29,16 +33,23 @@ class Move:
     What a slow machine asks w1 later than that is passed on, and comes to the same.
     """
 
-    def __init__(self, pooled: Pooled, fork: Fork, work: asyncio.TaskGroup) -> None:
-        self.pooled, self.fork = pooled, fork
+    def __init__(
+        self, pooled: Pooled, fork: Fork, path: StallingPath, work: asyncio.TaskGroup
+    ) -> None:
+        self.pooled, self.fork, self.path = pooled, fork, path
         (self.heard,) = pooled.agent.heard.values()
+        self.new_dies = False
         self.former, self.new = pooled.control("w1"), pooled.control("w2")
         self._done = work.create_task(self._hand_over())
 
     async def _hand_over(self) -> None:
         to = self.pooled.workers["w2"].addresses["control"]
         request = worker_pb2.HandOverRequest(call_id=self.fork.call_id, to=to)
-        await self.former.HandOver(request)
+        try:
+            await self.former.HandOver(request)
+        except grpc.aio.AioRpcError:
+            if not self.new_dies:
+                raise
 
     async def is_under_way(self) -> None:
         """Its RTP goes to w2, and w1 has still to say what it had."""
@@ -50,6 +61,23 @@ class Move:
 
     async def is_over(self) -> None:
         await self._done
+
+    async def is_forgotten(self) -> bool:
+        """Redis has nothing of it, and nothing more to say of it to who lives."""
+        lost = [f"voicefork:pool:lost:{name}" for name in self.pooled.workers]
+        found = await self.pooled.client.keys("voicefork:pool:fork*")
+        return not found and not await self.pooled.client.exists(*lost)
+
+    async def keepers(self) -> list[str]:
+        """The living workers that have the call."""
+        state = agent_pb2.CallState.STATE_ANSWERED
+        request = worker_pb2.SetCallStateRequest(call_id=self.fork.call_id, state=state)
+        found = []
+        for name in self.pooled.workers:
+            with suppress(grpc.aio.AioRpcError):
+                await self.pooled.control(name).SetCallState(request, metadata=(PASSED_ON,))
+                found.append(name)
+        return found
 
     async def hears_nothing(self) -> bool:
         """For half a second."""
@@ -63,7 +91,7 @@ class Move:
 
 
 @asynccontextmanager
-async def open_move(lab: Lab, **settings: None) -> AsyncIterator[Move]:
+async def open_move(lab: Lab, *others: str, **settings: None) -> AsyncIterator[Move]:
     async with open_pooled(lab) as pooled:
         ai = pooled.agent_url.removeprefix("grpc://")
         async with open_stalling_path(ai) as (path, here):
@@ -72,10 +100,11 @@ async def open_move(lab: Lab, **settings: None) -> AsyncIterator[Move]:
             fork = await pooled.begin([pooled.uri("w1")], None, **settings)
             await pooled.listening()
             await pooled.stored(1)
-            await pooled.add_worker("w2")
+            for name in ("w2", *others):
+                await pooled.add_worker(name)
             path.stall()
             async with asyncio.TaskGroup() as work:
-                move = Move(pooled, fork, work)
+                move = Move(pooled, fork, path, work)
                 await move.is_under_way()
                 yield move
 
@@ -116,11 +145,7 @@ async def test_a_call_that_ends_at_its_former_worker_while_it_moves_ends_at_the_
         pooled = move.pooled
         await pooled.stop()
         await move.is_over()
-
-        async def forgotten() -> bool:
-            return not await pooled.client.keys("voicefork:pool:fork*")
-
-        await until(forgotten, 5)
+        await until(move.is_forgotten)
 
 
 async def test_an_ai_that_is_dialled_for_the_voice_is_dialled_once_in_a_call_that_moves(
@@ -151,3 +176,24 @@ async def test_an_ai_that_is_dialled_for_the_voice_is_dialled_once_in_a_call_tha
         await new.CarryOn(worker_pb2.CarryOnRequest(call_id=fork.call_id))
         await pooled.listening()
         assert pooled.agent.begun == 1
+
+
+async def test_a_call_whose_new_worker_dies_before_it_speaks_to_the_ai_is_adopted(
+    lab: Lab,
+) -> None:
+    async with open_move(lab, "w3") as move:
+        pooled, heard = move.pooled, move.heard
+        move.new_dies = True
+        killed = pooled.kill("w2")
+        move.path.heal()  # w1 may adopt it, and speak to the AI on the connection that it has
+        await until(heard.switched)
+        assert time.time() - killed < LEASE_SECONDS + BACK_SECONDS
+        await move.is_over()
+        await move.hears_again()
+        assert heard.untold() == 0
+        assert pooled.agent.begun == 1
+        (keeper,) = await move.keepers()  # w1 or w3
+        assert await pooled.owners() == {pooled.uri(keeper)}
+        assert await pooled.client.scard(f"voicefork:pool:forks:{keeper}") == 1
+        await pooled.stop()
+        await until(move.is_forgotten)
