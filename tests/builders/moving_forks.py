@@ -162,6 +162,12 @@ class Pooled:
         self.workers[name] = service
         return service
 
+    async def add_workers(self, *names: str, options: Sequence[str] = ()) -> None:
+        """All at once."""
+        async with asyncio.TaskGroup() as group:
+            for name in names:
+                group.create_task(self.add_worker(name, *options))
+
     def uri(self, name: str) -> str:
         return f"sip:{self.workers[name].addresses['sip']};transport=tcp"
 
@@ -293,8 +299,7 @@ async def open_pooled(lab: Lab, *workers: str, **options: object) -> AsyncIterat
             pacer,
             programs,
         )
-        for name in workers:
-            await pooled.add_worker(name)
+        await pooled.add_workers(*workers)
         try:
             yield pooled
         finally:

@@ -96,12 +96,10 @@ async def open_move(lab: Lab, *others: str, **settings: None) -> AsyncIterator[M
         ai = pooled.agent_url.removeprefix("grpc://")
         async with open_stalling_path(ai) as (path, here):
             pooled.agent_url = f"grpc://{here}"
-            await pooled.add_worker("w1")
+            await pooled.add_workers("w1", "w2", *others)
             fork = await pooled.begin([pooled.uri("w1")], None, **settings)
             await pooled.listening()
             await pooled.stored(1)
-            for name in ("w2", *others):
-                await pooled.add_worker(name)
             path.stall()
             async with asyncio.TaskGroup() as work:
                 move = Move(pooled, fork, path, work)
@@ -152,8 +150,7 @@ async def test_an_ai_that_is_dialled_for_the_voice_is_dialled_once_in_a_call_tha
     lab: Lab,
 ) -> None:
     async with open_pooled(lab) as pooled:
-        for name in ("w1", "w2"):
-            await pooled.add_worker(name, "--dial", "talkback")
+        await pooled.add_workers("w1", "w2", options=("--dial", "talkback"))
         fork = await pooled.begin([pooled.uri("w1")])
         await pooled.stored(1)
         stored = f"voicefork:pool:fork:{fork.client.call_id}"
