@@ -198,10 +198,12 @@ class AmiTelephony:
 
         The bot's leg ends with its Dial(). No entry: the caller comes from the queue, and nothing
         else is left to be done than what the dialplan does then. Twice is once: an heir repeats
-        this, and an agent may have answered meanwhile.
+        this, as does who has not heard the answer, and an agent may have answered meanwhile.
         """
         place = entry or OVER
-        if not await self._is_there(caller, place, variables):
+        if await self._is_there(caller, place, variables):
+            self._left(caller)
+        else:
             await self._send(caller, place, {**variables, "CHANNEL(musicclass)": music})
 
     async def _send(

@@ -107,12 +107,14 @@ async def test_without_a_place_the_queue_is_over() -> None:
 async def test_who_is_sent_there_again_for_the_same_handoff_stays(
     extension: str, wanted: str, sent: bool
 ) -> None:
-    """As an heir does: an agent may talk to them by now."""
+    """As an heir does: an agent may talk to them by now. They have left all the same."""
     ami, place = Actions("queues", extension), DialplanEntry("queues", wanted)
     ami.at["VOICEFORK_HANDOFF"] = "h1"
-    telephony, variables = opened(ami), {"VOICEFORK_HANDOFF": "h1"}
+    left: list[ChannelId] = []
+    telephony, variables = opened(ami, left), {"VOICEFORK_HANDOFF": "h1"}
     await telephony.continue_in_dialplan(NODE, CALLER, place, variables=variables, music="jazz")
     assert bool(ami.asked) is sent
+    assert left == [CALLER]
 
 
 async def test_who_is_sent_there_by_another_handoff_goes() -> None:
