@@ -32,6 +32,7 @@ from siprec_worker.net.passing_on import PassingOn
 from siprec_worker.net.pool import Pool
 from siprec_worker.session.adoption import stored_fork
 from siprec_worker.session.call import RecordedCall
+from siprec_worker.session.negotiation import offered_again
 from siprec_worker.session.ports import SipSide
 from siprec_worker.session.registry import Calls
 from siprec_worker.session.seats import Stage
@@ -229,8 +230,10 @@ class Moving:
 
     async def _pull_back(self, call: RecordedCall) -> None:
         """Nobody knows where its RTP goes by now: here, if it is still ours."""
-        if await self._store.write(call) and call.local_sdp is not None:
-            self._side.reinvite(call.dialog_id, call.local_sdp.encode())
+        if call.local_sdp is not None:
+            offer = offered_again(call, call.local_sdp)
+            if await self._store.write(call):
+                self._side.reinvite(call.dialog_id, offer)
 
     async def _finish(self, call: RecordedCall) -> None:
         """Says what we still have of the call, and waits until the AIs have taken it."""

@@ -145,3 +145,14 @@ def _sockets(call: RecordedCall) -> dict[int, LegSocket]:
 
 def _ports(call: RecordedCall) -> dict[int, int]:
     return {i: socket.port for i, socket in _sockets(call).items()}
+
+
+def offered_again(call: RecordedCall, last: SessionDescription) -> bytes:
+    """Our last description as an offer, after another worker's, which has had the next version.
+
+    One of the same number would have to be the same (RFC 3264 section 8).
+    """
+    call.sdp_version += 2
+    ports = {index: line.port for index, line in enumerate(last.media)}
+    call.local_sdp = oa.reoffer(last, last.connection, ports, call.sdp_version)
+    return call.local_sdp.encode()
