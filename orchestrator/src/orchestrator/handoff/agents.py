@@ -44,6 +44,8 @@ def heard(state: State, event: Heard) -> Step:
         if isinstance(event, AgentAnswered):  # answered too late: nobody may wait in silence
             return state, (steps.hang_up(state, event.channel),)
         return state, ()
+    if state.request.place.dialplan_only:  # the caller's own Dial() has called
+        state = replace(state, left_bot=True)
     match state.agent, event:
         case Dialling(_, since), AgentRinging():
             return replace(state, agent=Ringing(attempt, since), phase=Phase.RINGING), ()

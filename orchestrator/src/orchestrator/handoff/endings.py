@@ -152,8 +152,7 @@ def queue_failed(state: State, tries: int, outcome: Outcome, at: float) -> Step:
     if state.request.place.dialplan_only:
         if state.gave_up:
             return queued(state, Outcome.QUEUED, at)
-        away = state.bot_lost or state.attempts  # it has no leg any more
-        return (caller_gone if away else returned)(state, outcome, at)
+        return (caller_gone if state.left_bot else returned)(state, outcome, at)
     moved, effects = caller_gone(state, outcome, at)
     return moved, (hang_up(state, state.request.caller), *effects)
 
@@ -177,7 +176,7 @@ def in_queue(state: State) -> Step:
         caller=InQueue(),
         phase=Phase.DIALLING,
         outcome=Outcome.UNSPECIFIED,
-        bot_lost=True,
+        left_bot=True,
     )
     clear = tuple(ClearDeadline(which) for which in _DUE_BEFORE_THE_END)
     return moved, (*release_bot(state, Release.LEFT_BOT), *clear, *remains(state))

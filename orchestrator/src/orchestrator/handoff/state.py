@@ -98,6 +98,7 @@ class State:
     target: Target | None = None  # dialled last
     backup: bool = False  # that is the backup centre
     bot_lost: bool = False
+    left_bot: bool = False  # as the dialplan tells, where that alone has the caller
     live_at: float | None = None  # both caller and PBX had sent since the last change of source
     one_way: bool = False  # just now one of them sends nothing
     moves: int = 0  # of the caller

@@ -18,6 +18,8 @@ from orchestrator.handoff.effects import (
 )
 from orchestrator.handoff.endings import QUEUE_TRIES
 from orchestrator.handoff.events import (
+    AgentLost,
+    AgentRinging,
     AriFailed,
     BotLost,
     CallerKey,
@@ -190,6 +192,28 @@ def test_who_wants_the_queue_again_and_cannot_be_redirected_has_no_bot_to_return
     assert ends(driven) == (Phase.FAILED, Outcome.PBX_UNREACHABLE)
     assert not driven.ever(HangUp)
     assert not driven.ever(UnfreezeBot)
+
+
+def test_who_never_left_a_bot_whose_fork_was_lost_is_given_back() -> None:
+    driven = refused_for_good(asked(freeze_bot=True).feed(BotLost(100.5)), 101.0)
+    assert ends(driven) == (Phase.RETURNED, Outcome.PBX_UNREACHABLE)
+
+
+@pytest.mark.parametrize("rang", [False, True])
+def test_an_agent_whom_the_dialplan_called_has_taken_the_caller_from_the_bot(
+    rang: bool,
+) -> None:
+    """The rules' queue is missing, so that the targets come first; then the node is gone."""
+    driven = asked(freeze_bot=True, fallbacks=(Fallback.NEXT_TARGET,), usual_queue=QUEUE)
+    driven.feed(AriFailed(100.1, driven.ever(ContinueInDialplan)[0].id, Outcome.UNREACHABLE))
+    (dial,) = driven.ever(DialAgent)
+    if rang:
+        driven.feed(AgentRinging(100.2, dial.channel), AgentLost(100.3, dial.channel))
+    else:
+        driven.feed(AriFailed(100.3, dial.id, Outcome.PBX_UNREACHABLE))
+    refused_for_good(driven, 101.0)
+    assert driven.state.phase is (Phase.FAILED if rang else Phase.RETURNED)
+    assert bool(driven.ever(UnfreezeBot)) is not rang
 
 
 def test_a_queue_that_gives_up_twice_is_heard_once() -> None:
