@@ -234,11 +234,11 @@ class AmiSite:
         """Whose the node is now, before anything is looked at. Raises PbxError."""
         if not self._guard.confirmed:
             return  # another one may have written it, who is asked for before each action
-        before = await written_fence(self.client)
-        if before != self._guard.fence:
+        if await written_fence(self.client) != self._guard.fence:
             await write_fence(self.client, self._guard.fence)
-            if before:  # what was sent before it could be known has been done then
-                await asyncio.sleep(SETTLE_SECONDS)
+            # What was sent before it could be known has been done then. Also where no fence was: a
+            # driver that Redis did not confirm when the node began anew has written none.
+            await asyncio.sleep(SETTLE_SECONDS)
 
     async def _end_those_not_in(self, living: Collection[str]) -> None:
         """Who was in the dialplan, and hung up while nobody drove the node."""

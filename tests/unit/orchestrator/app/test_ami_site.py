@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from orchestrator.ari.ami import AmiClient
 from orchestrator.ari.ami_pbx import PLACES
 from orchestrator.ari.ami_wire import AmiMessage
 from orchestrator.errors import PbxError, Unreachable
+from orchestrator.fleet.guard import SETTLE_SECONDS
 from orchestrator.model import (
     DialplanEntry,
     Outcome,
@@ -222,6 +224,38 @@ async def test_who_is_in_the_dialplans_own_goodbye_is_nobodys_any_more(
 
 
 # --- another replica drives the node --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [None, 0, 4])
+async def test_a_new_driver_looks_at_the_callers_once_its_fence_has_been_written_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, before: int | None
+) -> None:
+    """None: the node did not answer. 0: there is none, of a driver that did not know its own."""
+    written: list[int] = []
+
+    async def read(_: AmiClient) -> int | None:
+        return before
+
+    async def write(_: AmiClient, fence: int) -> None:
+        written.append(fence)
+
+    monkeypatch.setattr(ami_site, "written_fence", read)
+    monkeypatch.setattr(ami_site, "write_fence", write)
+    async with driving(monkeypatch, FakeStore()) as house:
+        house.site._guard.fence = 5
+        house.site._guard._confirmed = math.inf
+        loop, looked_at = asyncio.get_running_loop(), 0.0
+
+        def look() -> list[Listed]:
+            nonlocal looked_at
+            looked_at = loop.time()
+            return []
+
+        house.lists.append(look)
+        begun = loop.time()
+        await house.connect()
+        assert written == [5]
+        assert looked_at - begun > SETTLE_SECONDS / 2
 
 
 async def test_who_lost_the_node_keeps_neither_its_calls_nor_its_handoffs(
