@@ -31,6 +31,14 @@ def test_a_wrong_file_is_told_with_its_line(tmp_path: Path) -> None:
     assert "line 4: rules[0].when.confidence: found 7; allowed: less than" in done.stderr
 
 
+def test_rules_that_nodes_without_stasis_cannot_follow_are_told_where_asked(tmp_path: Path) -> None:
+    file = tmp_path / "routing.yaml"
+    file.write_text("version: 1\nrules:\n  - use: dispute\n    fallbacks: [return_to_bot]\n")
+    done = routes("check", "--without-stasis", str(file))
+    assert done.returncode == 2
+    assert "line 4: rules[0].fallbacks: found return_to_bot alone" in done.stderr
+
+
 def test_which_rule_wins_is_told_with_what_the_others_missed() -> None:
     done = routes(
         *("test", "--file", str(EXAMPLE), "--json", "--intent", "billing", "--language", "de"),

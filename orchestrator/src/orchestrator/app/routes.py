@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(given: argparse.Namespace) -> int:
-    table = _table(given.file)
+    table = _table(given.file, without_stasis=given.without_stasis)
     names = ", ".join(rule.name for rule in table.rules) or "none"
     _say(f"{given.file}: {len(table.rules)} rules: {names}")
     if not any(rule.changes.get("freeze") for rule in table.rules):
@@ -82,11 +82,11 @@ def _keys(_: argparse.Namespace) -> int:
     return 0
 
 
-def _table(path: Path | None) -> RoutingTable:
+def _table(path: Path | None, *, without_stasis: bool = False) -> RoutingTable:
     if path is None:
         return default_table([], queue_context="voicefork-queue", queue="s")
     try:
-        return parse_table(path.read_bytes(), RoutingTable())
+        return parse_table(path.read_bytes(), RoutingTable(), without_stasis=without_stasis)
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror or error}") from error
 
@@ -152,6 +152,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     check = commands.add_parser("check", help="is a routes file right?")
     check.add_argument("file", type=Path)
+    check.add_argument(
+        "--without-stasis", action="store_true", help="for orchestrators with --ami-nodes, too"
+    )
     check.set_defaults(run=_check)
     keys = commands.add_parser("keys", help="every key of the file, as a table")
     keys.set_defaults(run=_keys)
