@@ -22,8 +22,8 @@ from tests.builders.stalling_path import StallingPath, open_stalling_path
 
 pytestmark = pytest.mark.alone
 
-
 LEASE_SECONDS, BACK_SECONDS = 1.2, 3.0
+UNSAID_SECONDS = 0.5  # of audio at w2, more than there is between two beats
 UPDATE = agent_pb2.HandoffUpdate(handoff_id="h1", phase=handoff_pb2.PHASE_QUEUED, revision=1)
 
 
@@ -181,6 +181,7 @@ async def test_a_call_whose_new_worker_dies_before_it_speaks_to_the_ai_is_adopte
     async with open_move(lab, "w3") as move:
         pooled, heard = move.pooled, move.heard
         move.new_dies = True
+        await asyncio.sleep(UNSAID_SECONDS)
         killed = pooled.kill("w2")
         move.path.heal()  # w1 may adopt it, and speak to the AI on the connection that it has
         await until(heard.switched)

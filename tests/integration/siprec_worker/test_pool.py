@@ -227,6 +227,16 @@ async def test_who_does_not_hold_the_fence_cannot_write(workers: Workers) -> Non
     assert await workers.pool.call("vf_owner", "B2B.1") == uri("w2").encode()
 
 
+async def test_who_gets_a_fork_may_say_how_it_stands_by_now(workers: Workers) -> None:
+    await workers.beat("w1")
+    await workers.beat("w2")
+    fence = await workers.pool.call("vf_put", "w1", "B2B.1", 0, b"first")
+    handed = await workers.pool.call("vf_hand", "w1", "B2B.1", fence, "w2", b"by now")
+    assert handed == [2, b"by now"]
+    assert await workers.pool.call("vf_hand", "w1", "B2B.1", fence, "w2", b"late") == []
+    assert await workers.client.hget("voicefork:pool:fork:B2B.1", "state") == b"by now"
+
+
 async def test_a_fork_that_was_handed_over_without_redis_is_its_new_owners(
     workers: Workers,
 ) -> None:
