@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from orchestrator.handoff.state import State
-from orchestrator.handoff.tracks import Bridged, Merged, Merging
-from orchestrator.model import Timing, Witness
+from orchestrator.handoff.tracks import Merged, Merging
+from orchestrator.model import Phase, Timing, Witness
 
 
 def witnessed(state: State, started_at: float, report: Witness) -> State:
@@ -15,13 +15,13 @@ def witnessed(state: State, started_at: float, report: Witness) -> State:
 
     A witness that began after the hold did takes the agent's voice for it: it knows the next change
     of source only. What is heard first is told at once, so with the caller on the way to the agent
-    already it is not what was heard on hold, and how soon that was stays unknown.
+    already, or connected, it is not what was heard on hold, and how soon that was stays unknown.
     """
     timing, live_at = state.timing, state.live_at
     if report.both_live_ms is not None:
         live_at = started_at + report.both_live_ms / 1000
-    on_hold = not isinstance(state.caller, Merging | Merged | Bridged)
-    if on_hold and timing.request_to_hold_ms is None and report.first_hold_audio_ms is not None:
+    alone = state.phase is not Phase.CONNECTED and not isinstance(state.caller, Merging | Merged)
+    if alone and timing.request_to_hold_ms is None and report.first_hold_audio_ms is not None:
         timing = _with_hold(state, timing, started_at, report.first_hold_audio_ms, report)
     if report.final:
         timing = replace(

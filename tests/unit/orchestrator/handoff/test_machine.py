@@ -523,6 +523,13 @@ def test_the_agents_voice_is_not_taken_for_the_first_hold_audio(connected: bool)
     assert handoff.state.timing.request_to_hold_ms is None
 
 
+def test_the_witness_last_words_of_a_short_conversation_tell_no_hold_audio_either() -> None:
+    """Every report repeats what the witness took for it."""
+    handoff = started().connected(105.0).feed(CallerLeft(105.5))
+    handoff.feed(WitnessReported(105.6, 100.0, Witness(first_hold_audio_ms=5000, final=True)))
+    assert handoff.state.timing.request_to_hold_ms is None
+
+
 def test_reports_between_the_first_and_the_last_make_no_revision() -> None:
     handoff = started()
     handoff.feed(WitnessReported(102.1, 100.0, Witness(first_hold_audio_ms=30)))

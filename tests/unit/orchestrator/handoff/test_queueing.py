@@ -33,6 +33,7 @@ from orchestrator.handoff.events import (
     QueueGaveUp,
     QueueMerged,
     Requested,
+    WitnessReported,
 )
 from orchestrator.handoff.machine import begin
 from orchestrator.handoff.state import State
@@ -44,6 +45,7 @@ from orchestrator.model import (
     Pattern,
     Phase,
     Queue,
+    Witness,
 )
 
 from tests.builders.handoffs import QUEUE, Driven, request
@@ -239,6 +241,12 @@ def test_a_node_with_stasis_tells_nothing_and_the_queue_is_the_end() -> None:
     driven = Driven(begin(request(pattern=Pattern.DIALPLAN), 100.0)).feed(Requested(100.0))
     driven.feed(QueueCalled(100.1, "support"), QueueEntered(100.2, 1))
     assert ends(driven) == (Phase.QUEUED, Outcome.QUEUED)
+
+
+def test_the_voice_of_the_queues_agent_is_not_taken_for_the_first_hold_audio() -> None:
+    driven = queueing().feed(QueueMerged(100.2))
+    driven.feed(WitnessReported(100.3, 100.0, Witness(first_hold_audio_ms=250)))
+    assert driven.state.timing.request_to_hold_ms is None
 
 
 def test_the_state_is_stored_and_read_again() -> None:
