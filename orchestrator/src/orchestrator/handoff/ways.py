@@ -23,9 +23,6 @@ from orchestrator.handoff.steps import Step, dial, dial_next, drop_agent, effect
 from orchestrator.handoff.tracks import AwaitingHold, Bridge, Choosing, Held
 from orchestrator.model import Fallback, Menu, Outcome, Phase
 
-_NEEDS_BRIDGE = frozenset({Fallback.RETURN_TO_BOT})
-"""Where the dialplan alone has the caller, the bot's leg ended when they left it."""
-
 
 def way_out(state: State, outcome: Outcome, at: float) -> Step:
     """Nobody took the call for `outcome`: the next way that is open."""
@@ -65,8 +62,6 @@ def _next(state: State, at: float) -> Step:
 def is_open(state: State, way: Fallback) -> bool:
     """Whether this way leads anywhere just now."""
     plan = state.request.plan
-    if state.request.place.dialplan_only and way in _NEEDS_BRIDGE:
-        return False
     match way:
         case Fallback.NEXT_TARGET:
             unasked = state.request.place.dialplan_only and plan.accept_key
@@ -79,7 +74,7 @@ def is_open(state: State, way: Fallback) -> bool:
             return plan.callback is not None
         case Fallback.HOLDING_MENU:
             return plan.menu is not None
-        case Fallback.RETURN_TO_BOT:
+        case Fallback.RETURN_TO_BOT:  # no bridge: the bot's leg ended when the dialplan took them
             return bool(state.request.place.bridge) and not state.bot_lost
 
 
