@@ -174,10 +174,10 @@ def _loose_ends(document: Document) -> Iterator[tuple[Loc, str]]:
 
 
 def _dead_ends(document: Document) -> Iterator[tuple[Loc, str]]:
-    """Ways out of which a node without Stasis has none."""
+    """Lists of ways out that leave none on a node without Stasis."""
     for loc, actions in _all_actions(document):
         if actions.fallbacks and set(actions.fallbacks) == {_TO_BOT}:
-            why = f"found {_TO_BOT} alone, which callers of --ami-nodes cannot; name another, too"
+            why = f"found {_TO_BOT} alone, which is no way on --ami-nodes; name another, too"
             yield (*loc, "fallbacks"), why
 
 

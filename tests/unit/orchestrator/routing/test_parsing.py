@@ -174,8 +174,8 @@ rules:
     with pytest.raises(SetupError) as refused:
         parse_table(text, RoutingTable(), without_stasis=True)
     assert str(refused.value) == (
-        "routes: line 4: rules[0].fallbacks: found return_to_bot alone, which callers of "
-        "--ami-nodes cannot; name another, too"
+        "routes: line 4: rules[0].fallbacks: found return_to_bot alone, which is no way on "
+        "--ami-nodes; name another, too"
     )
     another = text.replace("[return_to_bot]", "[return_to_bot, next_target]")
     parse_table(another, RoutingTable(), without_stasis=True)
