@@ -48,7 +48,7 @@ def given_up(handoffs: Registry, call: CallId, end: QueueEnd) -> bool:
     return True
 
 
-def overtake(handoffs: Registry, call: CallId, caller: Listed) -> None:
+def catch_up(handoffs: Registry, call: CallId, caller: Listed) -> None:
     """Takes what was told while nobody heard: where the caller is now says it, too."""
     if caller.is_merged:
         merged(handoffs, call)

@@ -223,7 +223,7 @@ class AmiSite:
                 if each.channel not in self._callers:
                     await self._found(each)
                 if self.handoffs is not None and each.channel in self._callers:
-                    ami_news.overtake(self.handoffs, self._callers[each.channel], each)
+                    ami_news.catch_up(self.handoffs, self._callers[each.channel], each)
                 for event in self._early.of(each.channel):
                     self._take(event)
             for event in self._early.rest():
