@@ -185,7 +185,7 @@ class AmiClient:
     ) -> tuple[AmiMessage, Sequence[AmiMessage]]:
         permit = None if name in _ASKS_NOBODY else self._permit
         if permit is not None and not await permit():
-            raise Unreachable("AMI", name, 0, "another replica drives this node")
+            raise Unreachable("AMI", name, 0, "another replica drives this node, or may")
         if len(self._pending) >= _MOST_PENDING:
             raise Unreachable("AMI", name, 0, "too many actions wait for their answers")
         if (writer := self._writer) is None:  # lost while it was asked
