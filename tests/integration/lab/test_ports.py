@@ -47,6 +47,16 @@ def test_ports_given_back_can_be_had_again(tmp_path: Path) -> None:
         assert ports.rtp_range(90 * BLOCK) == most
 
 
+def test_a_range_that_was_lent_is_had_again_and_not_at_once(tmp_path: Path) -> None:
+    with open_ports(tmp_path) as ports:
+        with ports.lent_rtp_range(40 * BLOCK) as before, ports.lent_rtp_range(40 * BLOCK) as beside:
+            assert before.last < beside.first or beside.last < before.first
+        with ports.lent_rtp_range(20 * BLOCK) as after:
+            assert after.first not in range(beside.first, beside.last + 1)
+        with ports.lent_rtp_range(90 * BLOCK):
+            pass
+
+
 def test_no_free_block_is_an_error_that_leaves_nothing_locked(tmp_path: Path) -> None:
     with open_ports(tmp_path) as ports:
         with pytest.raises(NoPortLeftError):

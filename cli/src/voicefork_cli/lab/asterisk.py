@@ -18,7 +18,7 @@ from pathlib import Path
 import aiohttp
 
 from voicefork_cli.lab.errors import MissingProgramError
-from voicefork_cli.lab.ports import HOST
+from voicefork_cli.lab.ports import HOST, PortRange
 from voicefork_cli.lab.processes import Lab, Running
 from voicefork_cli.lab.templates import fill, render_folder, shipped
 from voicefork_cli.lab.tones import write_tone
@@ -154,13 +154,18 @@ def _of_machine() -> Installation | None:
 @asynccontextmanager
 async def open_asterisk(lab: Lab, plan: AsteriskPlan | None = None) -> AsyncIterator[Asterisk]:
     """Runs an Asterisk while the block runs; it is ready when ARI answers."""
-    plan = plan or AsteriskPlan()
+    with lab.ports.lent_rtp_range(RTP_PORTS) as rtp:
+        async with _running(lab, plan or AsteriskPlan(), rtp) as asterisk:
+            yield asterisk
+
+
+@asynccontextmanager
+async def _running(lab: Lab, plan: AsteriskPlan, rtp: PortRange) -> AsyncIterator[Asterisk]:
     installation = plan.installation or find_asterisk()
     home = lab.folder / plan.name
     _make_folders(home)
     sip_port, http_port = lab.ports.single(), lab.ports.single()
     ami_port = lab.ports.single() if plan.ami else 0
-    rtp = lab.ports.rtp_range(RTP_PORTS)
     password = secrets.token_urlsafe(18)
     values = {
         **{"NAME": plan.name, "HOST": plan.host, "SHIPPED": shipped("deploy/asterisk")},
@@ -198,7 +203,7 @@ async def open_asterisk(lab: Lab, plan: AsteriskPlan | None = None) -> AsyncIter
 
 def _make_folders(home: Path) -> None:
     for name in ("etc", "lib/keys", "run", "log", "cache", "music", "spool/monitor"):
-        (home / name).mkdir(parents=True)
+        (home / name).mkdir(parents=True, exist_ok=True)  # of an attempt that failed
     for name in EMPTY_CONFIGS:
         (home / "etc" / f"{name}.conf").touch()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from voicefork_cli.lab.asterisk import Asterisk
-from voicefork_cli.lab.ports import HOST
+from voicefork_cli.lab.ports import HOST, PortRange
 from voicefork_cli.lab.processes import Lab, Running
 
 READY_SECONDS = 45.0  # two seconds as a rule; on a busy machine ten and more
@@ -53,8 +53,14 @@ class OrchestratorPlan:
 @asynccontextmanager
 async def open_worker(lab: Lab, plan: WorkerPlan) -> AsyncIterator[Service]:
     """A SIPREC worker; addresses: sip, admin, control."""
-    rtp = lab.ports.rtp_range(WORKER_RTP_PORTS)
-    argv = [
+    with lab.ports.lent_rtp_range(WORKER_RTP_PORTS) as rtp:
+        async with _service(lab, plan.name, *_worker_started(plan, rtp)) as service:
+            yield service
+
+
+def _worker_started(plan: WorkerPlan, rtp: PortRange) -> tuple[list[object], dict[str, str]]:
+    """Its command line and environment."""
+    argv: list[object] = [
         *("-m", "siprec_worker", "--worker-id", plan.name),
         *("--sip", ANY_PORT, "--admin", ANY_PORT, "--control", ANY_PORT),
         *("--rtp-ports", f"{rtp.first}-{rtp.last}", "--agent", plan.agent),
@@ -66,8 +72,7 @@ async def open_worker(lab: Lab, plan: WorkerPlan) -> AsyncIterator[Service]:
     if plan.asterisk is not None:
         argv += ["--ari", plan.asterisk.http_url, "--ari-user", plan.asterisk.ari_user]
         env["VOICEFORK_ARI_PASSWORD"] = plan.asterisk.ari_password
-    async with _service(lab, plan.name, [*argv, *plan.options], env) as service:
-        yield service
+    return [*argv, *plan.options], env
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import fcntl
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +38,11 @@ class Ports:
 
     def __init__(self, lock_folder: Path) -> None:
         self._lock_folder = lock_folder
-        self._locks: list[int] = []
+        self._locks: dict[int, int] = {}  # block -> what holds it
         self._single: Iterator[int] = iter(())
+        # Runs start at different places and go on from there: they meet seldom, and a port rests
+        # before its reuse.
+        self._place = os.getpid()
 
     def single(self) -> int:
         """A port that is free for both UDP and TCP right now, and that nobody else is given."""
@@ -47,42 +50,55 @@ class Ports:
             for port in self._single:
                 if _is_free(port):
                     return port
-            self._single = iter(range(*self._lock_blocks(1)))
+            self._single = iter(_ports_of(self._lock_blocks(1)))
 
     def rtp_range(self, ports: int = BLOCK) -> PortRange:
         """A range for RTP and RTCP of at least `ports` ports, in whole blocks."""
-        first, end = self._lock_blocks(-(-ports // BLOCK))
-        return PortRange(first, end - 1)
+        own = _ports_of(self._lock_blocks(-(-ports // BLOCK)))
+        return PortRange(own.start, own.stop - 1)
+
+    @contextmanager
+    def lent_rtp_range(self, ports: int = BLOCK) -> Iterator[PortRange]:
+        """The same for a program that ends before the run does, and its range with it."""
+        blocks = self._lock_blocks(-(-ports // BLOCK))
+        own = _ports_of(blocks)
+        try:
+            yield PortRange(own.start, own.stop - 1)
+        finally:
+            self._give_back(blocks)
 
     def release(self) -> None:
-        """Gives the blocks back."""
-        _close_all(self._locks)
+        """Gives all blocks back."""
+        self._give_back(list(self._locks))
 
-    def _lock_blocks(self, count: int) -> tuple[int, int]:
-        """Locks `count` neighbouring blocks; returns the first port and the one after the last."""
+    def _lock_blocks(self, count: int) -> range:
+        """Locks so many neighbouring ones."""
         places = max((END_PORT - FIRST_PORT) // BLOCK - count + 1, 0)
-        # Runs start at different places: they then meet seldom, and a port rests before its reuse.
-        start = os.getpid() % max(places, 1)
-        for place in (*range(start, places), *range(start)):
-            locks: list[int] = []
-            while len(locks) < count and (lock := self._try_lock(place + len(locks))) is not None:
-                locks.append(lock)
-            if len(locks) == count:
-                self._locks += locks
-                first = FIRST_PORT + place * BLOCK
-                return first, first + count * BLOCK
-            _close_all(locks)
+        for tried in range(places):
+            first = (self._place + tried) % places
+            blocks = range(first, first + count)
+            locked = [block for block in blocks if self._try_lock(block)]
+            if len(locked) == count:
+                self._place = blocks.stop
+                return blocks
+            self._give_back(locked)
         raise NoPortLeftError(f"no {count} free blocks of ports in {FIRST_PORT}..{END_PORT - 1}")
 
-    def _try_lock(self, block: int) -> int | None:
+    def _try_lock(self, block: int) -> bool:
         path = self._lock_folder / f"{FIRST_PORT + block * BLOCK}.lock"
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            return None
-        return lock
+            return False
+        self._locks[block] = lock
+        return True
+
+    def _give_back(self, blocks: Iterable[int]) -> None:
+        for block in blocks:
+            if (lock := self._locks.pop(block, None)) is not None:
+                os.close(lock)
 
 
 @contextmanager
@@ -95,6 +111,10 @@ def open_ports(lock_folder: Path | None = None) -> Iterator[Ports]:
         yield ports
     finally:
         ports.release()
+
+
+def _ports_of(blocks: range) -> range:
+    return range(FIRST_PORT + blocks.start * BLOCK, FIRST_PORT + blocks.stop * BLOCK)
 
 
 def _is_free(port: int) -> bool:
@@ -111,8 +131,3 @@ def _is_free(port: int) -> bool:
                     return False
                 raise
     return True
-
-
-def _close_all(locks: list[int]) -> None:
-    while locks:
-        os.close(locks.pop())

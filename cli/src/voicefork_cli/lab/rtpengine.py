@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from voicefork_cli.lab.ports import HOST
@@ -55,15 +55,17 @@ async def open_rtpengine(
 ) -> AsyncIterator[Rtpengine]:
     """Runs an rtpengine while the block runs; `port` is that of its control protocol, 0: any."""
     daemon = find_program("rtpengine", "apt-get install rtpengine-daemon, or `make setup`")
-    port, media = port or lab.ports.single(), lab.ports.rtp_range(rtp_ports)
+    port = port or lab.ports.single()
     argv = [
         *(daemon, "--foreground", "--log-stderr", "--config-file=none"),
         "--table=-1",  # no kernel forwarding
         *(f"--interface={media_host}", f"--listen-ng={HOST}:{port}"),
-        *(f"--port-min={media.first}", f"--port-max={media.last}"),
         *("--log-level=6", "--delete-delay=0"),
     ]
-    async with lab.program("rtpengine", argv) as program:
+    async with AsyncExitStack() as opened:
+        media = opened.enter_context(lab.ports.lent_rtp_range(rtp_ports))
+        argv += [f"--port-min={media.first}", f"--port-max={media.last}"]
+        program = await opened.enter_async_context(lab.program("rtpengine", argv))
         rtpengine = Rtpengine(HOST, port, program)
 
         async def answers() -> bool | None:
