@@ -78,3 +78,13 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
         request.config.get_terminal_writer().line(f"\n{request.node.nodeid}: logs in {lab.folder}")
     else:
         shutil.rmtree(lab.folder)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why tests were run again: their last attempt's reasons alone would be shown."""
+    reports: list[pytest.TestReport] = terminalreporter.stats.get("rerun", [])
+    for report in reports:
+        lines = report.longreprtext.splitlines()
+        marked = [line for line in lines if line.lstrip("| ").startswith("E  ")] or lines[-12:]
+        terminalreporter.write_line(f"\n{report.nodeid} ({report.when}) was run again after")
+        terminalreporter.write_line("\n".join(marked[:12]))
