@@ -157,6 +157,21 @@ async def test_the_recorder_gets_bye_when_the_agent_hangs_up(
         await scene.caller.ended.wait()
 
 
+async def test_who_ends_a_call_that_is_ending_waits_until_the_recorder_has_its_bye(
+    scene: Scene, recorder: Recorder
+) -> None:
+    await scene.dial()
+    recording = await recorder.recording()
+    await recording.acknowledged()
+    call = scene.edge.calls[scene.caller.call_id]
+    async with asyncio.TaskGroup() as work:
+        ending = work.create_task(call.end())
+        await asyncio.sleep(0)
+        await call.end()  # as an edge does that closes
+        assert ending.done()
+    assert recording.methods == ["INVITE", "ACK", "BYE"]
+
+
 async def test_hold_and_resume_reinvite_the_recorder_without_the_identity(
     scene: Scene, recorder: Recorder
 ) -> None:

@@ -143,20 +143,20 @@ class EdgeCall:
                         self.errors.append(f"fork re-INVITE: {error}")
 
     async def end(self) -> None:
-        """BYE to the recorders, then the relay goes."""
-        if self.ended:
-            return
-        self.ended = True
+        """BYE to the recorders, then the relay goes. Who asks again waits until that is done."""
         async with self._starting:
+            if self.ended:
+                return
+            self.ended = True
             for fork in self.forks:
                 try:
                     await fork.stop()
                 except NgError as error:
                     self.errors.append(f"fork BYE: {error}")
-        try:
-            await self.ng.delete(self.sip_call_id)
-        except NgError as error:
-            self.errors.append(f"delete: {error}")
+            try:
+                await self.ng.delete(self.sip_call_id)
+            except NgError as error:
+                self.errors.append(f"delete: {error}")
 
     def _recorded(self) -> RecordedCall:
         caller, callee = self.invite.get("From"), self.invite.get("To")
