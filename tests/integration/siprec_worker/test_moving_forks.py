@@ -136,7 +136,7 @@ async def test_what_a_worker_that_dies_while_it_hands_over_had_is_told_as_a_gap(
         (heard,) = pooled.agent.heard.values()
         await until(lambda: heard.last_wall > killed + 4)
         (gap,) = heard.switched()
-        assert 0 < heard.missing() <= gap.to_pts - gap.from_pts
+        assert heard.missing() <= gap.to_pts - gap.from_pts  # none, where w2 was quick
         assert pooled.agent.begun == 1
         await hang_up_everything(pooled)
 
